@@ -1,0 +1,142 @@
+"""A tier: a data set with its splits and protocol, read from one TOML file and its data.
+
+`load_tier("sim")` is the only loader. The sim tier renders its images on first use; a built tier (morphogene) reads
+them from its folder. Both give the same object, so that nothing after this file knows which of the two it has.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+import numpy as np
+import pandas as pd
+from pydantic import Field, ValidationError
+
+from morphobench.errors import BadInput
+from morphobench.schema import Condition, Conditions, Record
+
+HERE = Path(__file__).parent
+SPLITS = ("train", "id", "ood", "id_replicate", "ood_replicate", "vehicle")
+"""Values of the `split` column. `id` and `ood` are the test images of the two tracks; `*_replicate` are further real
+images of the same compounds on other plates, the floor of every score; `vehicle` are DMSO wells on every plate."""
+SAMPLE_COLUMNS = ("sample_id", "split", "compound", "index", "dose_um", "plate", "well")
+
+
+class Track(Record):
+    """A test set of a tier."""
+
+    title: str
+    split: str
+    replicate_split: str
+
+
+class TierSpec(Record):
+    """The TOML of a tier."""
+
+    name: str
+    version: str
+    title: str
+    kind: Literal["sim", "built"]
+    simulated: bool
+    image_size: int = Field(ge=16)
+    um_per_pixel: float = Field(gt=0)
+    channels: tuple[str, str, str] = Field(description="what red, green and blue hold")
+    extractor: str = Field(description="frozen protocol of the realism scores")
+    embedding: str = Field(description="extractor of the separability score and the maps")
+    nucleus_diameter: tuple[float, float] = Field(description="smallest and largest, pixels")
+    tracks: dict[str, Track]
+    counts: dict[str, int] = Field(description="images per split")
+    panel_compounds: tuple[str, ...] = Field(description="the drugs of the report's image panel")
+    licence: str
+
+
+class ImageSet(Protocol):
+    """Images that can be counted, identified and read in batches, never all at once."""
+
+    def __len__(self) -> int: ...
+
+    def digest(self) -> str:
+        """Hash of what the images are, in order; the key of every cache."""
+        ...
+
+    def batches(self, size: int) -> Iterator[np.ndarray]:
+        """uint8 arrays (<= size, H, W, 3), in order."""
+        ...
+
+    def take(self, rows: Sequence[int]) -> np.ndarray:
+        """uint8 (len(rows), H, W, 3): the images at these rows."""
+        ...
+
+
+@dataclass(frozen=True)
+class Tier:
+    """A loaded tier.
+
+    samples: one row per real image, columns SAMPLE_COLUMNS.
+    compounds: one row per compound (name, smiles, mechanism, ...), manifest order.
+    genes: the 978 landmark symbols.
+    """
+
+    spec: TierSpec
+    folder: Path
+    split_sha256: str
+    compounds: pd.DataFrame
+    samples: pd.DataFrame
+    genes: tuple[str, ...]
+    read_images: Callable[[pd.DataFrame], ImageSet]
+    read_expression: Callable[[pd.DataFrame], tuple[np.ndarray, np.ndarray]]
+
+    def rows(self, split: str) -> pd.DataFrame:
+        """The samples of one split, in frozen order."""
+        return self.samples[self.samples["split"] == split].reset_index(drop=True)
+
+    def track(self, name: str) -> Track:
+        """A track by name; BadInput lists the names there are."""
+        if name not in self.spec.tracks:
+            raise BadInput(f"track {name!r}: tier {self.spec.name} has {', '.join(self.spec.tracks)}")
+        return self.spec.tracks[name]
+
+    def conditions(self, track: str) -> Conditions:
+        """What a model may know of the test images of a track, in their order."""
+        return self.conditions_of(self.rows(self.track(track).split), track)
+
+    def conditions_of(self, rows: pd.DataFrame, track: str) -> Conditions:
+        """Conditions for any samples (training ones included), labelled with `track`."""
+        smiles = dict(zip(self.compounds["compound"], self.compounds["smiles"], strict=True))
+        g_pre, _ = self.read_expression(rows)
+        records = tuple(
+            Condition(
+                track=track,
+                compound=row.compound,
+                index=int(row.index_),
+                smiles=smiles.get(row.compound) or None,
+                dose_um=float(row.dose_um),
+                plate=row.plate,
+            )
+            for row in rows.rename(columns={"index": "index_"}).itertuples()
+        )
+        return Conditions(records, g_pre.astype(np.float32), self.genes)
+
+    def images(self, rows: pd.DataFrame) -> ImageSet:
+        """The real images of these samples."""
+        return self.read_images(rows)
+
+    def expression(self, rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+        """(G_pre, G_post), each (N, 978) float32 log2 expression: matched-plate vehicle mean, and treated profile."""
+        return self.read_expression(rows)
+
+
+def read_spec(path: Path) -> TierSpec:
+    """A tier's TOML, checked; BadInput names the file and the key."""
+    try:
+        return TierSpec.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BadInput(f"{path}: not TOML ({error})") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise BadInput(f"{path}: {key}: {first['msg']}") from error

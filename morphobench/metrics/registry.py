@@ -1,0 +1,1 @@
+"""One row per score: METRICS is the only list of what the benchmark computes."""

@@ -1,0 +1,134 @@
+"""The records that cross a boundary: conditions in, submissions in, scores and reports out. Frozen; unknown keys are errors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, StringConstraints
+
+SCHEMA_VERSION = 1
+GENES = 978
+"""L1000 landmark genes in every expression vector."""
+
+Direction = Literal["min", "max", "target", "none"]
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+"""A group, model, version or track: it becomes part of a file name."""
+
+
+class Record(BaseModel):
+    """Base of every record: immutable, and a key it does not know is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Condition(Record):
+    """What a model may know of one image, its expression apart (`Conditions.g_pre`)."""
+
+    track: str
+    compound: str
+    index: int = Field(ge=0, description="0, 1, ... within (track, compound)")
+    smiles: str | None = Field(description="None where no verified structure is known")
+    dose_um: float = Field(ge=0, description="micromolar")
+    plate: str
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """The conditions of a track, in the order in which a model must return its images.
+
+    `g_pre` is (N, 978) float32: log2 expression of the matched vehicle wells, landmark order of the tier.
+    `genes` are the 978 symbols.
+    """
+
+    records: tuple[Condition, ...]
+    g_pre: np.ndarray
+    genes: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if self.g_pre.shape != (len(self.records), len(self.genes)):
+            raise ValueError(f"{self.g_pre.shape=} != {(len(self.records), len(self.genes))}")
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __iter__(self) -> Iterator[Condition]:
+        return iter(self.records)
+
+    def take(self, rows: Sequence[int] | np.ndarray) -> Conditions:
+        """The conditions at `rows`, in that order."""
+        rows = np.asarray(rows, dtype=int)
+        return Conditions(tuple(self.records[row] for row in rows), self.g_pre[rows], self.genes)
+
+
+class Manifest(Record):
+    """`submission.toml`: who made the images, how, and with what knowledge."""
+
+    name: Name
+    group: Name
+    version: Name
+    tier: str
+    tier_version: str
+    split_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    method: str = Field(min_length=1)
+    parameters: int | None = Field(default=None, ge=0, description="trained weights")
+    sampler: str = ""
+    steps: int | None = Field(default=None, ge=0)
+    seed: int = 0
+    training_data: str = ""
+    licence: str = ""
+    code: str = ""
+    paper: str = ""
+    uses_measured_g_post: bool = Field(default=False, description="measured post-treatment RNA used at test time")
+
+
+class Score(Record):
+    """One number with what is needed to read it."""
+
+    key: str
+    version: int = Field(ge=1)
+    track: str
+    value: FiniteFloat | None
+    reason: str = Field(default="", description="why `value` is absent")
+    n: int = Field(ge=0, description="images (or profiles) the value was computed from")
+    nan: int = Field(default=0, ge=0, description="items left out because their value was not a number")
+    interval: tuple[FiniteFloat, FiniteFloat] | None = Field(default=None, description="95%")
+    direction: Direction
+    target: float | None = None
+    unit: str
+    floor: FiniteFloat | None = Field(default=None, description="real replicates at the same N")
+    controls: dict[str, FiniteFloat | None] = Field(default_factory=dict)
+    scaled: FiniteFloat | None = Field(default=None, description="0 = vehicle, 1 = real replicates; not clipped")
+
+
+class Enrichment(Record):
+    """One gene set enriched in one compound's up or down genes."""
+
+    compound: str
+    direction: Literal["up", "down"]
+    source: Literal["predicted", "measured"]
+    term: str
+    overlap: str
+    p_adjusted: FiniteFloat
+
+
+class Report(Record):
+    """All scores of a submission, and what made them."""
+
+    schema_version: Literal[1] = 1
+    submission: Manifest
+    tier: str
+    tier_version: str
+    simulated: bool
+    split_sha256: str
+    images_sha256: str
+    scores: tuple[Score, ...]
+    enrichment: tuple[Enrichment, ...] = ()
+    notes: tuple[str, ...] = ()
+    seed: int
+    protocol: dict[str, str] = Field(description="extractor or engine -> weights sha256 or version")
+    versions: dict[str, str]
+    hardware: dict[str, str]
+    seconds: dict[str, float]

@@ -1,0 +1,150 @@
+"""Hashes, atomic writes and locks: the only code that writes results and caches.
+
+A file written through here is either whole or absent, whatever interrupts the process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pooch
+
+from morphobench.errors import BadInput, Unavailable
+
+CHUNK = 1 << 20
+
+
+def cache_dir() -> Path:
+    """Where caches and built tiers live: $MORPHOBENCH_CACHE, or the platform's cache folder for this user."""
+    return Path(os.environ.get("MORPHOBENCH_CACHE") or pooch.os_cache("morphobench"))
+
+
+def sha256_bytes(data: bytes) -> str:
+    """SHA-256 of bytes as 64 lower-case hex digits."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def sha256_text(*parts: str) -> str:
+    """SHA-256 of strings, each ended by a zero byte so that ("ab", "c") and ("a", "bc") differ."""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part.encode() + b"\0")
+    return digest.hexdigest()
+
+
+def sha256_file(path: Path) -> str:
+    """SHA-256 of a file, read in pieces so that memory does not grow with its size."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while chunk := stream.read(CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+@contextlib.contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Turn a full disk or a folder that may not be written into one line that names the path."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise Unavailable(f"{path}: the disk is full; free some space or choose another place") from error
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise Unavailable(f"{path}: may not be written; choose a folder that you own") from error
+        raise
+
+
+@contextlib.contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; move it there when the block ends well, remove it otherwise."""
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        os.close(handle)
+        temporary = Path(name)
+        try:
+            yield temporary
+            os.chmod(temporary, 0o666 & ~_umask())
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def atomic_dir(path: Path) -> Iterator[Path]:
+    """Yield a temporary folder beside `path`; put it in place of `path` when the block ends well, remove it otherwise."""
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+        try:
+            yield temporary
+            os.chmod(temporary, 0o777 & ~_umask())
+            if path.exists():
+                old = Path(tempfile.mkdtemp(prefix=f".{path.name}.old.", dir=path.parent))
+                os.replace(path, old / path.name)
+                os.replace(temporary, path)
+                shutil.rmtree(old)
+            else:
+                os.replace(temporary, path)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def atomic_write_text(path: Path, text: str) -> None:
+    """Write a whole text file (UTF-8) or nothing."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+@contextlib.contextmanager
+def lock(path: Path) -> Iterator[None]:
+    """Hold an exclusive lock named by `path` (a `.lock` file beside it) so that two processes do not build one thing."""
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.with_name(f".{path.name}.lock").open("w") as stream:
+            fcntl.flock(stream, fcntl.LOCK_EX)
+            yield
+
+
+def verify_sums(folder: Path) -> dict[str, str]:
+    """Check every file listed in `folder/SHA256SUMS`; return {relative name: hash}.
+
+    Raises BadInput that names the first file whose bytes differ or that is absent.
+    """
+    sums = read_sums(folder)
+    for name, expected in sums.items():
+        verify_file(folder, name, expected)
+    return sums
+
+
+def read_sums(folder: Path) -> dict[str, str]:
+    """The `SHA256SUMS` table of a folder, {relative name: hash}, unchecked."""
+    table = folder / "SHA256SUMS"
+    if not table.is_file():
+        raise BadInput(f"{table}: not there; install the package again")
+    return {name: digest for digest, name in (line.split("  ", 1) for line in table.read_text().splitlines() if line)}
+
+
+def verify_file(folder: Path, name: str, expected: str) -> Path:
+    """Path of `folder/name` if its SHA-256 is `expected`; BadInput that names it otherwise."""
+    path = folder / name
+    if not path.is_file():
+        raise BadInput(f"{path}: listed in SHA256SUMS but not there; install the package again")
+    found = sha256_file(path)
+    if found != expected:
+        raise BadInput(f"{path}: sha256 is {found[:12]}..., SHA256SUMS says {expected[:12]}...; restore the shipped file")
+    return path
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
