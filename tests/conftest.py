@@ -1,0 +1,15 @@
+"""Fixtures shared by the tests: the real files, when they are at hand."""
+
+from pathlib import Path
+
+import pytest
+
+SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder of real BBBC021, L1000 and CellProfiler files beside the checkout; the test skips where it is absent."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip("the real test files (../shared/data) are not beside this checkout")
+    return SHARED_DATA
