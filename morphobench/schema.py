@@ -1,4 +1,4 @@
-"""The records that cross a boundary: conditions in, submissions in, scores and reports out. Frozen; unknown keys are errors."""
+"""The records that cross a boundary: conditions, submissions, scores, reports. Frozen; an unknown key is an error."""
 
 from __future__ import annotations
 

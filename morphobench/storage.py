@@ -72,28 +72,28 @@ def atomic_path(path: Path) -> Iterator[Path]:
         temporary = Path(name)
         try:
             yield temporary
-            os.chmod(temporary, 0o666 & ~_umask())
-            os.replace(temporary, path)
+            temporary.chmod(0o666 & ~_umask())
+            temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
 def atomic_dir(path: Path) -> Iterator[Path]:
-    """Yield a temporary folder beside `path`; put it in place of `path` when the block ends well, remove it otherwise."""
+    """Yield a temporary folder beside `path`; it replaces `path` when the block ends well, and goes otherwise."""
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
         try:
             yield temporary
-            os.chmod(temporary, 0o777 & ~_umask())
+            temporary.chmod(0o777 & ~_umask())
             if path.exists():
                 old = Path(tempfile.mkdtemp(prefix=f".{path.name}.old.", dir=path.parent))
-                os.replace(path, old / path.name)
-                os.replace(temporary, path)
+                path.replace(old / path.name)
+                temporary.replace(path)
                 shutil.rmtree(old)
             else:
-                os.replace(temporary, path)
+                temporary.replace(path)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 
@@ -106,7 +106,7 @@ def atomic_write_text(path: Path, text: str) -> None:
 
 @contextlib.contextmanager
 def lock(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock named by `path` (a `.lock` file beside it) so that two processes do not build one thing."""
+    """Hold an exclusive lock beside `path`, so that two processes do not build one thing."""
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.with_name(f".{path.name}.lock").open("w") as stream:
@@ -140,7 +140,9 @@ def verify_file(folder: Path, name: str, expected: str) -> Path:
         raise BadInput(f"{path}: listed in SHA256SUMS but not there; install the package again")
     found = sha256_file(path)
     if found != expected:
-        raise BadInput(f"{path}: sha256 is {found[:12]}..., SHA256SUMS says {expected[:12]}...; restore the shipped file")
+        raise BadInput(
+            f"{path}: sha256 {found[:12]}... where SHA256SUMS says {expected[:12]}...; restore the shipped file"
+        )
     return path
 
 

@@ -121,6 +121,17 @@ class Tier:
         )
         return Conditions(records, g_pre.astype(np.float32), self.genes)
 
+    def mechanisms(self, rows: pd.DataFrame) -> np.ndarray:
+        """Mechanism of action of each sample, '' where none is annotated, (N,) str.
+
+        A tier whose samples carry a `mechanism` column (joined on compound and concentration) uses that; otherwise a
+        compound's annotation holds at every dose of it.
+        """
+        if "mechanism" in rows:
+            return rows["mechanism"].to_numpy(dtype=str)
+        known = dict(zip(self.compounds["compound"], self.compounds["moa"], strict=True))
+        return np.array([known.get(compound, "") for compound in rows["compound"]], dtype=str)
+
     def images(self, rows: pd.DataFrame) -> ImageSet:
         """The real images of these samples."""
         return self.read_images(rows)
