@@ -1,0 +1,1 @@
+"""Ranking, tables and a static page from the committed results."""
