@@ -1,0 +1,91 @@
+"""Derive the frozen sample table of the sim tier, morphobench/datasets/splits/sim.csv.gz.
+
+    python scripts/derive_splits.py && python scripts/derive_manifest.py --sums-only
+
+A plate belongs to one role: T train, E test, R replicate (the floor). Every image is one field of a well of its own, so that
+two images of a compound share nothing but the compound, the dose and the plate. Wells are shuffled over a 1,536-well plate by
+a hash of the plate's name: compound and position are unrelated.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import math
+import re
+from pathlib import Path
+
+import pandas as pd
+
+from morphobench import storage
+from morphobench.datasets.manifest import doses, load_compounds
+
+OUT = Path(__file__).parents[1] / "morphobench" / "datasets" / "splits" / "sim.csv.gz"
+PLATES = {
+    "train": tuple(f"T{number:02d}" for number in range(1, 7)),
+    "test": tuple(f"E{number:02d}" for number in range(1, 5)),
+    "replicate": tuple(f"R{number:02d}" for number in range(1, 5)),
+}
+SPLITS = (
+    # split, cohort, plates, images per compound and plate at the (top, middle, low) dose
+    ("train", "ID", "train", (4, 2, 2)),
+    ("id", "ID", "test", (2, 1, 1)),
+    ("ood", "OOD", "test", (2, 1, 1)),
+    ("id_replicate", "ID", "replicate", (2, 1, 1)),
+    ("ood_replicate", "OOD", "replicate", (2, 1, 1)),
+)
+VEHICLE_WELLS = 64
+"""Per plate: 14 x 64 = 896, so that the vehicle control answers the 864 conditions of `ood` without repeating an image."""
+
+
+def three_doses(series: tuple[float, ...]) -> tuple[float, float, float]:
+    """The top dose of a series and its members nearest, in log, to the top over sqrt(10) and over 10."""
+    top = max(series)
+    middle, low = (min(series, key=lambda dose: abs(math.log10(top / dose) - step)) for step in (0.5, 1.0))
+    return top, middle, low
+
+
+def samples() -> pd.DataFrame:
+    """Every image of the tier: sample_id, split, compound, index, dose_um, plate, well."""
+    compounds = load_compounds()
+    rows = []
+    for split, cohort, role, counts in SPLITS:
+        for compound in compounds.loc[compounds["cohort"] == cohort, "compound"]:
+            ladder = [dose for dose, n in zip(three_doses(doses(compounds, compound)), counts, strict=True) for _ in range(n)]
+            wanted = [(plate, dose) for plate in PLATES[role] for dose in ladder]
+            rows += [(split, compound, index, dose, plate) for index, (plate, dose) in enumerate(wanted)]
+    plates = [plate for role in PLATES.values() for plate in role]
+    wanted = [(plate, 0.0) for plate in plates for _ in range(VEHICLE_WELLS)]
+    rows += [("vehicle", "DMSO", index, dose, plate) for index, (plate, dose) in enumerate(wanted)]
+    table = pd.DataFrame(rows, columns=["split", "compound", "index", "dose_um", "plate"])
+    ids = [f"sim-{row.plate}-{slug(row.compound)}-{index:04d}" for row, index in zip(table.itertuples(), table["index"])]
+    table.insert(0, "sample_id", ids)
+    table["well"] = table.groupby("plate", sort=False)["sample_id"].transform(place)
+    return table
+
+
+def slug(compound: str) -> str:
+    """A compound's name in lower case, anything but letters and digits as single hyphens."""
+    return re.sub(r"[^a-z0-9]+", "-", compound.lower()).strip("-")
+
+
+def place(sample_ids: pd.Series) -> list[str]:
+    """Well names for the samples of one plate: the samples sorted by hash take wells in turn."""
+    rows = [*"ABCDEFGHIJKLMNOPQRSTUVWXYZ", *(f"A{letter}" for letter in "ABCDEF")]
+    wells = sorted((f"{row}{column:02d}" for row in rows for column in range(1, 49)), key=storage.sha256_text)
+    ranks = {name: rank for rank, name in enumerate(sorted(sample_ids, key=storage.sha256_text))}
+    return [wells[ranks[name]] for name in sample_ids]
+
+
+def main() -> None:
+    """Write the table, gzipped without a time stamp."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=OUT)
+    out = parser.parse_args().out
+    text = samples().to_csv(index=False, lineterminator="\n", float_format="%.6g")
+    with storage.atomic_path(out) as temporary:
+        temporary.write_bytes(gzip.compress(text.encode(), compresslevel=9, mtime=0))
+
+
+if __name__ == "__main__":
+    main()
