@@ -1,0 +1,125 @@
+"""Microtubules and actin stress fibres: random polylines, added up on the pixel grid."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from morphobench.datasets.simulate.cells import Cells, Fate
+from morphobench.datasets.simulate.phenotypes import PopulationParams
+
+PER_CELL = 44
+"""Microtubules of a cell whose tubulin is all in fibres."""
+BUNDLE = 6
+"""Microtubules in a bundle."""
+
+
+@dataclass(frozen=True)
+class Fibres:
+    """Polylines, each field (F,); lengths in pixels, angles in radians."""
+
+    cell: np.ndarray
+    x: np.ndarray
+    y: np.ndarray
+    angle: np.ndarray
+    turn: np.ndarray
+    """Constant curvature, radians per pixel."""
+    wander: np.ndarray
+    """Standard deviation of the random turning, radians per square root of a pixel."""
+    length: np.ndarray
+    value: np.ndarray
+
+
+def microtubules(params: PopulationParams, cells: Cells, rng: np.random.Generator, scale: float) -> Fibres:
+    """The microtubules of all cells: radial from the centrosome, spindles in mitosis, or bundles about the nucleus."""
+    cell = np.repeat(np.arange(len(cells)), PER_CELL)
+    u = rng.random((5, len(cell)))
+    z = rng.standard_normal((3, len(cell)))
+    rank = np.tile(np.arange(PER_CELL), len(cells))
+    fate, radius, axis = cells.fate[cell], cells.radius[cell], cells.axis[cell]
+    reach = radius * np.sqrt(cells.elongation[cell]) * np.maximum(1.0, 1 + 0.9 * cells.arborisation[cell])
+
+    # Interphase: an aster whose centrosome lies beside the nucleus.
+    x = cells.nucleus_x[cell] + 0.6 * cells.nucleus_radius[cell] * np.cos(3 * axis)
+    y = cells.nucleus_y[cell] + 0.6 * cells.nucleus_radius[cell] * np.sin(3 * axis)
+    angle = 2 * np.pi * u[0]
+    turn = 0.25 * z[0] / radius
+    length = reach * (0.55 + 0.75 * u[1])
+    value = np.full(len(cell), 1.0)
+
+    # Bundles run along the cell's outline, six microtubules side by side.
+    lead = np.arange(len(cell)) - rank % BUNDLE
+    bundled = rank // BUNDLE < params.tubulin_bundling * PER_CELL / BUNDLE
+    about = 2 * np.pi * u[2][lead]
+    away = radius * (0.38 + 0.42 * u[3][lead]) + 0.35 * scale * z[1]
+    x = np.where(bundled, cells.x[cell] + away * np.cos(about), x)
+    y = np.where(bundled, cells.y[cell] + away * np.sin(about), y)
+    angle = np.where(bundled, about + np.pi / 2 + 0.12 * z[2][lead], angle)
+    turn = np.where(bundled, 0.8 / np.maximum(away, 3 * scale), turn)
+    length = np.where(bundled, radius * (0.5 + 0.8 * u[4][lead]), length)
+    value = np.where(bundled, 1.5, value)
+
+    # Spindles: two poles that face each other, or one aster.
+    bipolar, monopolar = fate == Fate.BIPOLAR, fate == Fate.MONOPOLAR
+    side = np.where(rank % 2, 1.0, -1.0)
+    half = 0.95 * cells.nucleus_radius[cell] * bipolar * side
+    spindle = bipolar | monopolar
+    x = np.where(spindle, cells.nucleus_x[cell] + half * np.cos(axis), x)
+    y = np.where(spindle, cells.nucleus_y[cell] + half * np.sin(axis), y)
+    angle = np.where(bipolar, axis + np.pi * (side > 0) + 0.5 * z[0], np.where(monopolar, 2 * np.pi * u[0], angle))
+    turn = np.where(spindle, -0.5 * z[0] / cells.nucleus_radius[cell] * bipolar, turn)
+    length = np.where(spindle, cells.nucleus_radius[cell] * 0.95, length)
+    value = np.where(spindle, 2.6, value)
+
+    keep = (rank < PER_CELL * params.tubulin_fibres) & (fate != Fate.APOPTOTIC) & (fate != Fate.SCATTERED)
+    value = value * cells.tubulin[cell]
+    wander = np.where(spindle, 0.02, 0.09) / np.sqrt(scale)
+    return Fibres(*(field[keep] for field in (cell, x, y, angle, turn, wander, length, value)))
+
+
+def stress_fibres(params: PopulationParams, cells: Cells, rng: np.random.Generator, scale: float) -> Fibres:
+    """Straight actin bundles along the long axis of spread cells."""
+    each = 14
+    cell = np.repeat(np.arange(len(cells)), each)
+    u = rng.random((3, len(cell)))
+    z = rng.standard_normal((2, len(cell)))
+    rank = np.tile(np.arange(each), len(cells))
+    radius, axis = cells.radius[cell], cells.axis[cell] + 0.07 * z[0]
+    across, along = radius * (2 * u[0] - 1) * 0.8, -radius * (0.5 + 0.5 * u[1])
+    x = cells.x[cell] + along * np.cos(axis) - across * np.sin(axis)
+    y = cells.y[cell] + along * np.sin(axis) + across * np.cos(axis)
+    keep = (rank < each * params.stress_fibres) & ~cells.round()[cell]
+    fields = (
+        cell, x, y, axis, 0.1 * z[1] / radius, np.full(len(cell), 0.01 / np.sqrt(scale)),
+        radius * (0.8 + 0.9 * u[2]), cells.actin[cell],
+    )  # fmt: skip
+    return Fibres(*(field[keep] for field in fields))
+
+
+def draw(fibres: Fibres, label: np.ndarray, rng: np.random.Generator, scale: float) -> np.ndarray:
+    """float32 (H, H): the fibres' lengths added up per pixel (bilinear), each within its own cell's label only."""
+    size = label.shape[0]
+    if not len(fibres.x):
+        return np.zeros((size, size), np.float32)
+    steps = int(np.ceil(fibres.length.max()))
+    noise = rng.standard_normal((len(fibres.x), steps), dtype=np.float32)
+    step = np.arange(steps, dtype=np.float32)
+    angle = fibres.angle[:, None] + fibres.turn[:, None] * step + fibres.wander[:, None] * np.cumsum(noise, 1)
+    angle = angle.astype(np.float32)
+    x = fibres.x[:, None].astype(np.float32) + np.cumsum(np.cos(angle), 1)  # (F, steps), one pixel apart
+    y = fibres.y[:, None].astype(np.float32) + np.cumsum(np.sin(angle), 1)
+    inside = (step < fibres.length[:, None]) & (x >= 0) & (x < size - 1) & (y >= 0) & (y < size - 1)
+    owner, moment = np.nonzero(inside)
+    x, y = x[owner, moment], y[owner, moment]
+    column, row = x.astype(np.intp), y.astype(np.intp)
+    own = label[row, column] == fibres.cell[owner]
+    x, y, column, row, owner = x[own], y[own], column[own], row[own], owner[own]
+    right, down, value = x - column, y - row, fibres.value[owner]
+    corner = row * size + column
+    where = np.concatenate([corner, corner + 1, corner + size, corner + size + 1])
+    weight = np.concatenate([
+        (1 - right) * (1 - down) * value, right * (1 - down) * value, (1 - right) * down * value, right * down * value
+    ])  # fmt: skip
+    # A line's length per pixel falls as 1 / scale while its width in pixels grows as scale.
+    return (np.bincount(where, weight, size * size) * scale).reshape(size, size).astype(np.float32)
