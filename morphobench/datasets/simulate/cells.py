@@ -179,7 +179,7 @@ def _cell(
     nuclear = params.nuclear_radius * np.exp(params.nuclear_radius_cv * z[1])
     elongation = 1.0 + (params.cell_elongation - 1.0) * np.exp(0.35 * z[2])
     arborisation = float(np.clip(params.arborisation * (0.75 + 0.5 * u[2]), 0.0, 1.0))
-    lobes = 0.11 * rng.standard_normal(HARMONICS) / np.arange(1, HARMONICS + 1)
+    lobes = 0.17 * rng.standard_normal(HARMONICS) / np.arange(1, HARMONICS + 1)
     phases = rng.random(HARMONICS) * 2 * np.pi
     if fate == Fate.APOPTOTIC:
         radius, elongation, arborisation = min(0.55 * radius, 7.5), 1.0, 0.0
@@ -192,13 +192,13 @@ def _cell(
     offset = 0.14 * radius * z[4:6] if fate in (Fate.INTERPHASE, Fate.BINUCLEATE) else 0.04 * radius * z[4:6]
     nucleus = centre + offset
     chromatin, nucleoli = _chromatin(params, fate, nucleus, nuclear, axis, dna, seed, rng)
-    scalars = dict(
-        x=centre[0], y=centre[1], radius=radius, elongation=elongation, axis=axis, lobes=lobes, lobe_phases=phases,
-        processes=4 + int(4 * u[4]), arborisation=arborisation, fate=int(fate), nucleus_x=nucleus[0],
-        nucleus_y=nucleus[1], nucleus_radius=nuclear,
-        tubulin=params.tubulin * np.exp(params.heterogeneity * z[6]),
-        actin=params.actin * np.exp(params.heterogeneity * z[7]), dna=dna, seed=seed,
-    )  # fmt: skip
+    scalars = {
+        "x": centre[0], "y": centre[1], "radius": radius, "elongation": elongation, "axis": axis, "lobes": lobes,
+        "lobe_phases": phases, "processes": 4 + int(4 * u[4]), "arborisation": arborisation, "fate": int(fate),
+        "nucleus_x": nucleus[0], "nucleus_y": nucleus[1], "nucleus_radius": nuclear,
+        "tubulin": params.tubulin * np.exp(params.heterogeneity * z[6]),
+        "actin": params.actin * np.exp(params.heterogeneity * z[7]), "dna": dna, "seed": seed,
+    }  # fmt: skip
     return scalars, chromatin, nucleoli
 
 
@@ -220,7 +220,8 @@ def _chromatin(
     def body(x: float, y: float, a: float, b: float, angle: float, rough: float, value: float) -> None:
         bodies.append((seed, x, y, a, b, angle, rough, rng.random() * 6.28, value, texture))
 
-    def nucleus(x: float, y: float, r: float) -> None:
+    def nucleus(centre: np.ndarray, r: float) -> None:
+        x, y = centre
         stretch = np.sqrt(1.0 + (params.nuclear_elongation - 1.0) * np.exp(0.4 * rng.standard_normal()))
         tilt = axis + 0.4 * rng.standard_normal()
         body(x, y, r * stretch, r / stretch, tilt, rough, 0.62 * dna)
@@ -230,15 +231,15 @@ def _chromatin(
 
     along = np.array([np.cos(axis), np.sin(axis)])
     if fate in (Fate.INTERPHASE, Fate.ROUNDED):
-        nucleus(*at, radius * (0.85 if fate == Fate.ROUNDED else 1.0))
+        nucleus(at, radius * (0.85 if fate == Fate.ROUNDED else 1.0))
     elif fate == Fate.BINUCLEATE:
         for side in (-1, 1):
-            nucleus(*(at + side * 0.85 * radius * along), 0.86 * radius)
+            nucleus(at + side * 0.85 * radius * along, 0.86 * radius)
     elif fate == Fate.MULTINUCLEATE:
         pieces = int(rng.integers(4, 9))
         for k in range(pieces):
-            phi, r = 2 * np.pi * (k + 0.5 * rng.random()) / pieces, radius * rng.uniform(0.26, 0.55)
-            d = radius * rng.uniform(0.55, 0.95)
+            phi, r = 2 * np.pi * (k + 0.6 * rng.random()) / pieces, radius * rng.uniform(0.2, 0.5)
+            d = radius * rng.uniform(0.7, 1.15)
             body(at[0] + d * np.cos(phi), at[1] + d * np.sin(phi), r * 1.1, r, phi, 0.5 * rough, 0.66 * dna)
     elif fate == Fate.BIPOLAR:
         apart = 0.0 if rng.random() < 0.65 else rng.uniform(0.4, 0.75) * radius
@@ -259,7 +260,8 @@ def _chromatin(
     else:
         for _ in range(int(rng.integers(3, 8))):
             x, y = at + 0.42 * radius * rng.standard_normal(2)
-            body(x, y, *(2 * [radius * rng.uniform(0.2, 0.45)]), 0.0, 0.0, 1.45 * dna)
+            r = radius * rng.uniform(0.2, 0.45)
+            body(x, y, r, r, 0.0, 0.0, 1.45 * dna)
     return bodies, nucleoli
 
 

@@ -40,10 +40,11 @@ def microtubules(params: PopulationParams, cells: Cells, rng: np.random.Generato
     fate, radius, axis = cells.fate[cell], cells.radius[cell], cells.axis[cell]
     reach = radius * np.sqrt(cells.elongation[cell]) * np.maximum(1.0, 1 + 0.9 * cells.arborisation[cell])
 
-    # Interphase: an aster whose centrosome lies beside the nucleus.
-    x = cells.nucleus_x[cell] + 0.6 * cells.nucleus_radius[cell] * np.cos(3 * axis)
-    y = cells.nucleus_y[cell] + 0.6 * cells.nucleus_radius[cell] * np.sin(3 * axis)
+    # Interphase: radial from a loose centre beside the nucleus (in MCF7 many microtubules have left the centrosome).
     angle = 2 * np.pi * u[0]
+    start = cells.nucleus_radius[cell] * (0.25 + 0.75 * u[2])
+    x = cells.nucleus_x[cell] + 0.5 * cells.nucleus_radius[cell] * np.cos(3 * axis) + start * np.cos(angle + 0.7 * z[1])
+    y = cells.nucleus_y[cell] + 0.5 * cells.nucleus_radius[cell] * np.sin(3 * axis) + start * np.sin(angle + 0.7 * z[1])
     turn = 0.25 * z[0] / radius
     length = reach * (0.55 + 0.75 * u[1])
     value = np.full(len(cell), 1.0)
@@ -51,14 +52,14 @@ def microtubules(params: PopulationParams, cells: Cells, rng: np.random.Generato
     # Bundles run along the cell's outline, six microtubules side by side.
     lead = np.arange(len(cell)) - rank % BUNDLE
     bundled = rank // BUNDLE < params.tubulin_bundling * PER_CELL / BUNDLE
-    about = 2 * np.pi * u[2][lead]
-    away = radius * (0.38 + 0.42 * u[3][lead]) + 0.35 * scale * z[1]
+    about, way = 2 * np.pi * u[2][lead], np.where(u[0][lead] < 0.5, 1.0, -1.0)
+    away = radius * (0.35 + 0.5 * u[3][lead]) + 0.35 * scale * z[1]
     x = np.where(bundled, cells.x[cell] + away * np.cos(about), x)
     y = np.where(bundled, cells.y[cell] + away * np.sin(about), y)
-    angle = np.where(bundled, about + np.pi / 2 + 0.12 * z[2][lead], angle)
-    turn = np.where(bundled, 0.8 / np.maximum(away, 3 * scale), turn)
+    angle = np.where(bundled, about + way * np.pi / 2 + 0.3 * z[2][lead] + 0.06 * z[0], angle)
+    turn = np.where(bundled, way * u[1][lead] / np.maximum(away, 3 * scale), turn)
     length = np.where(bundled, radius * (0.5 + 0.8 * u[4][lead]), length)
-    value = np.where(bundled, 1.5, value)
+    value = np.where(bundled, 1.1, value)
 
     # Spindles: two poles that face each other, or one aster.
     bipolar, monopolar = fate == Fate.BIPOLAR, fate == Fate.MONOPOLAR
@@ -70,7 +71,7 @@ def microtubules(params: PopulationParams, cells: Cells, rng: np.random.Generato
     angle = np.where(bipolar, axis + np.pi * (side > 0) + 0.5 * z[0], np.where(monopolar, 2 * np.pi * u[0], angle))
     turn = np.where(spindle, -0.5 * z[0] / cells.nucleus_radius[cell] * bipolar, turn)
     length = np.where(spindle, cells.nucleus_radius[cell] * 0.95, length)
-    value = np.where(spindle, 2.6, value)
+    value = np.where(spindle, 1.7, value)
 
     keep = (rank < PER_CELL * params.tubulin_fibres) & (fate != Fate.APOPTOTIC) & (fate != Fate.SCATTERED)
     value = value * cells.tubulin[cell]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-FULL_SCALE = 150.0
+FULL_SCALE = 205.0
 """Grey levels of a unit of stain at unit gain. One number for all images: nothing is scaled per image."""
 
 

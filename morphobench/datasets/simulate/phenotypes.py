@@ -81,62 +81,72 @@ RANGES: dict[str, tuple[float, float]] = {
 
 PHENOTYPES: dict[str, dict[str, float]] = {
     # Retracted, branching cells; the cortex breaks into aggregates; failed cytokinesis leaves two nuclei.
-    "Actin disruptors": dict(
-        count=13, cell_radius=13.5, arborisation=0.85, actin_puncta=1.0, actin_cortex=0.25, stress_fibres=0.0,
-        actin=1.15, binucleate=0.32, adhesion=0.35, mitotic=0.02, nuclear_irregularity=0.07,
-    ),
+    "Actin disruptors": {
+        "count": 13, "cell_radius": 13.5, "arborisation": 0.85, "actin_puncta": 1.0, "actin_cortex": 0.25,
+        "stress_fibres": 0.0, "actin": 1.15, "binucleate": 0.32, "adhesion": 0.35, "mitotic": 0.02,
+        "nuclear_irregularity": 0.07,
+    },
     # Failed division without arrest: few, very large, polyploid cells with lobed or double nuclei.
-    "Aurora kinase inhibitors": dict(
-        count=9, nuclear_radius=10.4, nuclear_radius_cv=0.25, nuclear_irregularity=0.15, binucleate=0.22,
-        multinucleate=0.08, cell_radius=19.5, mitotic=0.02, tubulin=0.85, nuclear_intensity=0.9, nucleoli=4.0,
-    ),
+    "Aurora kinase inhibitors": {
+        "count": 9, "nuclear_radius": 10.4, "nuclear_radius_cv": 0.25, "nuclear_irregularity": 0.15,
+        "binucleate": 0.22, "multinucleate": 0.08, "cell_radius": 19.5, "mitotic": 0.02, "tubulin": 0.85,
+        "nuclear_intensity": 0.9, "nucleoli": 4.0,
+    },
     # Statins: the loss of Rho prenylation leaves few, spindle-shaped cells that lie apart.
-    "Cholesterol-lowering": dict(
-        count=11, cell_elongation=2.7, cell_radius=11.5, nuclear_elongation=1.65, nuclear_radius=6.0, adhesion=0.05,
-        actin_cortex=0.6, stress_fibres=0.1, arborisation=0.25, tubulin=1.25, mitotic=0.015,
-    ),
+    "Cholesterol-lowering": {
+        "count": 11, "cell_elongation": 2.7, "cell_radius": 11.5, "nuclear_elongation": 1.65, "nuclear_radius": 6.0,
+        "adhesion": 0.05, "actin_cortex": 0.6, "stress_fibres": 0.1, "arborisation": 0.25, "tubulin": 1.25,
+        "mitotic": 0.015,
+    },
     # Arrest with continued growth: few flat cells, large uneven nuclei, stress fibres.
-    "DNA damage": dict(
-        count=9, nuclear_radius=9.0, nuclear_radius_cv=0.2, cell_radius=18.0, mitotic=0.0, chromatin_texture=0.32,
-        apoptotic=0.07, nuclear_intensity=0.75, nuclear_irregularity=0.07, stress_fibres=0.75, nucleoli=3.6,
-    ),
+    "DNA damage": {
+        "count": 9, "nuclear_radius": 9.0, "nuclear_radius_cv": 0.2, "cell_radius": 18.0, "mitotic": 0.0,
+        "chromatin_texture": 0.32, "apoptotic": 0.07, "nuclear_intensity": 0.75, "nuclear_irregularity": 0.07,
+        "stress_fibres": 0.75, "nucleoli": 3.6,
+    },
     # S-phase arrest: enlarged, round, smooth, bright nuclei with one nucleolus; no mitoses.
-    "DNA replication": dict(
-        count=13, nuclear_radius=8.3, nuclear_elongation=1.05, cell_radius=15.5, mitotic=0.0, chromatin_texture=0.05,
-        nucleoli=1.0, nuclear_intensity=1.3, tubulin=0.8, apoptotic=0.03,
-    ),
+    "DNA replication": {
+        "count": 13, "nuclear_radius": 8.3, "nuclear_elongation": 1.05, "cell_radius": 15.5, "mitotic": 0.0,
+        "chromatin_texture": 0.05, "nucleoli": 1.0, "nuclear_intensity": 1.3, "tubulin": 0.8, "apoptotic": 0.03,
+    },
     # Monoasters: round cells with a ring of chromosomes about one pole.
-    "Eg5 inhibitors": dict(count=14, mitotic=0.62, monopolar=1.0, apoptotic=0.07, multinucleate=0.05, adhesion=0.45),
+    "Eg5 inhibitors": {
+        "count": 14, "mitotic": 0.62, "monopolar": 1.0, "apoptotic": 0.07, "multinucleate": 0.05, "adhesion": 0.45,
+    },
     # Tight, compact islands with strong cell-cell borders.
-    "Epithelial": dict(
-        count=19, adhesion=1.0, cell_radius=11.5, actin_cortex=2.0, actin=1.15, cell_elongation=1.03, mitotic=0.02,
-        nuclear_radius=6.0, nuclear_elongation=1.06, tubulin=0.85, stress_fibres=0.05,
-    ),
+    "Epithelial": {
+        "count": 19, "adhesion": 1.0, "cell_radius": 11.5, "actin_cortex": 2.0, "actin": 1.15,
+        "cell_elongation": 1.03, "mitotic": 0.02, "nuclear_radius": 6.0, "nuclear_elongation": 1.06, "tubulin": 0.85,
+        "stress_fibres": 0.05,
+    },
     # The mildest: somewhat fewer, flatter cells with less tubulin and thinner borders.
-    "Kinase inhibitors": dict(
-        count=16, cell_radius=16.0, tubulin=0.75, actin_cortex=0.65, mitotic=0.02, stress_fibres=0.4,
-        nuclear_radius=7.0, tubulin_perinuclear=0.5,
-    ),
+    "Kinase inhibitors": {
+        "count": 16, "cell_radius": 16.0, "tubulin": 0.75, "actin_cortex": 0.65, "mitotic": 0.02,
+        "stress_fibres": 0.4, "nuclear_radius": 7.0, "tubulin_perinuclear": 0.5,
+    },
     # No fibres: diffuse tubulin, rounded cells, scattered chromosomes, fragmented nuclei after slippage.
-    "Microtubule destabilizers": dict(
-        count=11, mitotic=0.38, scattered=1.0, rounded=0.35, multinucleate=0.38, tubulin_fibres=0.03, tubulin=0.75,
-        cell_radius=11.0, apoptotic=0.09, adhesion=0.35, tubulin_perinuclear=0.1,
-    ),
+    "Microtubule destabilizers": {
+        "count": 11, "mitotic": 0.38, "scattered": 1.0, "rounded": 0.35, "multinucleate": 0.38,
+        "tubulin_fibres": 0.03, "tubulin": 0.75, "cell_radius": 11.0, "apoptotic": 0.09, "adhesion": 0.35,
+        "tubulin_perinuclear": 0.1,
+    },
     # Thick peripheral bundles, bright tubulin, multi-micronucleated cells.
-    "Microtubule stabilizers": dict(
-        count=11, multinucleate=0.7, tubulin_bundling=1.0, tubulin=1.8, mitotic=0.12, scattered=0.6, cell_radius=15.0,
-        apoptotic=0.05,
-    ),
+    "Microtubule stabilizers": {
+        "count": 11, "multinucleate": 0.7, "tubulin_bundling": 1.0, "tubulin": 1.45, "mitotic": 0.12, "scattered": 0.6,
+        "cell_radius": 15.0, "apoptotic": 0.05,
+    },
     # Proteasome: few, shrunken, round, dying cells; tubulin in a perinuclear aggresome.
-    "Protein degradation": dict(
-        count=6, rounded=0.5, apoptotic=0.32, cell_radius=10.5, nuclear_radius=5.6, adhesion=0.2,
-        tubulin_perinuclear=1.3, tubulin_fibres=0.35, mitotic=0.03, nuclear_intensity=1.2, arborisation=0.2,
-    ),
+    "Protein degradation": {
+        "count": 6, "rounded": 0.5, "apoptotic": 0.32, "cell_radius": 10.5, "nuclear_radius": 5.6, "adhesion": 0.2,
+        "tubulin_perinuclear": 1.3, "tubulin_fibres": 0.35, "mitotic": 0.03, "nuclear_intensity": 1.2,
+        "arborisation": 0.2,
+    },
     # Fewer, smaller, dim cells with smooth nuclei that have lost their nucleoli.
-    "Protein synthesis": dict(
-        count=11, nuclear_radius=5.7, cell_radius=11.5, tubulin=0.45, actin=0.5, nucleoli=0.2, chromatin_texture=0.08,
-        mitotic=0.0, nuclear_intensity=0.75, tubulin_perinuclear=0.1, stress_fibres=0.1,
-    ),
+    "Protein synthesis": {
+        "count": 11, "nuclear_radius": 5.7, "cell_radius": 11.5, "tubulin": 0.45, "actin": 0.5, "nucleoli": 0.2,
+        "chromatin_texture": 0.08, "mitotic": 0.0, "nuclear_intensity": 0.75, "tubulin_perinuclear": 0.1,
+        "stress_fibres": 0.1,
+    },
 }  # fmt: skip
 """Field values at activity 1; a field that a mechanism does not name keeps the vehicle's value."""
 

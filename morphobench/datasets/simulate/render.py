@@ -93,7 +93,7 @@ def territories(cells: Cells, size: int, warp: np.ndarray) -> tuple[np.ndarray, 
     nearest = np.full((size, size), OUTSIDE, np.float32)
     second = nearest.copy()
     label = np.full((size, size), -1, np.intp)
-    reach = np.ceil(outline.max(1) + 3 * np.abs(warp).max() / 3 + 1)
+    reach = np.ceil(outline.max(1) + np.abs(warp).max() + 1)
     on_top = np.where(cells.round(), 0.7, 1.0)
     grid = np.arange(size, dtype=np.float32)
     for i in range(len(cells)):
@@ -214,7 +214,7 @@ def tubulin(
     away = np.hypot(grid[None] - cells.nucleus_x[label], grid[:, None] - cells.nucleus_y[label])
     from_nucleus = np.maximum(away - cells.nucleus_radius[label], 0.0) / scale
     gathered = params.tubulin_perinuclear * np.exp(-from_nucleus / 3.0) * inside
-    pool = (0.16 + 0.22 * (1.0 - params.tubulin_fibres)) * height + 0.22 * gathered
+    pool = (0.17 + 0.22 * (1.0 - params.tubulin_fibres)) * height + 0.22 * gathered
     pool = pool * np.clip(1.0 + 0.22 * medium + 0.14 * fine, 0.0, None)
     # Interphase nuclei exclude tubulin; in mitosis there is no envelope.
     closed = np.isin(cells.fate, (Fate.INTERPHASE, Fate.ROUNDED, Fate.BINUCLEATE, Fate.MULTINUCLEATE))[label]
