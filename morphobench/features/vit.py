@@ -1,0 +1,118 @@
+"""Vision transformers: the small one trained on the simulated tier, and any of timm's by name."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from morphobench.errors import BadInput
+from morphobench.features.checkpoint import (
+    download_from_hub,
+    load_weights,
+    read_architecture,
+    read_state_dict,
+    require_file,
+)
+from morphobench.features.extractor import TIMM_PREFIX, Extractor, Features
+from morphobench.features.resize import RESIZE, exact_inference, image_tensor, resize_v1
+from morphobench.features.torchvision_ops import ensure_torchvision
+
+if TYPE_CHECKING:
+    from timm.models.vision_transformer import VisionTransformer
+
+SIM_VIT_WEIGHTS = Path(__file__).parent / "weights" / "sim_vit.safetensors"
+LARGEST_INPUT = 224
+"""Input size of timm's ViTs, at most: that of the published Fréchet distances of DINOv2 (Stein et al., NeurIPS 2023)."""
+
+
+def load_sim_vit(weights: Path | None = None, device: str = "cpu") -> Extractor:
+    """The extractor `sim_vit`: pooled embedding of a small ViT trained without labels on the simulated training images.
+
+    weights: a .safetensors file whose metadata holds, under "architecture", the JSON arguments of timm's
+    VisionTransformer; the shipped one by default. Raises BadInput for another file.
+    """
+    path = weights or SIM_VIT_WEIGHTS
+    sha256 = require_file(path)
+    network = sim_vit_network(path).to(device)
+    size, _ = network.patch_embed.img_size
+    return _extractor("sim_vit", network, sha256, device, size, (0.5,) * 3, (0.5,) * 3)
+
+
+def sim_vit_network(path: Path) -> VisionTransformer:
+    """timm's VisionTransformer with the file's own architecture and weights, without a classifier."""
+    ensure_torchvision()
+    from timm.models.vision_transformer import VisionTransformer
+
+    architecture: dict[str, Any] = {**read_architecture(path), "num_classes": 0}
+    unknown = sorted(set(architecture) - set(inspect.signature(VisionTransformer).parameters))
+    if unknown:
+        raise BadInput(f"{path}: architecture has {unknown[0]!r}, which timm's VisionTransformer does not take")
+    try:
+        network = VisionTransformer(**architecture)
+    except (TypeError, ValueError, AssertionError, AttributeError, ZeroDivisionError) as error:
+        raise BadInput(f"{path}: architecture {architecture} makes no VisionTransformer ({error})") from error
+    load_weights(network, read_state_dict(path), path, f"a VisionTransformer with {architecture}")
+    network.eval().requires_grad_(False)
+    return network
+
+
+def load_timm_vit(model: str, weights: Path | None = None, device: str = "cpu") -> Extractor:
+    """The extractor `timm:<model>`: pooled embedding (before the classifier) of a vision transformer of timm.
+
+    model: timm's name, with or without the tag of its weights, e.g. "vit_small_patch14_dinov2.lvd142m".
+    weights: a local .safetensors or torch file; by default downloaded from the hub.
+    Images are resized whole (no crop) to the model's input size, at most LARGEST_INPUT, and normalised by its own mean
+    and deviation. Raises BadInput for an unknown model or a file of another one, Unavailable where the download fails.
+    """
+    ensure_torchvision()
+    import timm
+    from timm.models import get_pretrained_cfg
+
+    name = f"{TIMM_PREFIX}{model}"
+    known = model.split(".")[0] in timm.list_models(module="vision_transformer")
+    config = get_pretrained_cfg(model) if known else None
+    if config is None:
+        raise BadInput(f"extractor {name!r}: timm has no such vision transformer; see timm.list_models('vit_*')")
+    if weights is not None:
+        path = weights
+    elif config.hf_hub_id is not None:
+        path = download_from_hub(config.hf_hub_id, config.hf_hub_filename or "model.safetensors", name)
+    else:
+        raise BadInput(f"extractor {name!r}: timm publishes no weights under that name; give a file of weights")
+    sha256 = require_file(path)
+    size = min(config.input_size[-1], LARGEST_INPUT)
+    # timm renames the tensors of each family's published files and resamples positions; strict unless classes differ.
+    overlay = {"state_dict": read_state_dict(path)}
+    try:
+        network = timm.create_model(model, pretrained=True, pretrained_cfg_overlay=overlay, img_size=size)
+    except (RuntimeError, KeyError, AttributeError) as error:
+        detail = " ".join(str(error).split())[:160]
+        raise BadInput(f"{path}: not weights of {model} ({detail})") from error
+    network = network.eval().requires_grad_(False).to(device)
+    return _extractor(name, network, sha256, device, size, config.mean, config.std)
+
+
+def _extractor(
+    name: str,
+    network: VisionTransformer,
+    sha256: str,
+    device: str,
+    size: int,
+    mean: tuple[float, ...],
+    deviation: tuple[float, ...],
+) -> Extractor:
+    centre = torch.tensor(mean, device=device).view(1, 3, 1, 1)
+    scale = torch.tensor(deviation, device=device).view(1, 3, 1, 1)
+    preprocessing = f"{RESIZE} to {size}, (x / 255 - {tuple(mean)}) / {tuple(deviation)}"
+
+    def extract(images: np.ndarray) -> Features:
+        with exact_inference():
+            pixels = resize_v1(image_tensor(images, device).float(), size)
+            tokens = network.forward_features((pixels / 255.0 - centre) / scale)
+            return Features(network.forward_head(tokens, pre_logits=True).float().cpu().numpy(), None)
+
+    return Extractor(name, network.num_features, sha256, preprocessing, extract)
