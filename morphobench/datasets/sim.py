@@ -1,0 +1,216 @@
+"""The sim tier: the frozen sample table joined to the simulator. Its images are rendered on first use and kept.
+
+An image is a function of (tier version, sample id) and of its plate's optics; a profile likewise. The cache holds one file
+per (split, compound, plate), so that a few rows cost a few files and an interrupted rendering goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from rich.console import Console
+from rich.progress import Progress
+
+from morphobench import storage
+from morphobench.datasets.manifest import HERE, load_compounds, load_landmarks, read_table
+from morphobench.datasets.simulate import expression
+from morphobench.datasets.simulate.mechanisms import activities, main_mechanism
+from morphobench.datasets.simulate.microscope import plate_optics
+from morphobench.datasets.simulate.render import render
+from morphobench.datasets.tier import SPLITS, Tier, TierSpec, read_spec
+from morphobench.errors import BadInput
+
+RENDERER_VERSION = "1"
+"""Raised whenever the simulator draws a different image for the same sample: part of every image digest."""
+SPLIT_FILE = "splits/sim.csv.gz"
+SPEC_FILE = "tiers/sim.toml"
+SILENT_UP_TO = 64
+"""Fewer images than this are rendered without a progress bar."""
+
+
+def load_sim(folder: Path = HERE) -> Tier:
+    """The sim tier from its frozen tables; BadInput names a table of which a byte changed.
+
+    `compounds` has the manifest's columns and `mechanism`, the one that the simulator gives most weight, or "inactive".
+    """
+    spec = read_spec(folder / SPEC_FILE)
+    samples = read_table(folder, SPLIT_FILE)
+    compounds = load_compounds(folder)
+    compounds["mechanism"] = [main_mechanism(compound) for compound in compounds["compound"]]
+    counts = samples["split"].value_counts()
+    for split in SPLITS:
+        if counts.get(split, 0) != spec.counts[split]:
+            raise BadInput(f"{folder / SPLIT_FILE}: {counts.get(split, 0)} rows of {split}, {SPEC_FILE} says {spec.counts[split]}")
+    return Tier(
+        spec=spec,
+        folder=folder,
+        split_sha256=storage.read_sums(folder)[SPLIT_FILE],
+        compounds=compounds,
+        samples=samples,
+        genes=tuple(load_landmarks(folder)["symbol"]),
+        read_images=lambda rows: SimImages(rows, samples, spec),
+        read_expression=expression_reader(spec, samples),
+    )
+
+
+def expression_reader(spec: TierSpec, samples: pd.DataFrame) -> Callable[[pd.DataFrame], tuple[np.ndarray, np.ndarray]]:
+    """A function rows -> (G_pre, G_post), each (N, 978) float32: the mean of the plate's vehicle wells, the row's own well."""
+    means: dict[str, np.ndarray] = {}
+
+    def vehicle_mean(plate: str) -> np.ndarray:
+        if plate not in means:
+            wells = samples[(samples["split"] == "vehicle") & (samples["plate"] == plate)]
+            means[plate] = expression.measured(spec.version, wells).mean(axis=0, dtype=np.float64).astype(np.float32)
+        return means[plate]
+
+    def read(rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+        g_post = expression.measured(spec.version, rows)
+        g_pre = np.array([vehicle_mean(plate) for plate in rows["plate"]], dtype=np.float32)
+        return g_pre.reshape(g_post.shape), g_post
+
+    return read
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One cache file: the images of a compound on a plate, in the order of the sample table."""
+
+    path: Path
+    tier_version: str
+    compound: str
+    plate: str
+    sample_ids: tuple[str, ...]
+    doses: tuple[float, ...]
+    size: int
+
+    def write(self) -> int:
+        """Render all images of the shard into its file; returns their number."""
+        pairs = zip(self.sample_ids, self.doses, strict=True)
+        images = np.stack(
+            [simulate_image(self.tier_version, name, self.compound, dose, self.plate, self.size) for name, dose in pairs]
+        )
+        with storage.atomic_path(self.path) as temporary, temporary.open("wb") as stream:
+            np.save(stream, images)
+        return len(images)
+
+    def read(self) -> np.ndarray:
+        """uint8 (n, size, size, 3), mapped and not read; BadInput if the file is not what was written."""
+        try:
+            images = np.load(self.path, mmap_mode="r")
+        except (ValueError, EOFError) as error:
+            raise BadInput(f"{self.path}: not a whole image file ({error}); delete it and run again") from error
+        if images.shape != (len(self.sample_ids), self.size, self.size, 3) or images.dtype != np.uint8:
+            raise BadInput(f"{self.path}: holds {images.dtype} {images.shape}; delete it and run again")
+        return images
+
+
+def simulate_image(tier_version: str, sample_id: str, compound: str, dose_um: float, plate: str, size: int) -> np.ndarray:
+    """The image of a sample, uint8 (size, size, 3): red actin, green tubulin, blue DNA."""
+    optics = plate_optics(tier_version, plate)
+    seed = expression.seed(tier_version, "image", sample_id)
+    return render(activities(compound, dose_um), optics, seed, size)
+
+
+class SimImages:
+    """Images of some samples of the sim tier, rendered into the cache when they are first asked for."""
+
+    def __init__(self, rows: pd.DataFrame, samples: pd.DataFrame, spec: TierSpec) -> None:
+        """`rows` are the samples wanted, in order; `samples` is the whole table of the tier."""
+        self._ids: list[str] = rows["sample_id"].tolist()
+        self._keys = list(zip(rows["split"], rows["compound"], rows["plate"], strict=True))
+        self._samples = samples
+        self._spec = spec
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def digest(self) -> str:
+        """Hash of the tier, its version, the renderer's version and the sample ids, in order."""
+        return storage.sha256_text(self._spec.name, self._spec.version, RENDERER_VERSION, *self._ids)
+
+    def batches(self, size: int) -> Iterator[np.ndarray]:
+        """uint8 arrays (<= size, H, W, 3), in order; all that is missing is rendered first, in parallel."""
+        self._render(range(len(self)))
+        for start in range(0, len(self), size):
+            yield self.take(range(start, min(start + size, len(self))))
+
+    def take(self, rows: Sequence[int]) -> np.ndarray:
+        """uint8 (len(rows), H, W, 3): the images at these rows; renders those files only that hold them."""
+        rows = [int(row) for row in rows]
+        self._render(rows)
+        side = self._spec.image_size
+        images = np.empty((len(rows), side, side, 3), dtype=np.uint8)
+        opened: dict[Path, np.ndarray] = {}
+        for position, row in enumerate(rows):
+            shard = self._shards[self._keys[row]]
+            if shard.path not in opened:
+                opened[shard.path] = shard.read()
+            images[position] = opened[shard.path][shard.sample_ids.index(self._ids[row])]
+        return images
+
+    @cached_property
+    def _shards(self) -> dict[tuple[str, str, str], Shard]:
+        wanted = set(self._keys)
+        folder = image_cache(self._spec)
+        return {
+            key: Shard(
+                path=folder.joinpath(*(storage.sha256_text(*key)[:2], f"{storage.sha256_text(*key)[:24]}.npy")),
+                tier_version=self._spec.version,
+                compound=key[1],
+                plate=key[2],
+                sample_ids=tuple(group["sample_id"]),
+                doses=tuple(group["dose_um"]),
+                size=self._spec.image_size,
+            )
+            for key, group in self._samples.groupby(["split", "compound", "plate"], sort=False)
+            if key in wanted
+        }
+
+    def _render(self, rows: Sequence[int]) -> None:
+        shards = list({key: self._shards[key] for key in (self._keys[row] for row in rows)}.values())
+        if all(shard.path.exists() for shard in shards):
+            return
+        with storage.lock(image_cache(self._spec)):
+            # Another process may have rendered them while this one waited.
+            render_shards([shard for shard in shards if not shard.path.exists()])
+
+
+def image_cache(spec: TierSpec) -> Path:
+    """Where rendered images are kept: a folder of the tier version and the renderer's version."""
+    return storage.cache_dir() / f"sim-{spec.version}" / f"images-{RENDERER_VERSION}-{spec.image_size}"
+
+
+def render_shards(shards: Sequence[Shard]) -> None:
+    """Render shards on all cores with a progress bar on stderr. What is done stays when it is interrupted."""
+    if len(shards) < 2:
+        for shard in shards:
+            shard.write()
+        return
+    total = sum(len(shard.sample_ids) for shard in shards)
+    # Forked workers need no import and no guard in the caller's script; they touch nothing but NumPy and SciPy.
+    context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
+    workers = min(os.cpu_count() or 1, len(shards))
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_ignore_interrupt) as pool:
+        futures = [pool.submit(shard.write) for shard in shards]
+        try:
+            with Progress(console=Console(stderr=True), transient=True, disable=total < SILENT_UP_TO) as progress:
+                task = progress.add_task("Rendering SIMULATED images", total=total)
+                for future in as_completed(futures):
+                    progress.advance(task, future.result())
+        except BaseException:
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+
+
+def _ignore_interrupt() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle: a worker finishes its file
