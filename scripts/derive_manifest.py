@@ -1,13 +1,13 @@
 """Derive compounds.csv, landmarks.csv and gene_sets.csv.gz of morphobench/datasets, then its SHA256SUMS.
 
-    python scripts/derive_manifest.py --compounds C --moa M --image-table I --geneinfo G --gmt S [--out morphobench/datasets]
+    python scripts/derive_manifest.py --compounds C --moa M --image-table I --geneinfo G --gmt S [--out FOLDER]
     python scripts/derive_manifest.py --sums-only
 
 Sources and licences:
-  --compounds    table of the 98 compounds in BBBC021 order (facts): SMILES where the Morgan fingerprint of BBBC021's own
-                 structure was reproduced, that fingerprint's hash, L1000 ids by exact name and by structure (LINCS 2020 and
-                 GSE92742, CC BY 4.0), the paper's cohort as inferred and how sure that is.
-  --moa          BBBC021_v1_moa.csv, Broad Bioimage Benchmark Collection, metadata (Ljosa et al. 2012; Caie et al. 2010).
+  --compounds    table of the 98 compounds in BBBC021 order (facts): SMILES where the Morgan fingerprint of BBBC021's
+                 own structure was reproduced, that fingerprint's hash, L1000 ids by exact name and by structure (LINCS
+                 2020 and GSE92742, CC BY 4.0), the paper's cohort as inferred and how sure that is.
+  --moa          BBBC021_v1_moa.csv, Broad Bioimage Benchmark Collection, metadata (Ljosa 2012; Caie 2010).
   --image-table  BBBC021_v1_image.csv[.gz], same source: doses, images, wells and plates are counted here.
   --geneinfo     LINCS geneinfo of the 978 landmark genes, CC BY 4.0; its order is the order of every expression vector.
   --gmt          GO Biological Process 2023 as a GMT file, CC BY 4.0 (The Gene Ontology Consortium).
@@ -33,7 +33,7 @@ HASHED = ("*.csv", "*.csv.gz", "splits/*.csv", "splits/*.csv.gz", "simulate/*.cs
 
 
 def derive_compounds(table: Path, moa: Path, image_table: Path) -> pd.DataFrame:
-    """One row per compound, columns COMPOUND_COLUMNS; doses and counts from the image table, mechanisms from the MoA table."""
+    """One row per compound, columns COMPOUND_COLUMNS; doses and counts from the image table, moa from the MoA table."""
     source = pd.read_csv(table, keep_default_na=False)
     images = pd.read_csv(image_table).rename(columns=lambda name: name.removeprefix("Image_Metadata_"))
     mechanisms = pd.read_csv(moa)

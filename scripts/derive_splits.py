@@ -2,9 +2,9 @@
 
     python scripts/derive_splits.py && python scripts/derive_manifest.py --sums-only
 
-A plate belongs to one role: T train, E test, R replicate (the floor). Every image is one field of a well of its own, so that
-two images of a compound share nothing but the compound, the dose and the plate. Wells are shuffled over a 1,536-well plate by
-a hash of the plate's name: compound and position are unrelated.
+A plate belongs to one role: T train, E test, R replicate (the floor). Every image is one field of a well of its own, so
+that two images of a compound share nothing but the compound, the dose and the plate. Wells are shuffled over a
+1,536-well plate by a hash of the sample id: compound and position are unrelated.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import math
 import re
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from morphobench import storage
@@ -35,7 +36,7 @@ SPLITS = (
     ("ood_replicate", "OOD", "replicate", (2, 1, 1)),
 )
 VEHICLE_WELLS = 64
-"""Per plate: 14 x 64 = 896, so that the vehicle control answers the 864 conditions of `ood` without repeating an image."""
+"""Per plate: 14 x 64 = 896, so that the vehicle control answers the 864 conditions of `ood` and repeats no image."""
 
 
 def three_doses(series: tuple[float, ...]) -> tuple[float, float, float]:
@@ -51,15 +52,15 @@ def samples() -> pd.DataFrame:
     rows = []
     for split, cohort, role, counts in SPLITS:
         for compound in compounds.loc[compounds["cohort"] == cohort, "compound"]:
-            ladder = [dose for dose, n in zip(three_doses(doses(compounds, compound)), counts, strict=True) for _ in range(n)]
+            ladder = np.repeat(three_doses(doses(compounds, compound)), counts).tolist()
             wanted = [(plate, dose) for plate in PLATES[role] for dose in ladder]
             rows += [(split, compound, index, dose, plate) for index, (plate, dose) in enumerate(wanted)]
     plates = [plate for role in PLATES.values() for plate in role]
     wanted = [(plate, 0.0) for plate in plates for _ in range(VEHICLE_WELLS)]
     rows += [("vehicle", "DMSO", index, dose, plate) for index, (plate, dose) in enumerate(wanted)]
     table = pd.DataFrame(rows, columns=["split", "compound", "index", "dose_um", "plate"])
-    ids = [f"sim-{row.plate}-{slug(row.compound)}-{index:04d}" for row, index in zip(table.itertuples(), table["index"])]
-    table.insert(0, "sample_id", ids)
+    names = zip(table["plate"], table["compound"], table["index"], strict=True)
+    table.insert(0, "sample_id", [f"sim-{plate}-{slug(compound)}-{index:04d}" for plate, compound, index in names])
     table["well"] = table.groupby("plate", sort=False)["sample_id"].transform(place)
     return table
 

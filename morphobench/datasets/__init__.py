@@ -15,7 +15,8 @@ def available_tiers() -> tuple[str, ...]:
 def load_tier(name: str) -> Tier:
     """The tier of this name.
 
-    Raises BadInput for an unknown name (it lists those there are) or a changed file, Unavailable for a tier not built yet.
+    Raises BadInput for an unknown name (it lists those there are) or a changed file, Unavailable for a tier that is
+    not built yet.
     """
     if name == "sim":
         from morphobench.datasets.sim import load_sim

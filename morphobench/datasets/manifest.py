@@ -35,8 +35,9 @@ COMPOUND_COLUMNS = (
     "n_wells",
     "n_plates",
 )
-"""Of `compounds.csv`. `cohort` is the paper's split, ID or OOD, as inferred with `cohort_confidence`; `structure_matched`
-is true where the compound has MCF7 L1000 profiles under any name. Lists are separated by "|", doses are micromolar."""
+"""Of `compounds.csv`. `cohort` is the paper's split, ID or OOD, as inferred with `cohort_confidence`;
+`structure_matched` is true where the compound has MCF7 L1000 profiles under any name. Lists are separated by "|", doses
+are micromolar."""
 
 
 def load_compounds(folder: Path = HERE) -> pd.DataFrame:

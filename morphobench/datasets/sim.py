@@ -1,7 +1,8 @@
 """The sim tier: the frozen sample table joined to the simulator. Its images are rendered on first use and kept.
 
-An image is a function of (tier version, sample id) and of its plate's optics; a profile likewise. The cache holds one file
-per (split, compound, plate), so that a few rows cost a few files and an interrupted rendering goes on where it stopped.
+An image is a function of (tier version, sample id) and of its plate's optics; a profile likewise. The cache holds one
+file per (split, compound, plate), so that a few rows cost a few files and an interrupted rendering goes on where it
+stopped.
 """
 
 from __future__ import annotations
@@ -49,8 +50,9 @@ def load_sim(folder: Path = HERE) -> Tier:
     compounds["mechanism"] = [main_mechanism(compound) for compound in compounds["compound"]]
     counts = samples["split"].value_counts()
     for split in SPLITS:
-        if counts.get(split, 0) != spec.counts[split]:
-            raise BadInput(f"{folder / SPLIT_FILE}: {counts.get(split, 0)} rows of {split}, {SPEC_FILE} says {spec.counts[split]}")
+        found, expected = counts.get(split, 0), spec.counts[split]
+        if found != expected:
+            raise BadInput(f"{folder / SPLIT_FILE}: {found} rows of {split}, {SPEC_FILE} says {expected}; restore both")
     return Tier(
         spec=spec,
         folder=folder,
@@ -64,7 +66,7 @@ def load_sim(folder: Path = HERE) -> Tier:
 
 
 def expression_reader(spec: TierSpec, samples: pd.DataFrame) -> Callable[[pd.DataFrame], tuple[np.ndarray, np.ndarray]]:
-    """A function rows -> (G_pre, G_post), each (N, 978) float32: the mean of the plate's vehicle wells, the row's own well."""
+    """A function rows -> (G_pre, G_post), each (N, 978) float32: mean of the plate's vehicle wells, and the own well."""
     means: dict[str, np.ndarray] = {}
 
     def vehicle_mean(plate: str) -> np.ndarray:
@@ -95,9 +97,11 @@ class Shard:
 
     def write(self) -> int:
         """Render all images of the shard into its file; returns their number."""
-        pairs = zip(self.sample_ids, self.doses, strict=True)
         images = np.stack(
-            [simulate_image(self.tier_version, name, self.compound, dose, self.plate, self.size) for name, dose in pairs]
+            [
+                simulate_image(self.tier_version, sample_id, self.compound, dose, self.plate, self.size)
+                for sample_id, dose in zip(self.sample_ids, self.doses, strict=True)
+            ]
         )
         with storage.atomic_path(self.path) as temporary, temporary.open("wb") as stream:
             np.save(stream, images)
@@ -114,7 +118,9 @@ class Shard:
         return images
 
 
-def simulate_image(tier_version: str, sample_id: str, compound: str, dose_um: float, plate: str, size: int) -> np.ndarray:
+def simulate_image(
+    tier_version: str, sample_id: str, compound: str, dose_um: float, plate: str, size: int = 128
+) -> np.ndarray:
     """The image of a sample, uint8 (size, size, 3): red actin, green tubulin, blue DNA."""
     optics = plate_optics(tier_version, plate)
     seed = expression.seed(tier_version, "image", sample_id)
@@ -164,7 +170,7 @@ class SimImages:
         folder = image_cache(self._spec)
         return {
             key: Shard(
-                path=folder.joinpath(*(storage.sha256_text(*key)[:2], f"{storage.sha256_text(*key)[:24]}.npy")),
+                path=folder / f"{storage.sha256_text(*key)[:32]}.npy",
                 tier_version=self._spec.version,
                 compound=key[1],
                 plate=key[2],
@@ -186,8 +192,10 @@ class SimImages:
 
 
 def image_cache(spec: TierSpec) -> Path:
-    """Where rendered images are kept: a folder of the tier version and the renderer's version."""
-    return storage.cache_dir() / f"sim-{spec.version}" / f"images-{RENDERER_VERSION}-{spec.image_size}"
+    """Where rendered images are kept: a folder per tier version, image size and source text of the simulator."""
+    # By the text and not by RENDERER_VERSION: a changed simulator must never read what the old one drew.
+    sources = [path.read_text(encoding="utf-8") for path in sorted((HERE / "simulate").glob("*.*")) if path.is_file()]
+    return storage.cache_dir() / f"sim-{spec.version}" / f"{spec.image_size}px-{storage.sha256_text(*sources)[:16]}"
 
 
 def render_shards(shards: Sequence[Shard]) -> None:

@@ -2,11 +2,12 @@
 
 A treated profile is
 
-    plate_gain * (baseline + sum_m activity_m * signature_m + total * stress + reach * own_compound) + plate_offset + noise
+    gain_plate * (baseline + sum_m activity_m * signature_m + total * stress + reach * own) + offset_plate + noise
 
-where signature_m moves whole GO gene sets up or down (PROGRAMMES) and a few genes outside them, `stress` is shared by all active
-compounds, `own_compound` is a sparse signature of the compound alone, total = 1 - prod(1 - activity_m) and reach = 0.3 + 0.7 total.
-Everything is drawn from streams seeded by hashes of (tier version, purpose, name): no result depends on order.
+where signature_m moves whole GO gene sets up or down (PROGRAMMES) and a few genes outside them, `stress` is shared by
+all active compounds, `own` is a sparse signature of the compound alone, total = 1 - prod(1 - activity_m) and reach =
+0.3 + 0.7 total. Everything is drawn from streams seeded by hashes of (tier version, purpose, name): nothing depends on
+order.
 """
 
 from __future__ import annotations
@@ -64,7 +65,10 @@ PROGRAMMES = {
         ),
     ),
     "Eg5 inhibitors": Programme(
-        up=("Regulation Of Mitotic Spindle Organization (GO:0060236)", "Mitotic Metaphase Plate Congression (GO:0007080)"),
+        up=(
+            "Regulation Of Mitotic Spindle Organization (GO:0060236)",
+            "Mitotic Metaphase Plate Congression (GO:0007080)",
+        ),
         down=("G1/S Transition Of Mitotic Cell Cycle (GO:0000082)",),
     ),
     "Epithelial": Programme(
@@ -73,10 +77,16 @@ PROGRAMMES = {
     ),
     "Kinase inhibitors": Programme(
         up=("Negative Regulation Of ERK1 And ERK2 Cascade (GO:0070373)",),
-        down=("Protein Autophosphorylation (GO:0046777)", "Regulation Of G1/S Transition Of Mitotic Cell Cycle (GO:2000045)"),
+        down=(
+            "Protein Autophosphorylation (GO:0046777)",
+            "Regulation Of G1/S Transition Of Mitotic Cell Cycle (GO:2000045)",
+        ),
     ),
     "Microtubule destabilizers": Programme(
-        up=("Mitotic Spindle Organization (GO:0007052)", "Positive Regulation Of Stress-Activated MAPK Cascade (GO:0032874)"),
+        up=(
+            "Mitotic Spindle Organization (GO:0007052)",
+            "Positive Regulation Of Stress-Activated MAPK Cascade (GO:0032874)",
+        ),
         down=("DNA Replication (GO:0006260)", "Cytoskeleton Organization (GO:0007010)"),
     ),
     "Microtubule stabilizers": Programme(
@@ -116,7 +126,7 @@ def stream(*parts: str) -> np.random.Generator:
 
 
 def truth(tier_version: str, compound: str, dose_um: float) -> np.ndarray:
-    """Noiseless log2 expression (978,) float64 of a compound at a dose on a plate without effects; "DMSO" is the baseline.
+    """Noiseless log2 expression (978,) of a compound at a dose on a plate without effects; "DMSO" is the baseline.
 
     Raises BadInput for an unknown compound.
     """
@@ -191,7 +201,7 @@ class PlateEffect:
 
 @cache
 def plate_effect(tier_version: str, plate: str) -> PlateEffect:
-    """The effect of a plate: a gain near 1 and, per gene, three batch factors shared by all plates plus its own part."""
+    """The effect of a plate: a gain near 1 and, per gene, three batch factors that all plates share and its own part."""
     random = stream(tier_version, "plate expression", plate)
     scores = random.normal(0, 1, 3)
     own = random.normal(0, 0.1, len(symbols()))

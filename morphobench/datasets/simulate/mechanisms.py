@@ -1,9 +1,9 @@
 """The structural model of the sim tier: compound and dose -> activity of BBBC021's twelve mechanisms.
 
-`sim_mechanisms.csv` gives each compound its mechanisms with a weight, an EC50 and a Hill slope. For the compounds that BBBC021
-annotates, the mechanism is theirs and the EC50 lies at half of their lowest active dose; for the others it is an informed
-guess (column `basis`) that keeps compounds of similar structure together. It drives a simulation and claims nothing about
-the real drug.
+`sim_mechanisms.csv` gives each compound its mechanisms with a weight, an EC50 and a Hill slope. For the compounds that
+BBBC021 annotates, the mechanism is theirs and the EC50 is half of their lowest active dose, or a sixth of the top dose
+where that is less; for the others both are informed guesses (column `basis`) that keep compounds of similar structure
+together. The table drives a simulation and claims nothing about the real drugs.
 """
 
 from __future__ import annotations
