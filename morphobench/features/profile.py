@@ -1,0 +1,177 @@
+"""What the cells of an image cover: AreaOccupied, counts and quality of every image, in CellProfiler's names.
+
+The areas are fractions of the image, so that images of any size compare; CellProfiler's own unit is pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import joblib
+import numpy as np
+from joblib.externals.loky import get_reusable_executor
+from rich.console import Console
+from rich.progress import track
+
+from morphobench.datasets.tier import ImageSet
+from morphobench.features.cache import cached_array
+from morphobench.features.segment import ENGINE, Segmentation, discard_border, segment
+
+OBJECT_SETS = ("Cells", "Cytoplasm", "Nuclei", "CellsInner", "CytoplasmInner", "NucleiInner")
+"""With edge objects, and (`Inner`) without the cells that touch the image edge."""
+AREA_COLUMNS = tuple(f"AreaOccupied_AreaOccupied_{name}" for name in OBJECT_SETS)
+COUNT_COLUMNS = tuple(f"Count_{name}" for name in OBJECT_SETS)
+QUALITY_COLUMNS = (
+    "ImageQuality_Correlation_DNA",
+    "ImageQuality_Correlation_Tubulin",
+    "ImageQuality_PercentSaturated_DNA",
+    "ImageQuality_PercentSaturated_Tubulin",
+    "ImageQuality_FlagEmpty",
+    "ImageQuality_FlagNoise",
+    "ImageQuality_FlagSaturated",
+)
+PROFILE_COLUMNS = AREA_COLUMNS + COUNT_COLUMNS + QUALITY_COLUMNS
+"""The keys of `measure`, in order."""
+
+NOISE_CORRELATION = 0.5
+"""White noise of the same variance as a smooth signal gives one half; real fields 0.94 to 0.99, pure noise 0.00."""
+SATURATED_PERCENT = 5.0
+"""Nuclei cover 5 to 15% of a field: beyond this a third of them, or more, has lost its texture."""
+BATCH = 16
+
+
+class AreaOccupied(NamedTuple):
+    """Pixels: labelled, on the outlines (shared borders count for both objects), in all."""
+
+    area: int
+    perimeter: int
+    total: int
+
+
+def area_occupied(labels: np.ndarray, mask: np.ndarray | None = None) -> AreaOccupied:
+    """CellProfiler's MeasureImageAreaOccupied of a label image.
+
+    labels: integer (H, W), 0 is background; mask: bool (H, W), the pixels to look at, all if None. The perimeter is the
+    sum of each object's 4-neighbour perimeter, rounded to a whole pixel per object (Benkrid, Crookes & Benkrid 2000:
+    outline pixels weigh 1, sqrt(2) or (1 + sqrt(2)) / 2 by how the outline passes through them).
+    """
+    if mask is not None:
+        labels = np.where(mask, labels, 0)
+    total = labels.size if mask is None else int(np.count_nonzero(mask))
+    return AreaOccupied(int(np.count_nonzero(labels)), int(_perimeters(labels).sum()), total)
+
+
+def measure(image: np.ndarray, diameter: tuple[float, float]) -> dict[str, float]:
+    """The profile of one image: PROFILE_COLUMNS -> value.
+
+    image: uint8 (H, W, 3), red actin, green tubulin, blue DNA; diameter: smallest and largest nucleus in pixels.
+    Areas are fractions of the image; a count is the highest label, as in CellProfiler; flags are 0 or 1 (`quality`).
+    Raises ValueError for another type or shape.
+    """
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise ValueError(f"{image.dtype=}, {image.shape=}: not uint8 (H, W, 3)")
+    channels = (image / 255).astype(np.float32)
+    tubulin, dna = channels[..., 1], channels[..., 2]
+    segmentation = segment(dna, tubulin, diameter)
+    inner = discard_border(segmentation)
+    sets = (segmentation.cells, segmentation.cytoplasm, segmentation.nuclei, inner.cells, inner.cytoplasm, inner.nuclei)
+    values = [np.count_nonzero(labels) / labels.size for labels in sets] + [float(labels.max()) for labels in sets]
+    return dict(zip(AREA_COLUMNS + COUNT_COLUMNS, values, strict=True)) | quality(dna, tubulin, segmentation)
+
+
+def quality(dna: np.ndarray, tubulin: np.ndarray, segmentation: Segmentation) -> dict[str, float]:
+    """Whether the masks of an image can be believed: QUALITY_COLUMNS -> value.
+
+    dna, tubulin: float32 (H, W) in 0..1. CellProfiler finds dozens of nuclei in camera noise and frames in a saturated
+    image, and does not say so.
+
+    - Correlation: Pearson correlation of neighbouring pixels (mean over rows and columns), that is the share of the
+      variance that is not pixel noise; NaN for a constant channel.
+    - PercentSaturated: percent of pixels at 1.
+    - FlagEmpty: no nucleus. FlagNoise: a correlation below NOISE_CORRELATION. FlagSaturated: either percent above
+      SATURATED_PERCENT.
+    """
+    correlation = [neighbour_correlation(channel) for channel in (dna, tubulin)]
+    saturated = [100 * float(np.mean(channel >= 1)) for channel in (dna, tubulin)]
+    flags = [
+        not segmentation.nuclei.any(),
+        any(value < NOISE_CORRELATION for value in correlation),
+        max(saturated) > SATURATED_PERCENT,
+    ]
+    return dict(zip(QUALITY_COLUMNS, [*correlation, *saturated, *map(float, flags)], strict=True))
+
+
+def neighbour_correlation(channel: np.ndarray) -> float:
+    """Correlation of pixels one apart, mean of both axes: 0 for white noise, near 1 for an image in focus or blurred.
+
+    channel: float (H, W). NaN if it is constant.
+    """
+    if channel.min() == channel.max():
+        return float("nan")
+    centred = channel - channel.mean(dtype=np.float64)
+    variance = np.mean(centred**2)
+    return float((np.mean(centred[1:] * centred[:-1]) + np.mean(centred[:, 1:] * centred[:, :-1])) / (2 * variance))
+
+
+def measure_images(images: ImageSet, diameter: tuple[float, float], cache: Path, workers: int) -> dict[str, np.ndarray]:
+    """The profiles of many images: PROFILE_COLUMNS -> float64 (N,), in the order of the images.
+
+    diameter: as for `measure`; workers: processes. The result is kept in the folder `cache` under the content of the
+    images, the diameters and ENGINE; progress goes to stderr.
+    """
+    key = f"profile-{ENGINE}-{diameter[0]:g}-{diameter[1]:g}-{images.digest()}"
+    return cached_array(key, cache, lambda: _measure_all(images, diameter, workers))
+
+
+def _measure_all(images: ImageSet, diameter: tuple[float, float], workers: int) -> dict[str, np.ndarray]:
+    console = Console(stderr=True)
+    rows = track(_rows(images, diameter, workers), "Segmenting", total=len(images), console=console, transient=True)
+    table = np.array(list(rows), dtype=np.float64).reshape(-1, len(PROFILE_COLUMNS))
+    if len(table) != len(images):
+        raise ValueError(f"the image set gave {len(table)} images, {len(images)=}")
+    return dict(zip(PROFILE_COLUMNS, table.T.copy(), strict=True))
+
+
+def _rows(images: ImageSet, diameter: tuple[float, float], workers: int) -> Iterator[list[float]]:
+    """Profiles in order, from fresh processes (never forks, which would carry a caller's threads along)."""
+    tasks = (joblib.delayed(_measure_batch)(batch, diameter) for batch in images.batches(BATCH))
+    parallel = joblib.Parallel(n_jobs=workers, return_as="generator", max_nbytes=None)
+    try:
+        for rows in parallel(tasks):
+            yield from rows
+    finally:
+        if workers > 1:
+            # Idle workers would otherwise keep their memory for minutes.
+            get_reusable_executor().shutdown(wait=True)
+
+
+def _measure_batch(batch: np.ndarray, diameter: tuple[float, float]) -> list[list[float]]:
+    return [list(measure(image, diameter).values()) for image in batch]
+
+
+_SIDES = ((-1, 0), (1, 0), (0, -1), (0, 1))
+_CORNERS = ((-1, -1), (-1, 1), (1, -1), (1, 1))
+# Length of an outline pixel by its outline neighbours of the same object, [corners, sides]; 0 where not listed.
+_OUTLINE_LENGTH = np.zeros((5, 5))
+_OUTLINE_LENGTH[[0, 0, 1, 1, 2, 2], [2, 3, 2, 3, 2, 3]] = 1
+_OUTLINE_LENGTH[[2, 3], [0, 1]] = np.sqrt(2)
+_OUTLINE_LENGTH[[1, 2], [1, 1]] = (1 + np.sqrt(2)) / 2
+
+
+def _perimeters(labels: np.ndarray) -> np.ndarray:
+    """Rounded perimeter of every label, int64 (max label + 1,), entry 0 zero; all objects in one pass."""
+    framed = np.pad(labels, 1)
+    centre = framed[1:-1, 1:-1]
+    outline = np.zeros(framed.shape, dtype=bool)
+    same_sides = [np.roll(framed, step, axis)[1:-1, 1:-1] == centre for axis in (0, 1) for step in (-1, 1)]
+    outline[1:-1, 1:-1] = (centre > 0) & ~np.logical_and.reduce(same_sides)
+    rows, columns = np.nonzero(outline)
+    label = framed[rows, columns]
+    sides, corners = (
+        sum(((framed[rows + i, columns + j] == label) & outline[rows + i, columns + j]).astype(int) for i, j in steps)
+        for steps in (_SIDES, _CORNERS)
+    )
+    length = _OUTLINE_LENGTH[corners, sides]
+    return np.rint(np.bincount(label, weights=length, minlength=1)).astype(np.int64)

@@ -1,0 +1,163 @@
+"""Segmentation against what CellProfiler 4.2.8.1 wrote, and against the library routines it stands on."""
+
+import csv
+import json
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from centrosome.propagate import propagate
+from PIL import Image
+from scipy import ndimage
+from skimage.filters import threshold_li
+
+from morphobench.features import segment as engine
+
+ORACLES = ("human", "bbbc022", "syn_round", "syn_touching", "syn_empty", "syn_noise", "syn_saturated")
+DIAMETER = (8.0, 24.0)
+
+
+@cache
+def oracle(folder: Path, name: str):
+    """(dna, cell, settings) as CellProfiler held them, and our masks with their inner set."""
+    settings = json.loads((folder / "settings.json").read_text())[name]
+    dna, cell = (
+        (tifffile.imread(folder / "inputs" / settings[key]) / settings["intensity_divisor"]).astype(np.float32)
+        for key in ("dna", "cell")
+    )
+    whole = engine.segment(dna, cell, (settings["diameter_min"], settings["diameter_max"]))
+    return dna, cell, settings, whole, engine.discard_border(whole)
+
+
+def disks(shape: tuple[int, int], centres: list[tuple[int, int]], radius: float) -> np.ndarray:
+    """float32 image of soft bright disks on a dark ground."""
+    rows, columns = np.indices(shape)
+    image = np.full(shape, 0.02)
+    for row, column in centres:
+        distance = np.hypot(rows - row, columns - column)
+        image = np.maximum(image, 0.8 / (1 + np.exp(2 * (distance - radius))))
+    return image.astype(np.float32)
+
+
+@pytest.mark.parametrize("suffix", ["", "Inner"])
+@pytest.mark.parametrize("name", ORACLES)
+def test_masks_are_those_of_cellprofiler(shared_data, name, suffix):
+    folder = shared_data / "cellprofiler"
+    *_, whole, inner = oracle(folder, name)
+    for kind in ("Nuclei", "Cells", "Cytoplasm"):
+        expected = np.asarray(Image.open(folder / "masks" / f"{name}_{kind}{suffix}.png"))
+        np.testing.assert_array_equal(getattr(inner if suffix else whole, kind.lower()), expected, err_msg=kind)
+
+
+@pytest.mark.parametrize("name", ORACLES)
+def test_thresholds_are_those_of_cellprofiler(shared_data, name):
+    dna, cell, settings, *_ = oracle(shared_data / "cellprofiler", name)
+    assert engine.minimum_cross_entropy(dna) == pytest.approx(settings["threshold_nuclei"], rel=1e-6)
+    assert engine.log_minimum_cross_entropy(cell) == pytest.approx(settings["threshold_cells"], rel=1e-6)
+
+
+def test_inner_numbers_are_those_of_cellprofiler(shared_data):
+    folder = shared_data / "cellprofiler"
+    with (folder / "inner_ids.csv").open() as stream:
+        rows = [(row["image"], int(row["inner_id"]), int(row["full_id"])) for row in csv.DictReader(stream)]
+    for name in ORACLES:
+        *_, whole, inner = oracle(folder, name)
+        numbers = {(int(a), int(b)) for a, b in zip(inner.cells.flat, whole.cells.flat, strict=True) if a}
+        assert numbers == {(a, b) for image, a, b in rows if image == name}
+
+
+def test_threshold_is_the_fixed_point_scikit_image_finds():
+    values = np.random.default_rng(1).gamma(2, 0.05, 5000).astype(np.float32)
+    found = engine.minimum_cross_entropy(values)
+    assert found == pytest.approx(threshold_li(values.copy(), tolerance=0.5 / 65536), rel=1e-5)
+
+
+def test_threshold_of_a_constant_image_is_its_value():
+    assert engine.minimum_cross_entropy(np.full((4, 4), 0.25, np.float32)) == 0.25
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_propagation_shortcuts_change_nothing(seed):
+    """Few grey levels make ties, few seeds leave components with none, one and several."""
+    rng = np.random.default_rng(seed)
+    shape = (40, 57)
+    cell = (rng.integers(0, 6, shape) / 8).astype(np.float32)
+    foreground = ndimage.gaussian_filter(rng.random(shape), 1.5) > (0.45, 0.5)[seed % 2]
+    seeds = np.zeros(shape, dtype=np.int32)
+    for label in range(1, 13):
+        row, column = rng.integers(0, shape[0] - 6), rng.integers(0, shape[1] - 6)
+        seeds[row : row + rng.integers(1, 6), column : column + rng.integers(1, 6)] = label
+    expected, _ = propagate(cell, seeds, foreground, engine.REGULARIZATION)
+    np.testing.assert_array_equal(engine._propagate(cell, seeds, foreground), expected)
+
+
+def test_flood_meets_halfway_on_a_plateau():
+    level = np.full((1, 9), 0.5, np.float32)
+    seeds = np.zeros((1, 9), np.int32)
+    seeds[0, 0], seeds[0, 8] = 1, 2
+    np.testing.assert_array_equal(engine._flood(level, seeds, np.ones((1, 9), bool)), [[1, 1, 1, 1, 1, 2, 2, 2, 2]])
+
+
+def test_watershed_leaves_what_no_seed_reaches():
+    components = np.array([[1, 1, 0, 2, 2, 0, 3]])
+    seeds = np.array([[0, 5, 7, 0, 0, 0, 6]])
+    level = np.zeros((1, 7), np.float32)
+    np.testing.assert_array_equal(engine._watershed(level, seeds, components), [[5, 5, 0, 0, 0, 0, 6]])
+
+
+@pytest.mark.parametrize("centres", [[(32, 30)], [(20, 20), (45, 48)]])
+def test_every_disk_is_one_cell(centres):
+    shape = (64, 64)
+    found = engine.segment(disks(shape, centres, 6), disks(shape, centres, 11), DIAMETER)
+    assert found.nuclei.max() == found.cells.max() == len(centres)
+    assert len({found.nuclei[centre] for centre in centres}) == len(centres)
+    # Minimum cross-entropy lies below half height, so that the outline runs up to two pixels outside the disk.
+    assert 6 < np.sqrt(np.count_nonzero(found.nuclei) / len(centres) / np.pi) < 8
+    assert all(labels.dtype == np.int32 for labels in (found.nuclei, found.cells, found.cytoplasm))
+
+
+def test_touching_nuclei_are_parted():
+    centres = [(32, 25), (32, 37)]
+    found = engine.segment(disks((64, 64), centres, 6), disks((64, 64), centres, 10), DIAMETER)
+    assert found.nuclei.max() == 2
+    assert found.nuclei[centres[0]] != found.nuclei[centres[1]]
+
+
+def test_nuclei_and_cytoplasm_make_up_the_cells():
+    centres = [(20, 20), (45, 48), (2, 40)]
+    found = engine.segment(disks((64, 64), centres, 6), disks((64, 64), centres, 11), DIAMETER)
+    np.testing.assert_array_equal(found.nuclei + found.cytoplasm, found.cells)
+    assert not (found.nuclei.astype(bool) & found.cytoplasm.astype(bool)).any()
+
+
+def test_inner_drops_what_touches_the_edge_and_renumbers():
+    centres = [(3, 30), (40, 20), (40, 48)]
+    whole = engine.segment(disks((64, 64), centres, 6), disks((64, 64), centres, 9), DIAMETER)
+    inner = engine.discard_border(whole)
+    assert whole.cells.max() == 3
+    assert sorted(np.unique(inner.cells)) == [0, 1, 2]
+    assert inner.cells[centres[0]] == inner.nuclei[centres[0]] == 0
+    np.testing.assert_array_equal(inner.cells > 0, whole.cells > 1)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("shape", [(1, 1), (9, 16), (64, 64)])
+@pytest.mark.parametrize("diameter", [(8, 24), (14, 40)])
+def test_constant_images_of_any_size_are_segmented_without_an_error(value, shape, diameter):
+    image = np.full(shape, value, np.float32)
+    found = engine.discard_border(engine.segment(image, image, diameter))
+    assert found.cells.shape == shape
+
+
+def test_an_empty_image_has_no_cell():
+    found = engine.segment(np.zeros((64, 64), np.float32), np.zeros((64, 64), np.float32), DIAMETER)
+    assert not found.nuclei.any()
+    assert not found.cells.any()
+
+
+@pytest.mark.parametrize(("shape", "diameter"), [((64, 65), (8, 24)), ((64, 64), (24, 8)), ((64, 64), (0, 8))])
+def test_wrong_arguments_are_refused(shape, diameter):
+    with pytest.raises(ValueError, match=r"shape|diameter"):
+        engine.segment(np.zeros((64, 64), np.float32), np.zeros(shape, np.float32), diameter)
