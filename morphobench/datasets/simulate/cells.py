@@ -81,8 +81,6 @@ class Cells:
     tubulin: np.ndarray
     actin: np.ndarray
     dna: np.ndarray
-    seed: np.ndarray
-    """Seed of the cell's own fibres."""
     chromatin: Blobs
     nucleoli: Blobs
 
@@ -117,12 +115,12 @@ def sample_cells(params: PopulationParams, rng: np.random.Generator, size: int =
     expected = params.count * ((FRAME + 2 * MARGIN) / FRAME) ** 2
     number = int(np.clip(np.rint(expected + 0.8 * np.sqrt(expected) * spread), 1, MOST_CELLS))
     centres = place(params, candidates[:number])
-    rows = [_cell(params, centres[i], int(seeds[i])) for i in range(number)]
+    rows = [_cell(params, i, centres[i], int(seeds[i])) for i in range(number)]
     columns = {key: np.array([row[key] for row, _, _ in rows]) for key in rows[0][0]}
     cells = Cells(
         **columns,
-        chromatin=_blobs([blob for _, blobs, _ in rows for blob in blobs], columns["seed"]),
-        nucleoli=_blobs([blob for _, _, blobs in rows for blob in blobs], columns["seed"]),
+        chromatin=_blobs([blob for _, blobs, _ in rows for blob in blobs]),
+        nucleoli=_blobs([blob for _, _, blobs in rows for blob in blobs]),
     )
     return _enlarge(cells, size / FRAME)
 
@@ -167,9 +165,9 @@ def choose_fate(params: PopulationParams, u: float, v: float) -> Fate:
 
 
 def _cell(
-    params: PopulationParams, centre: np.ndarray, seed: int
+    params: PopulationParams, index: int, centre: np.ndarray, seed: int
 ) -> tuple[dict[str, float], list[tuple[float, ...]], list[tuple[float, ...]]]:
-    """One cell's scalars, its chromatin bodies and its nucleoli (rows in the order of Blobs, the cell's seed first)."""
+    """One cell's scalars, its chromatin bodies and its nucleoli (rows in the order of Blobs)."""
     rng = np.random.Generator(np.random.PCG64(seed))
     u = rng.random(8)
     z = rng.standard_normal(10)
@@ -191,13 +189,13 @@ def _cell(
     axis = u[3] * np.pi
     offset = 0.14 * radius * z[4:6] if fate in (Fate.INTERPHASE, Fate.BINUCLEATE) else 0.04 * radius * z[4:6]
     nucleus = centre + offset
-    chromatin, nucleoli = _chromatin(params, fate, nucleus, nuclear, axis, dna, seed, rng)
+    chromatin, nucleoli = _chromatin(params, fate, nucleus, nuclear, axis, dna, index, rng)
     scalars = {
         "x": centre[0], "y": centre[1], "radius": radius, "elongation": elongation, "axis": axis, "lobes": lobes,
         "lobe_phases": phases, "processes": 4 + int(4 * u[4]), "arborisation": arborisation, "fate": int(fate),
         "nucleus_x": nucleus[0], "nucleus_y": nucleus[1], "nucleus_radius": nuclear,
         "tubulin": params.tubulin * np.exp(params.heterogeneity * z[6]),
-        "actin": params.actin * np.exp(params.heterogeneity * z[7]), "dna": dna, "seed": seed,
+        "actin": params.actin * np.exp(params.heterogeneity * z[7]), "dna": dna,
     }  # fmt: skip
     return scalars, chromatin, nucleoli
 
@@ -209,7 +207,7 @@ def _chromatin(
     radius: float,
     axis: float,
     dna: float,
-    seed: int,
+    index: int,
     rng: np.random.Generator,
 ) -> tuple[list[tuple[float, ...]], list[tuple[float, ...]]]:
     """Chromatin bodies and nucleoli of one cell; the total DNA of a condensed figure is that of a nucleus."""
@@ -218,7 +216,7 @@ def _chromatin(
     nucleoli: list[tuple[float, ...]] = []
 
     def body(x: float, y: float, a: float, b: float, angle: float, rough: float, value: float) -> None:
-        bodies.append((seed, x, y, a, b, angle, rough, rng.random() * 6.28, value, texture))
+        bodies.append((index, x, y, a, b, angle, rough, rng.random() * 6.28, value, texture))
 
     def nucleus(centre: np.ndarray, r: float) -> None:
         x, y = centre
@@ -227,7 +225,7 @@ def _chromatin(
         body(x, y, r * stretch, r / stretch, tilt, rough, 0.62 * dna)
         for _ in range(int(rng.poisson(params.nucleoli))):
             d, phi, size = 0.6 * r * np.sqrt(rng.random()), rng.random() * 6.28, r * rng.uniform(0.13, 0.24)
-            nucleoli.append((seed, x + d * np.cos(phi), y + d * np.sin(phi), size, size * 0.8, phi, 0, 0, 0.5, 0))
+            nucleoli.append((index, x + d * np.cos(phi), y + d * np.sin(phi), size, size * 0.8, phi, 0, 0, 0.5, 0))
 
     along = np.array([np.cos(axis), np.sin(axis)])
     if fate in (Fate.INTERPHASE, Fate.ROUNDED):
@@ -265,12 +263,10 @@ def _chromatin(
     return bodies, nucleoli
 
 
-def _blobs(rows: list[tuple[float, ...]], seeds: np.ndarray) -> Blobs:
-    """Rows as columns; the cell's seed in the first place becomes its index."""
-    index = {int(seed): i for i, seed in enumerate(seeds)}
-    cell = np.array([index[int(row[0])] for row in rows], int)
-    table = np.array([row[1:] for row in rows], float).reshape(-1, 9).T
-    return Blobs(cell, *table)
+def _blobs(rows: list[tuple[float, ...]]) -> Blobs:
+    """Rows as columns."""
+    table = np.array(rows, float).reshape(-1, 10).T
+    return Blobs(table[0].astype(int), *table[1:])
 
 
 def _enlarge(cells: Cells, scale: float) -> Cells:

@@ -34,8 +34,8 @@ class Fibres:
 def microtubules(params: PopulationParams, cells: Cells, rng: np.random.Generator, scale: float) -> Fibres:
     """The microtubules of all cells: radial from the centrosome, spindles in mitosis, or bundles about the nucleus."""
     cell = np.repeat(np.arange(len(cells)), PER_CELL)
-    u = rng.random((5, len(cell)))
-    z = rng.standard_normal((3, len(cell)))
+    u = rng.random((len(cell), 5)).T  # by cell: the first cells keep their fibres when there are fewer cells
+    z = rng.standard_normal((len(cell), 3)).T
     rank = np.tile(np.arange(PER_CELL), len(cells))
     fate, radius, axis = cells.fate[cell], cells.radius[cell], cells.axis[cell]
     reach = radius * np.sqrt(cells.elongation[cell]) * np.maximum(1.0, 1 + 0.9 * cells.arborisation[cell])
@@ -83,8 +83,8 @@ def stress_fibres(params: PopulationParams, cells: Cells, rng: np.random.Generat
     """Straight actin bundles along the long axis of spread cells."""
     each = 14
     cell = np.repeat(np.arange(len(cells)), each)
-    u = rng.random((3, len(cell)))
-    z = rng.standard_normal((2, len(cell)))
+    u = rng.random((len(cell), 3)).T
+    z = rng.standard_normal((len(cell), 2)).T
     rank = np.tile(np.arange(each), len(cells))
     radius, axis = cells.radius[cell], cells.axis[cell] + 0.07 * z[0]
     across, along = radius * (2 * u[0] - 1) * 0.8, -radius * (0.5 + 0.5 * u[1])

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
+from morphobench.datasets.simulate.mechanisms import MECHANISMS
 from morphobench.errors import BadInput
 
 
@@ -101,7 +102,7 @@ PHENOTYPES: dict[str, dict[str, float]] = {
     # Arrest with continued growth: few flat cells, large uneven nuclei, stress fibres.
     "DNA damage": {
         "count": 9, "nuclear_radius": 9.0, "nuclear_radius_cv": 0.2, "cell_radius": 18.0, "mitotic": 0.0,
-        "chromatin_texture": 0.32, "apoptotic": 0.07, "nuclear_intensity": 0.75, "nuclear_irregularity": 0.07,
+        "chromatin_texture": 0.25, "apoptotic": 0.07, "nuclear_intensity": 0.75, "nuclear_irregularity": 0.07,
         "stress_fibres": 0.75, "nucleoli": 3.6,
     },
     # S-phase arrest: enlarged, round, smooth, bright nuclei with one nucleolus; no mitoses.
@@ -149,9 +150,6 @@ PHENOTYPES: dict[str, dict[str, float]] = {
     },
 }  # fmt: skip
 """Field values at activity 1; a field that a mechanism does not name keeps the vehicle's value."""
-
-MECHANISMS: tuple[str, ...] = tuple(PHENOTYPES)
-"""The 12 mechanisms of BBBC021."""
 
 
 def population_params(activities: Mapping[str, float]) -> PopulationParams:

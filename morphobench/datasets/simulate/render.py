@@ -72,10 +72,11 @@ def stain(params: PopulationParams, cells: Cells, rng: np.random.Generator, size
 
     nuclei = dna(cells, fine, scale, size)
     covered = np.clip(nuclei / 0.5, 0.0, 1.0)
+    for_actin, for_tubulin = rng.spawn(2)
     return np.stack(
         [
-            actin(params, cells, label, depth, height, (fine, medium, coarse), rng, scale),
-            tubulin(params, cells, label, height, covered, (fine, medium), rng, scale),
+            actin(params, cells, label, depth, height, (fine, medium, coarse), for_actin, scale),
+            tubulin(params, cells, label, height, covered, (fine, medium), for_tubulin, scale),
             nuclei + 0.02 * height,
         ],
         axis=-1,
@@ -191,7 +192,7 @@ def actin(
     cables = fibres.draw(fibres.stress_fibres(params, cells, rng, scale), label, rng, scale)
     # Aggregates stand where a noise field is high, most of them at the retracted border.
     spots = np.clip(fine + 0.6 * medium - 1.5, 0.0, 1.6) * (0.35 + 0.65 * np.exp(-depth / 4.0)) * inside
-    return np.maximum(own * (cortex + cytoplasm + 0.9 * params.actin_puncta * spots) + 0.2 * cables, 0.0)
+    return np.maximum(own * (cortex + cytoplasm + 0.9 * params.actin_puncta * spots) + 0.16 * cables, 0.0)
 
 
 def tubulin(
@@ -214,12 +215,14 @@ def tubulin(
     away = np.hypot(grid[None] - cells.nucleus_x[label], grid[:, None] - cells.nucleus_y[label])
     from_nucleus = np.maximum(away - cells.nucleus_radius[label], 0.0) / scale
     gathered = params.tubulin_perinuclear * np.exp(-from_nucleus / 3.0) * inside
-    pool = (0.17 + 0.22 * (1.0 - params.tubulin_fibres)) * height + 0.22 * gathered
+    pool = (0.17 + 0.22 * (1.0 - params.tubulin_fibres)) * height + 0.28 * gathered
     pool = pool * np.clip(1.0 + 0.22 * medium + 0.14 * fine, 0.0, None)
+    # Flat lamellae hold fewer layers of fibres than the body of the cell.
+    mesh = mesh * np.clip(0.45 + 0.75 * height, 0.0, 1.2)
     # Interphase nuclei exclude tubulin; in mitosis there is no envelope.
     closed = np.isin(cells.fate, (Fate.INTERPHASE, Fate.ROUNDED, Fate.BINUCLEATE, Fate.MULTINUCLEATE))[label]
     excluded = 1.0 - 0.55 * covered * closed
-    return np.maximum(own * pool * excluded + 0.13 * mesh * (1.0 - 0.35 * covered * closed), 0.0).astype(np.float32)
+    return np.maximum(own * pool * excluded + 0.115 * mesh * (1.0 - 0.35 * covered * closed), 0.0).astype(np.float32)
 
 
 def _unit(field: np.ndarray) -> np.ndarray:
