@@ -1,0 +1,5 @@
+"""`python -m morphobench`."""
+
+from morphobench.cli import main
+
+main()

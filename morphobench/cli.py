@@ -1,0 +1,260 @@
+"""The command line: parsing and printing only. Exit codes: 0 done, 1 the machine or network failed, 2 the input is wrong."""
+
+from __future__ import annotations
+
+import errno
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+import morphobench
+from morphobench.errors import BadInput, MorphoBenchError
+from morphobench.schema import Report, Score
+
+app = typer.Typer(
+    name="morphobench",
+    help="Benchmark of generative cell morphology: does a model draw what a drug does to cells?",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+submission_app = typer.Typer(help="Start, check and pack generated images for scoring.", no_args_is_help=True)
+data_app = typer.Typer(help="Build, check and describe the tiers.", no_args_is_help=True)
+leaderboard_app = typer.Typer(help="Results and the board made from them.", no_args_is_help=True)
+app.add_typer(submission_app, name="submission")
+app.add_typer(data_app, name="data")
+app.add_typer(leaderboard_app, name="leaderboard")
+
+TierName = Annotated[str, typer.Option("--tier", help="Data set and protocol to score on.")]
+
+
+def main() -> None:
+    """Run the command line; every expected failure is one line on stderr."""
+    try:
+        app(prog_name="morphobench")
+    except MorphoBenchError as error:
+        sys.exit(_say(str(error), error.exit_code))
+    except KeyboardInterrupt:
+        sys.exit(_say("interrupted; files that were complete are kept, nothing half-written is left", 1))
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+            raise
+        sys.exit(_say(f"{error.filename or 'disk'}: {error.strerror}; free some space or choose another folder", 1))
+
+
+def _say(message: str, code: int) -> int:
+    print(f"morphobench: {' '.join(message.split())}", file=sys.stderr)
+    return code
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(morphobench.__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Options of every command."""
+
+
+@app.command()
+def evaluate(
+    model: Annotated[
+        str | None, typer.Option(help="An installed model, e.g. trident; it generates, then is scored.")
+    ] = None,
+    submission: Annotated[Path | None, typer.Option(help="A submission folder or zip to score instead.")] = None,
+    tier: TierName = "sim",
+    track: Annotated[list[str] | None, typer.Option(help="Track to score; repeat for several. All by default.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the submission and the report. Default: runs/TIER/NAME.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the generation and of the intervals.")] = 0,
+    device: Annotated[str, typer.Option(help="torch device of models and extractors.")] = "cpu",
+    extractor: Annotated[
+        list[str] | None,
+        typer.Option(help="Score with these features too: inception (genuine FID), timm:NAME. Repeat for several."),
+    ] = None,
+    embedding: Annotated[
+        str | None, typer.Option(help="Extractor of separability and maps instead of the tier's.")
+    ] = None,
+    weights: Annotated[list[str] | None, typer.Option(help="NAME=FILE: local weights of an extractor.")] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the report as JSON on stdout, and nothing else there.")
+    ] = False,
+) -> None:
+    """Score a model or a submission; leaves report.json and report.html."""
+    from morphobench import run
+
+    request = run.Request(
+        model=model, submission=submission, tier=tier, tracks=tuple(track or ()), out=out, seed=seed, device=device,
+        extractors=tuple(extractor or ()), embedding=embedding, weights=_weights(weights or []),
+    )  # fmt: skip
+    report, folder = run.run(request)
+    if as_json:
+        print(report.model_dump_json(indent=1))
+        return
+    console = Console()
+    for name in dict.fromkeys(score.track for score in report.scores):
+        console.print(_table(report, name))
+    for note in report.notes:
+        console.print(f"note: {note}", style="yellow", highlight=False)
+    console.print(f"report: {folder / 'report.html'}", highlight=False, soft_wrap=True)
+
+
+@submission_app.command("new")
+def submission_new(folder: Path, tier: TierName = "sim") -> None:
+    """Write submission.toml to fill in, and the conditions every image must answer."""
+    from morphobench.datasets import load_tier
+    from morphobench.ingest.submission import new_submission
+
+    new_submission(folder, load_tier(tier))
+    print(
+        f"{folder}: fill in submission.toml, write the images that conditions.csv names, then `morphobench submission validate`"
+    )
+
+
+@submission_app.command("validate")
+def submission_validate(path: Path, tier: TierName = "sim") -> None:
+    """Check a folder or zip: every condition answered, nothing else, every image readable."""
+    from morphobench.datasets import load_tier
+    from morphobench.ingest.submission import open_submission
+
+    opened = open_submission(path, load_tier(tier))
+    images = sum(len(track) for track in opened.images.values())
+    predicted = "with" if opened.expression else "without"
+    print(f"{path}: valid; {images:,} images in {len(opened.images)} tracks, {predicted} predicted expression")
+
+
+@submission_app.command("pack")
+def submission_pack(folder: Path, out: Path, tier: TierName = "sim") -> None:
+    """Check a folder and write it as one zip."""
+    from morphobench.datasets import load_tier
+    from morphobench.ingest.submission import pack_submission
+
+    packed = pack_submission(folder, out, load_tier(tier))
+    print(f"{packed}: {packed.stat().st_size / 2**20:.1f} MiB")
+
+
+@data_app.command("build")
+def data_build(
+    name: Annotated[str, typer.Argument(help="A tier that is built on this machine: morphogene.")],
+    images: Annotated[Path, typer.Option(help="Folder with BBBC021's tables and plate zips or folders.")],
+    l1000: Annotated[Path, typer.Option(help="Folder with L1000 GCTX or GCT files.")],
+    compounds: Annotated[
+        list[str] | None, typer.Option(help="Build these compounds (and vehicle) only; repeat.")
+    ] = None,
+    plates: Annotated[list[str] | None, typer.Option(help="Build these plates only; repeat.")] = None,
+) -> None:
+    """Build a tier from files on disk."""
+    from morphobench.datasets.build import build
+
+    print(build(name, images, l1000, compounds=compounds, plates=plates))
+
+
+@data_app.command("info")
+def data_info(tier: TierName = "sim") -> None:
+    """Describe a tier: images per split, plates, compounds, protocol, licence."""
+    from morphobench.datasets import load_tier
+
+    loaded = load_tier(tier)
+    spec = loaded.spec
+    print(f"{spec.name} {spec.version}: {spec.title}")
+    print(f"split sha256: {loaded.split_sha256}")
+    print(
+        f"image: {spec.image_size} x {spec.image_size}, {spec.um_per_pixel} um per pixel, RGB = {', '.join(spec.channels)}"
+    )
+    print(f"protocol: {spec.extractor} (realism), {spec.embedding} (separability)")
+    for split, rows in loaded.samples.groupby("split", sort=False):
+        print(
+            f"{split}: {len(rows):,} images, {rows['compound'].nunique()} compounds, plates {', '.join(sorted(set(rows['plate'])))}"
+        )
+    print(f"licence: {spec.licence}")
+
+
+@data_app.command("path")
+def data_path(tier: TierName = "sim") -> None:
+    """Print the folder that holds a tier's files."""
+    from morphobench.datasets import load_tier
+
+    print(load_tier(tier).folder)
+
+
+@data_app.command("verify")
+def data_verify(tier: TierName = "sim") -> None:
+    """Check every file of a tier against its SHA256SUMS."""
+    from morphobench.datasets import load_tier
+    from morphobench.storage import verify_sums
+
+    print(f"{tier}: {len(verify_sums(load_tier(tier).folder))} files as recorded")
+
+
+@leaderboard_app.command("build")
+def leaderboard_build(
+    root: Annotated[Path, typer.Option(help="Folder of the boards.")] = Path("leaderboards"),
+    check: Annotated[
+        bool, typer.Option("--check", help="Change nothing; fail if the board differs from the results.")
+    ] = False,
+) -> None:
+    """Make every board again from its results."""
+    from morphobench.leaderboard import build_boards
+
+    for line in build_boards(root, check=check):
+        print(line)
+
+
+@leaderboard_app.command("add")
+def leaderboard_add(
+    report: Annotated[Path, typer.Argument(help="A report.json made by `morphobench evaluate`.")],
+    root: Annotated[Path, typer.Option(help="Folder of the boards.")] = Path("leaderboards"),
+) -> None:
+    """File a report among the results of its tier."""
+    from morphobench.leaderboard import add_result, read_result
+
+    print(add_result(read_result(report), root))
+
+
+def _weights(pairs: list[str]) -> dict[str, Path]:
+    found = {}
+    for pair in pairs:
+        name, separator, path = pair.partition("=")
+        if not separator:
+            raise BadInput(f"--weights {pair!r}: give NAME=FILE, for example inception=weights.pth")
+        if not Path(path).is_file():
+            raise BadInput(f"--weights {pair!r}: {path} is not a file")
+        found[name] = Path(path)
+    return found
+
+
+def _table(report: Report, track: str) -> Table:
+    simulated = "SIMULATED " if report.simulated else ""
+    table = Table(title=f"{report.submission.name} on {simulated}{report.tier} / {track}", title_justify="left")
+    for heading in ("score", "better", "value", "95% interval", "N", "real replicates", "vehicle", "scaled"):
+        table.add_column(heading, justify="left" if heading in ("score", "better") else "right")
+    for score in report.scores:
+        if score.track == track:
+            table.add_row(*_row(score))
+    return table
+
+
+def _row(score: Score) -> list[str]:
+    better = {"min": "lower", "max": "higher", "target": f"{score.target}", "none": "-"}[score.direction]
+    if score.value is None:
+        return [score.key, better, "absent", score.reason, str(score.n), "", "", ""]
+    interval = f"{score.interval[0]:.4g} to {score.interval[1]:.4g}" if score.interval else "-"
+    return [
+        score.key, better, f"{score.value:.4g}", interval, str(score.n), _number(score.floor),
+        _number(score.controls.get("vehicle")), _number(score.scaled),
+    ]  # fmt: skip
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}"

@@ -1,0 +1,251 @@
+"""Conditions -> submission -> features -> scores: the one path for a model and for a stranger's folder.
+
+The module is not called `evaluate` because the function of that name is part of the package's public namespace.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import ValidationError
+
+from morphobench import __version__, models, provenance, scoring
+from morphobench.contents import Evaluation, PanelColumn, TrackContents
+from morphobench.datasets import load_tier
+from morphobench.datasets.manifest import load_gene_sets
+from morphobench.datasets.tier import Tier
+from morphobench.enrichment import enrichment
+from morphobench.errors import BadInput
+from morphobench.ingest.submission import Submission, open_submission, write_submission
+from morphobench.measurements import Measurements, measure_track
+from morphobench.schema import Enrichment, Manifest, Report, Score
+from morphobench.storage import atomic_write_text, cache_dir, sha256_text
+
+CASE_STUDY = "docetaxel"
+"""The compound of the paper's enrichment figure (Figure 5b)."""
+PANEL_IMAGES = 2
+"""Fields per drug in the image panel."""
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What a submission is measured with.
+
+    extractors: names whose realism scores are computed; the tier's frozen one comes first.
+    embedding: extractor of separability and of the maps.
+    weights: local weights by extractor name.
+    """
+
+    extractors: tuple[str, ...]
+    embedding: str
+    weights: Mapping[str, Path]
+    device: str
+
+    @classmethod
+    def of(
+        cls, tier: Tier, extra: Sequence[str], embedding: str | None, weights: Mapping[str, Path], device: str
+    ) -> Protocol:
+        """The tier's protocol, widened by the extractors the user asked for.
+
+        A built tier's extractors may need weights that are not at hand; naming others replaces them, and the scores
+        carry the names of those that ran.
+        """
+        frozen = (tier.spec.extractor,) if tier.spec.kind == "sim" or not extra else ()
+        return cls(tuple(dict.fromkeys((*frozen, *extra))), embedding or tier.spec.embedding, dict(weights), device)
+
+
+@dataclass
+class Stopwatch:
+    """Seconds by stage, for the report."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Add the time of the block to a stage."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = round(self.seconds.get(name, 0.0) + time.perf_counter() - start, 2)
+
+
+def evaluate(
+    model: str | models.Model | None = None,
+    submission: Path | None = None,
+    tier: str | Tier = "sim",
+    tracks: Sequence[str] = (),
+    folder: Path | None = None,
+    seed: int = 0,
+    device: str = "cpu",
+    extractors: Sequence[str] = (),
+    embedding: str | None = None,
+    weights: Mapping[str, Path] | None = None,
+) -> Evaluation:
+    """Score a model or a submission on a tier.
+
+    model: an installed model's name or any object with the members of `models.Model`; it generates into
+    `folder`/submission, which is then scored as anyone's would be. submission: a folder or zip to score instead.
+    tracks: all of the tier's by default. extractors, embedding, weights: see `Protocol`.
+    Returns the report with the arrays behind its figures. Raises BadInput or Unavailable in one line.
+    """
+    if (model is None) == (submission is None):
+        raise BadInput("give a model or a submission, one of the two")
+    loaded = load_tier(tier) if isinstance(tier, str) else tier
+    names = tuple(tracks) or tuple(loaded.spec.tracks)
+    for name in names:
+        loaded.track(name)
+    watch = Stopwatch()
+    protocol = Protocol.of(loaded, extractors, embedding, weights or {}, device)
+    if model is not None:
+        with watch.stage("generate"):
+            submission = generate(model, loaded, names, folder or Path("runs") / loaded.spec.name, seed, device)
+    assert submission is not None
+    with watch.stage("check submission"):
+        opened = open_submission(submission, loaded, names)
+    return score(opened, loaded, names, protocol, seed, watch)
+
+
+def generate(
+    model: str | models.Model, tier: Tier, tracks: Sequence[str], folder: Path, seed: int, device: str
+) -> Path:
+    """Let a model answer the conditions of the tracks; returns the submission folder, `folder`/submission.
+
+    A submission already there is kept if the model, its code, the tier, the seed and the tracks are the same.
+    """
+    name = model if isinstance(model, str) else type(model).__name__.lower()
+    loaded = models.load_model(model, tier, device) if isinstance(model, str) else model
+    code = models.source_sha256(model) if isinstance(model, str) else ""
+    place, stamp = folder / "submission", folder / "generation.sha256"
+    key = sha256_text(
+        name, loaded.fingerprint, code, tier.spec.name, tier.spec.version, tier.split_sha256, str(seed), device, *tracks
+    )
+    if place.is_dir() and stamp.is_file() and stamp.read_text().strip() == key:
+        return place
+    stamp.unlink(missing_ok=True)
+    images, expression = {}, {}
+    for track in tracks:
+        conditions = tier.conditions(track)
+        pixels = loaded.generate(conditions, seed)
+        expected = (len(conditions), tier.spec.image_size, tier.spec.image_size, 3)
+        if pixels.shape != expected or pixels.dtype != np.uint8:
+            raise BadInput(f"model {name!r}: generate gave {pixels.dtype} {pixels.shape}; uint8 {expected} is wanted")
+        images[track] = (conditions, pixels)
+        if isinstance(loaded, models.PredictsExpression):
+            expression[track] = loaded.predict_expression(conditions)
+    write_submission(place, _manifest(name, loaded.manifest, tier, seed), images, expression or None)
+    atomic_write_text(stamp, key + "\n")
+    return place
+
+
+def score(
+    submission: Submission, tier: Tier, tracks: Sequence[str], protocol: Protocol, seed: int, watch: Stopwatch
+) -> Evaluation:
+    """Measure a checked submission and compute every score of METRICS that its measurements allow."""
+    gene_sets = load_gene_sets()
+    scores: list[Score] = []
+    terms: list[Enrichment] = []
+    contents: list[TrackContents] = []
+    measured: Measurements | None = None
+    for track in tracks:
+        measured = measure_track(submission, tier, track, protocol, cache_dir(), watch.stage)
+        with watch.stage("scores"):
+            scores += scoring.score_track(measured, tier, seed)
+        with watch.stage("enrichment"):
+            terms += _enrichment(measured, gene_sets)
+        contents.append(_contents(submission, tier, measured))
+    assert measured is not None
+    report = Report(
+        submission=submission.manifest,
+        tier=tier.spec.name,
+        tier_version=tier.spec.version,
+        simulated=tier.spec.simulated,
+        split_sha256=tier.split_sha256,
+        images_sha256=submission.images_sha256,
+        scores=tuple(scores),
+        enrichment=tuple(terms),
+        notes=scoring.notes(scores, measured),
+        seed=seed,
+        protocol=measured.protocol,
+        versions=provenance.versions() | {"morphobench": __version__},
+        hardware=provenance.hardware(protocol.device),
+        seconds=watch.seconds,
+    )
+    return Evaluation(report, tuple(contents), tier.spec.channels, tier.spec.um_per_pixel)
+
+
+def _manifest(name: str, known: Mapping[str, Any], tier: Tier, seed: int) -> Manifest:
+    fields: dict[str, Any] = {
+        "name": name, "group": "morphobench", "version": f"v{__version__}", **known, "tier": tier.spec.name,
+        "tier_version": tier.spec.version, "split_sha256": tier.split_sha256, "seed": seed,
+    }  # fmt: skip
+    try:
+        return Manifest.model_validate(fields)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise BadInput(f"model {name!r}: manifest: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+
+
+def _enrichment(measured: Measurements, gene_sets: Mapping[str, Sequence[str]]) -> list[Enrichment]:
+    """Terms of the case study where this track holds it, of the measured and of the predicted change."""
+    changes = measured.lfc
+    if CASE_STUDY not in changes.compounds:
+        return []
+    row = changes.compounds.index(CASE_STUDY)
+    found = list(enrichment(changes.measured[row], measured.genes, gene_sets, CASE_STUDY, "measured"))
+    if changes.predicted is not None:
+        found += enrichment(changes.predicted[row], measured.genes, gene_sets, CASE_STUDY, "predicted")
+    return found
+
+
+def _contents(submission: Submission, tier: Tier, measured: Measurements) -> TrackContents:
+    changes = measured.lfc
+    return TrackContents(
+        track=measured.track,
+        title=tier.track(measured.track).title,
+        compounds=measured.compounds,
+        doses=measured.doses,
+        mechanisms=measured.mechanisms,
+        generated_embedding=measured.embedding["generated"],
+        real_embedding=measured.embedding["real"],
+        real_compounds=measured.compounds,
+        real_mechanisms=measured.mechanisms,
+        vehicle_embedding=measured.embedding["vehicle"],
+        train_embedding=measured.embedding["train"],
+        train_labels=measured.train_compounds,
+        train_mechanisms=measured.train_mechanisms,
+        generated_area=measured.area("generated"),
+        real_area=measured.area("real"),
+        vehicle_area=measured.area("vehicle"),
+        predicted_lfc=changes.predicted,
+        measured_lfc=changes.measured if changes.predicted is not None else None,
+        lfc_compounds=changes.compounds,
+        panel=_panel(submission, tier, measured),
+    )
+
+
+def _panel(submission: Submission, tier: Tier, measured: Measurements) -> tuple[PanelColumn, ...]:
+    """The first fields at each panel drug's highest dose: real, generated for the same conditions, vehicle."""
+    rows = tier.rows(tier.track(measured.track).split)
+    vehicle = tier.rows("vehicle")
+    vehicle = vehicle[vehicle["plate"].isin(set(rows["plate"]))]
+    columns = []
+    for number, compound in enumerate(name for name in tier.spec.panel_compounds if name in set(rows["compound"])):
+        mine = rows[rows["compound"] == compound]
+        top = mine[mine["dose_um"] == mine["dose_um"].max()].head(PANEL_IMAGES)
+        columns.append(
+            PanelColumn(
+                compound=compound,
+                dose_um=float(top["dose_um"].iloc[0]),
+                real=tier.images(top).take(range(len(top))),
+                generated=submission.images[measured.track].take(top.index.tolist()),
+                vehicle=tier.images(vehicle.iloc[number * PANEL_IMAGES :][: len(top)]).take(range(len(top))),
+            )
+        )
+    return tuple(columns)

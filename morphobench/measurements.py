@@ -1,0 +1,167 @@
+"""Everything measured of one track before any score: features, embeddings, areas and expression, from cache where known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol as TypingProtocol
+
+import numpy as np
+
+from morphobench.contents import COMPARTMENTS
+from morphobench.datasets.tier import ImageSet, Tier
+from morphobench.features.cache import extract
+from morphobench.features.extractor import Features, load_extractor
+from morphobench.features.profile import ENGINE, area_column, measure_images
+from morphobench.ingest.submission import Submission
+
+SHIPPED = "features"
+"""Folder of a tier that holds the measurements of its real images, made once by `scripts/derive_features.py`."""
+
+Stage = Callable[[str], AbstractContextManager[None]]
+
+
+class Protocol(TypingProtocol):
+    """What to measure with; see `evaluation.Protocol`."""
+
+    extractors: tuple[str, ...]
+    embedding: str
+    weights: Mapping[str, Path]
+    device: str
+
+
+@dataclass(frozen=True)
+class LfcTable:
+    """Mean log2 fold change per compound, (C, 978); `predicted` is None where the submission predicts no expression."""
+
+    compounds: tuple[str, ...]
+    measured: np.ndarray
+    predicted: np.ndarray | None
+
+
+@dataclass(frozen=True)
+class Measurements:
+    """What is known of a track. N test conditions, V vehicle images of the same plates, T training images.
+
+    features: extractor -> "generated" and "real" -> Features of N images.
+    embedding: "generated", "real" (N), "vehicle" (V), "train" (T) -> (., D).
+    profiles: the same names but "train" -> column -> (.,), see `features.profile`.
+    expression: "pre", "post" and, if predicted, "predicted" -> (N, 978) log2.
+    train_lfc: mean LFC per training compound, (C, 978).
+    """
+
+    track: str
+    genes: tuple[str, ...]
+    compounds: np.ndarray
+    plates: np.ndarray
+    doses: np.ndarray
+    mechanisms: np.ndarray
+    vehicle_plates: np.ndarray
+    train_compounds: np.ndarray
+    train_mechanisms: np.ndarray
+    features: Mapping[str, Mapping[str, Features]]
+    embedding_name: str
+    embedding: Mapping[str, np.ndarray]
+    profiles: Mapping[str, Mapping[str, np.ndarray]]
+    expression: Mapping[str, np.ndarray]
+    train_lfc: np.ndarray
+    protocol: dict[str, str]
+
+    def area(self, images: str, edge: bool = True) -> dict[str, np.ndarray]:
+        """Occupied fraction of each image by compartment, with or without objects that touch the border."""
+        return {name: self.profiles[images][area_column(name, edge)] for name in COMPARTMENTS}
+
+    @property
+    def lfc(self) -> LfcTable:
+        """Changes averaged over the images of each compound; compounds without measured expression are left out."""
+        change = self.expression["post"] - self.expression["pre"]
+        names, measured = compound_means(change, self.compounds)
+        keep = np.isfinite(measured).all(axis=1)
+        predicted = None
+        if "predicted" in self.expression:
+            _, predicted = compound_means(self.expression["predicted"] - self.expression["pre"], self.compounds)
+            predicted = predicted[keep]
+        return LfcTable(tuple(names[keep]), measured[keep], predicted)
+
+
+def compound_means(values: np.ndarray, compounds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean row per compound: (C,) names in alphabetical order and (C, ...) means."""
+    names, codes = np.unique(compounds, return_inverse=True)
+    return names, np.stack([values[codes == code].mean(axis=0) for code in range(len(names))])
+
+
+def measure_track(
+    submission: Submission, tier: Tier, track: str, protocol: Protocol, cache: Path, stage: Stage
+) -> Measurements:
+    """Measure a submission's images of a track and the real images they are compared with.
+
+    Real images whose measurements ship with the tier are not rendered; every other result is cached by what it was
+    computed from. Raises BadInput or Unavailable where an extractor's weights are wrong or absent.
+    """
+    rows, train, vehicle = tier.rows(tier.track(track).split), tier.rows("train"), tier.rows("vehicle")
+    # Vehicle images of the test plates only: a plate's gain must not pass for a drug's effect.
+    beside = vehicle["plate"].isin(set(rows["plate"])).to_numpy()
+    generated = submission.images[track]
+    loaded = {name: load_extractor(name, protocol.weights.get(name), protocol.device)
+              for name in dict.fromkeys((*protocol.extractors, protocol.embedding))}  # fmt: skip
+
+    def features(name: str, images: ImageSet, split: str) -> Features:
+        shipped = None if split == "generated" else _shipped(tier, name, split)
+        return extract(images, loaded[name], cache, shipped=shipped, label=f"{name}: {track} {split}")
+
+    real = tier.images(rows)
+    split = tier.track(track).split
+    with stage("features"):
+        realism = {
+            name: {"generated": features(name, generated, "generated"), "real": features(name, real, split)}
+            for name in protocol.extractors
+        }
+        name = protocol.embedding
+        embedding = {
+            "generated": features(name, generated, "generated").embedding,
+            "real": features(name, real, split).embedding,
+            "vehicle": features(name, tier.images(vehicle), "vehicle").embedding[beside],
+            "train": features(name, tier.images(train), "train").embedding,
+        }
+    with stage("segmentation"):
+        diameter = tier.spec.nucleus_diameter
+        profiles = {
+            "generated": measure_images(generated, diameter, cache, label=f"{track} generated"),
+            "real": measure_images(
+                real, diameter, cache, label=f"{track} {split}", shipped=_shipped(tier, ENGINE, split)
+            ),
+        }
+        everything = measure_images(
+            tier.images(vehicle), diameter, cache, label="vehicle", shipped=_shipped(tier, ENGINE, "vehicle")
+        )
+        profiles["vehicle"] = {column: values[beside] for column, values in everything.items()}
+    pre, post = tier.expression(rows)
+    expression = {"pre": pre, "post": post}
+    if submission.expression is not None:
+        expression["predicted"] = submission.expression[track]
+    train_pre, train_post = tier.expression(train)
+    _, train_lfc = compound_means(train_post - train_pre, train["compound"].to_numpy(dtype=str))
+    return Measurements(
+        track=track,
+        genes=tier.genes,
+        compounds=rows["compound"].to_numpy(dtype=str),
+        plates=rows["plate"].to_numpy(dtype=str),
+        doses=rows["dose_um"].to_numpy(dtype=float),
+        mechanisms=tier.mechanisms(rows),
+        vehicle_plates=vehicle["plate"].to_numpy(dtype=str)[beside],
+        train_compounds=train["compound"].to_numpy(dtype=str),
+        train_mechanisms=tier.mechanisms(train),
+        features=realism,
+        embedding_name=protocol.embedding,
+        embedding=embedding,
+        profiles=profiles,
+        expression=expression,
+        train_lfc=train_lfc[np.isfinite(train_lfc).all(axis=1)],
+        protocol={name: extractor.weights_sha256 for name, extractor in loaded.items()} | {"segmentation": ENGINE},
+    )
+
+
+def _shipped(tier: Tier, name: str, split: str) -> Path:
+    return tier.folder / SHIPPED / f"{name.replace(':', '_')}__{split}.npz"

@@ -1,0 +1,80 @@
+"""The seam for models: what one must offer, and how it is found by name.
+
+A model is any object with the members of `Model`; there is no base class. A package offers one through an entry point
+of the group `morphobench.models` that names a function `load(tier, device) -> Model`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Callable, Mapping
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from morphobench.datasets.tier import Tier
+from morphobench.errors import BadInput
+from morphobench.schema import Conditions
+
+GROUP = "morphobench.models"
+
+
+class Model(Protocol):
+    """What `morphobench evaluate --model` needs.
+
+    manifest: the fields of `schema.Manifest` that the model knows of itself (method, parameters, sampler, steps, ...).
+    fingerprint: changes whenever the images for the same conditions and seed would; usually a hash of the weights.
+    """
+
+    manifest: Mapping[str, Any]
+    fingerprint: str
+
+    def generate(self, conditions: Conditions, seed: int) -> np.ndarray:
+        """uint8 (N, H, W, 3), one image per condition in order; the same for the same conditions and seed."""
+        ...
+
+
+@runtime_checkable
+class PredictsExpression(Protocol):
+    """A model that also predicts the transcriptome."""
+
+    def predict_expression(self, conditions: Conditions) -> np.ndarray:
+        """Predicted log2 G_post, (N, 978), in the order of `conditions.genes`."""
+        ...
+
+
+def available_models() -> tuple[str, ...]:
+    """Names of the installed models, sorted."""
+    return tuple(sorted(point.name for point in entry_points(group=GROUP)))
+
+
+def load_model(name: str, tier: Tier, device: str) -> Model:
+    """The model of that name, ready for a tier; BadInput lists the names there are."""
+    return _entry_point(name).load()(tier, device)
+
+
+def source_sha256(name: str) -> str:
+    """Hash of the Python files of the package that holds a model, so that an edited model is run again."""
+    loader: Callable[..., Model] = _entry_point(name).load()
+    source = sys.modules[loader.__module__].__file__
+    if source is None:
+        raise BadInput(f"model {name!r}: {loader.__module__} has no source file; install it as a regular package")
+    return python_sha256(Path(source).parent)
+
+
+def python_sha256(folder: Path) -> str:
+    """Hash of every .py file under a folder, by relative name and content."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*.py")):
+        digest.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+def _entry_point(name: str) -> EntryPoint:
+    points = {point.name: point for point in entry_points(group=GROUP)}
+    if name not in points:
+        raise BadInput(f"model {name!r}: not installed; there are {', '.join(sorted(points)) or 'none'}")
+    return points[name]

@@ -1,0 +1,270 @@
+"""Untrusted bytes: what a submission may hold, and the one line that names what it may not."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from tiny_tier import SIZE, tiny_tier
+
+from morphobench.datasets.tier import Tier
+from morphobench.errors import BadInput
+from morphobench.ingest.images import decode_png, encode_png
+from morphobench.ingest.submission import (
+    image_name,
+    manifest_toml,
+    new_submission,
+    open_submission,
+    pack_submission,
+    write_submission,
+)
+from morphobench.schema import Condition, Manifest
+
+
+@pytest.fixture
+def tier(tmp_path: Path) -> Tier:
+    return tiny_tier(tmp_path / "tier")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, tier: Tier) -> Path:
+    """A good submission: the real images and profiles themselves."""
+    images, expression = {}, {}
+    for track in tier.spec.tracks:
+        rows = tier.rows(track)
+        images[track] = (tier.conditions(track), tier.images(rows).take(range(len(rows))))
+        expression[track] = tier.expression(rows)[1]
+    write_submission(tmp_path / "good", _manifest(tier), images, expression)
+    return tmp_path / "good"
+
+
+def _manifest(against: Tier, **changes: str) -> Manifest:
+    fields = {
+        "name": "m", "group": "g", "version": "1", "tier": against.spec.name, "tier_version": against.spec.version,
+        "split_sha256": against.split_sha256, "method": 'quotes " and \\ and \n survive',
+    }  # fmt: skip
+    return Manifest.model_validate(fields | changes)
+
+
+def _png(array: np.ndarray, mode: str | None = None) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(array).convert(mode or "RGB").save(stream, "PNG")
+    return stream.getvalue()
+
+
+def test_a_submission_comes_back_as_it_was_written(folder: Path, tier: Tier) -> None:
+    opened = open_submission(folder, tier)
+    assert opened.manifest == _manifest(tier)
+    for track in tier.spec.tracks:
+        rows = tier.rows(track)
+        np.testing.assert_array_equal(
+            opened.images[track].take(range(len(rows))), tier.images(rows).take(range(len(rows)))
+        )
+        assert opened.expression is not None
+        np.testing.assert_allclose(opened.expression[track], tier.expression(rows)[1], atol=5.1e-5)
+
+
+def test_batches_do_not_depend_on_their_size(folder: Path, tier: Tier) -> None:
+    images = open_submission(folder, tier).images["id"]
+    whole = images.take(range(len(images)))
+    for size in (1, 5, 64):
+        np.testing.assert_array_equal(np.concatenate(list(images.batches(size))), whole)
+
+
+def test_zip_and_folder_are_the_same_submission(folder: Path, tier: Tier, tmp_path: Path) -> None:
+    packed = pack_submission(folder, tmp_path / "a.zip", tier)
+    again = pack_submission(folder, tmp_path / "b.zip", tier)
+    assert packed.read_bytes() == again.read_bytes()
+    assert open_submission(packed, tier).images_sha256 == open_submission(folder, tier).images_sha256
+
+
+def test_a_zip_of_the_folder_itself_is_understood(folder: Path, tier: Tier, tmp_path: Path) -> None:
+    shutil.make_archive(str(tmp_path / "outer"), "zip", folder.parent, folder.name)
+    assert open_submission(tmp_path / "outer.zip", tier).manifest.name == "m"
+
+
+def test_names_of_compounds_stay_inside_the_folder() -> None:
+    names = {
+        image_name(Condition(track="id", compound=compound, index=3, smiles=None, dose_um=1, plate="p"))
+        for compound in ("mevinolin/lovastatin", "3,3'-diaminobenzidine", "../../etc")
+    }
+    assert names == {
+        "images/id/mevinolin_lovastatin/0003.png",
+        "images/id/3_3_-diaminobenzidine/0003.png",
+        "images/id/.._.._etc/0003.png",
+    }
+
+
+def test_manifest_toml_survives_hostile_strings(tier: Tier) -> None:
+    import tomllib
+
+    manifest = _manifest(tier, method='"""\\u0000\x01\x7f\n[table]\nname = "x"', licence="\u202e é 漢")
+    assert Manifest.model_validate(tomllib.loads(manifest_toml(manifest))) == manifest
+
+
+PIXELS = np.random.default_rng(0).integers(0, 255, (SIZE, SIZE, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"", "not a PNG"),
+        (b"GIF89a" + bytes(50), "not a PNG"),
+        (_png(PIXELS)[:20], "cut short"),
+        (_png(PIXELS)[:200], "truncated"),
+        (_png(PIXELS)[:-40], "truncated"),
+        (_png(PIXELS, "L"), "greyscale"),
+        (_png(PIXELS, "RGBA"), "alpha"),
+        (_png(PIXELS, "P"), "palette"),
+        (_png(PIXELS[:16]), "32 x 16"),
+        (_png(np.zeros((SIZE, SIZE), np.uint16), "I;16"), "greyscale"),
+        (encode_png(PIXELS)[:24] + b"\x10" + encode_png(PIXELS)[25:], "16 bits"),
+        (encode_png(PIXELS)[:16] + b"\x7f\xff\xff\xff" * 2 + encode_png(PIXELS)[24:], "2147483647"),
+    ],
+)
+def test_an_image_that_is_not_8_bit_rgb_of_the_right_size_is_named(data: bytes, words: str) -> None:
+    with pytest.raises(BadInput, match=words) as caught:
+        decode_png(data, "images/id/x/0000.png", SIZE)
+    assert str(caught.value).startswith("images/id/x/0000.png: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_png_round_trip_is_exact() -> None:
+    np.testing.assert_array_equal(decode_png(encode_png(PIXELS), "x", SIZE), PIXELS)
+
+
+def test_every_condition_needs_its_image(folder: Path, tier: Tier) -> None:
+    (folder / "images/id/alpha/0002.png").unlink()
+    with pytest.raises(BadInput, match=r"images/id/alpha/0002.png is missing \(1 of 24"):
+        open_submission(folder, tier)
+
+
+@pytest.mark.parametrize(
+    "name", ["images/id/alpha/0099.png", "images/id/alpha/0001.jpg", "notes.txt", "images/new/a.png"]
+)
+def test_an_image_that_answers_no_condition_is_named(folder: Path, tier: Tier, name: str) -> None:
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_bytes(b"x")
+    with pytest.raises(BadInput, match=name):
+        open_submission(folder, tier)
+
+
+def test_one_track_may_be_scored_alone(folder: Path, tier: Tier) -> None:
+    shutil.rmtree(folder / "images/ood")
+    assert set(open_submission(folder, tier, ["id"]).images) == {"id"}
+    with pytest.raises(BadInput, match="images/ood/delta/0000.png is missing"):
+        open_submission(folder, tier)
+
+
+def test_a_link_is_refused(folder: Path, tier: Tier) -> None:
+    (folder / "images/id/alpha/0000.png").unlink()
+    (folder / "images/id/alpha/0000.png").symlink_to("/etc/hostname")
+    with pytest.raises(BadInput, match="a link"):
+        open_submission(folder, tier)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"tier": "other"}, "--tier other"),
+        ({"tier_version": "0"}, "made for tiny 0"),
+        ({"split_sha256": "f" * 64}, "split ffffffffffff"),
+    ],
+)
+def test_a_submission_for_other_conditions_is_refused(
+    folder: Path, tier: Tier, change: dict[str, str], words: str
+) -> None:
+    (folder / "submission.toml").write_text(manifest_toml(_manifest(tier, **change)))
+    with pytest.raises(BadInput, match=words):
+        open_submission(folder, tier)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("name = ", "not TOML"), ('name = "m"', "group: Field required"), ('colour = "red"', "name: Field required")],
+)
+def test_a_bad_manifest_names_its_key(folder: Path, tier: Tier, text: str, words: str) -> None:
+    (folder / "submission.toml").write_text(text)
+    with pytest.raises(BadInput, match=words):
+        open_submission(folder, tier)
+
+
+def test_an_unknown_manifest_key_is_an_error(folder: Path, tier: Tier) -> None:
+    (folder / "submission.toml").write_text(manifest_toml(_manifest(tier)) + 'colour = "red"\n')
+    with pytest.raises(BadInput, match="colour: Extra inputs"):
+        open_submission(folder, tier)
+
+
+def _edit_expression(folder: Path, old: str, new: str) -> None:
+    path = folder / "expression.csv"
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+
+
+def test_expression_problems_name_the_row(folder: Path, tier: Tier) -> None:
+    good = (folder / "expression.csv").read_text().splitlines()
+    path = folder / "expression.csv"
+    key = '"id","alpha",0,'
+    assert good[1].startswith(key)
+    cases = {
+        "there is twice": [*good, good[1]],
+        "no row for": good[:1] + good[2:],
+        "not a finite number": [good[0], key + "nan," + good[1].removeprefix(key).split(",", 1)[1], *good[2:]],
+        "every value is a number": [good[0], key + "red," + good[1].removeprefix(key).split(",", 1)[1], *good[2:]],
+        "header differs at 'H0'": [good[0].replace('"G0"', '"H0"'), *good[1:]],
+        "Expected 981 columns": [good[0], good[1].rsplit(",", 1)[0], *good[2:]],
+    }
+    for words, lines in cases.items():
+        path.write_text("\n".join(lines) + "\n")
+        with pytest.raises(BadInput, match=words.replace("there is twice", "twice")) as caught:
+            open_submission(folder, tier)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["/etc/passwd", "../outside.png", "a\\b.png"])
+def test_a_zip_member_cannot_leave_the_archive(tmp_path: Path, tier: Tier, name: str) -> None:
+    with zipfile.ZipFile(tmp_path / "bad.zip", "w") as archive:
+        archive.writestr(zipfile.ZipInfo(name), b"x")
+    with pytest.raises(BadInput, match="leaves the archive"):
+        open_submission(tmp_path / "bad.zip", tier)
+
+
+def test_zip_problems_are_named(tmp_path: Path, folder: Path, tier: Tier) -> None:
+    path = pack_submission(folder, tmp_path / "s.zip", tier)
+    data = bytearray(path.read_bytes())
+    (tmp_path / "short.zip").write_bytes(data[: len(data) // 2])
+    with pytest.raises(BadInput, match="not a readable zip"):
+        open_submission(tmp_path / "short.zip", tier)
+    at = data.index(b"IDAT") + 20
+    data[at : at + 40] = bytes(40)
+    (tmp_path / "rotten.zip").write_bytes(data)
+    with pytest.raises(BadInput, match="cannot be read"):
+        open_submission(tmp_path / "rotten.zip", tier)
+    with pytest.warns(UserWarning, match="Duplicate"), zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("submission.toml", b"x")
+    with pytest.raises(BadInput, match="there twice"):
+        open_submission(path, tier)
+
+
+def test_nothing_at_the_path(tmp_path: Path, tier: Tier) -> None:
+    with pytest.raises(BadInput, match="no such folder or zip"):
+        open_submission(tmp_path / "absent", tier)
+
+
+def test_new_gives_all_conditions_and_refuses_a_full_folder(tmp_path: Path, tier: Tier) -> None:
+    new_submission(tmp_path / "mine", tier)
+    import pandas as pd
+
+    table = pd.read_csv(tmp_path / "mine/conditions.csv")
+    g_pre = pd.read_csv(tmp_path / "mine/g_pre.csv", index_col=0)
+    conditions = tier.conditions("id")
+    assert len(table) == 24
+    np.testing.assert_allclose(g_pre.to_numpy()[table["g_pre_row"][:12]], conditions.g_pre, atol=5e-5)
+    with pytest.raises(BadInput, match="not empty"):
+        new_submission(tmp_path / "mine", tier)
