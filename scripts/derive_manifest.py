@@ -29,7 +29,7 @@ DATASETS = Path(__file__).parents[1] / "morphobench" / "datasets"
 SET_SIZE = (5, 200)
 KEPT_TERMS = ("GO:0001558", "GO:0006260", "GO:2001233")
 """Terms of the paper's Figure 5: kept down to three landmark genes."""
-HASHED = ("*.csv", "*.csv.gz", "splits/*.csv", "splits/*.csv.gz", "simulate/*.csv", "tiers/*.toml")
+HASHED = ("*.csv", "*.csv.gz", "splits/*.csv", "splits/*.csv.gz", "simulate/*.csv", "tiers/sim.toml")
 
 
 def derive_compounds(table: Path, moa: Path, image_table: Path) -> pd.DataFrame:
@@ -101,7 +101,7 @@ def write_csv(table: pd.DataFrame, path: Path) -> None:
 
 
 def write_sums(folder: Path) -> None:
-    """Hash every frozen table under `folder` into `folder/SHA256SUMS`, sorted by name."""
+    """Hash every frozen table, and the protocol of the sim tier, under `folder` into `folder/SHA256SUMS`, sorted by name."""
     paths = sorted({path for pattern in HASHED for path in folder.glob(pattern)})
     lines = [f"{storage.sha256_file(path)}  {path.relative_to(folder).as_posix()}\n" for path in paths]
     storage.atomic_write_text(folder / "SHA256SUMS", "".join(lines))

@@ -66,11 +66,16 @@ def load_gene_sets(folder: Path = HERE) -> dict[str, tuple[str, ...]]:
 
 
 def read_table(folder: Path, name: str) -> pd.DataFrame:
-    """A CSV of `folder` after its hash was found equal to the one in `folder/SHA256SUMS`; empty fields stay ""."""
+    """A CSV of `folder`, verified; empty fields stay "". BadInput names the file if a byte of it changed."""
+    return pd.read_csv(verified(folder, name), keep_default_na=False)
+
+
+def verified(folder: Path, name: str) -> Path:
+    """Path of `folder/name` after its hash was found equal to the one in `folder/SHA256SUMS`; BadInput otherwise."""
     sums = storage.read_sums(folder)
     if name not in sums:
         raise BadInput(f"{folder / 'SHA256SUMS'}: no line for {name}; restore the shipped file")
-    return pd.read_csv(storage.verify_file(folder, name, sums[name]), keep_default_na=False)
+    return storage.verify_file(folder, name, sums[name])
 
 
 def doses(compounds: pd.DataFrame, compound: str) -> tuple[float, ...]:

@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from morphobench import storage
-from morphobench.datasets.manifest import HERE, load_compounds, load_landmarks, read_table
+from morphobench.datasets.manifest import HERE, load_compounds, load_landmarks, read_table, verified
 from morphobench.datasets.simulate import expression
 from morphobench.datasets.simulate.mechanisms import activities, main_mechanism
 from morphobench.datasets.simulate.microscope import plate_optics
@@ -40,11 +40,11 @@ SILENT_UP_TO = 64
 
 
 def load_sim(folder: Path = HERE) -> Tier:
-    """The sim tier from its frozen tables; BadInput names a table of which a byte changed.
+    """The sim tier from its frozen files; BadInput names the one of which a byte changed.
 
     `compounds` has the manifest's columns and `mechanism`, the one that the simulator gives most weight, or "inactive".
     """
-    spec = read_spec(folder / SPEC_FILE)
+    spec = read_spec(verified(folder, SPEC_FILE))
     samples = read_table(folder, SPLIT_FILE)
     compounds = load_compounds(folder)
     compounds["mechanism"] = [main_mechanism(compound) for compound in compounds["compound"]]
@@ -66,7 +66,7 @@ def load_sim(folder: Path = HERE) -> Tier:
 
 
 def expression_reader(spec: TierSpec, samples: pd.DataFrame) -> Callable[[pd.DataFrame], tuple[np.ndarray, np.ndarray]]:
-    """A function rows -> (G_pre, G_post), each (N, 978) float32: mean of the plate's vehicle wells, and the own well."""
+    """A function rows -> (G_pre, G_post), each (N, 978) float32: mean of the plate's vehicle wells, and own well."""
     means: dict[str, np.ndarray] = {}
 
     def vehicle_mean(plate: str) -> np.ndarray:

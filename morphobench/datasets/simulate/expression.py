@@ -201,7 +201,7 @@ class PlateEffect:
 
 @cache
 def plate_effect(tier_version: str, plate: str) -> PlateEffect:
-    """The effect of a plate: a gain near 1 and, per gene, three batch factors that all plates share and its own part."""
+    """Effect of a plate: a gain near 1 and, per gene, three batch factors that all plates share and an own part."""
     random = stream(tier_version, "plate expression", plate)
     scores = random.normal(0, 1, 3)
     own = random.normal(0, 0.1, len(symbols()))
