@@ -101,7 +101,7 @@ def write_csv(table: pd.DataFrame, path: Path) -> None:
 
 
 def write_sums(folder: Path) -> None:
-    """Hash every frozen table, and the protocol of the sim tier, under `folder` into `folder/SHA256SUMS`, sorted by name."""
+    """Hash every frozen table and the sim tier's TOML into `folder/SHA256SUMS`, sorted by name."""
     paths = sorted({path for pattern in HASHED for path in folder.glob(pattern)})
     lines = [f"{storage.sha256_file(path)}  {path.relative_to(folder).as_posix()}\n" for path in paths]
     storage.atomic_write_text(folder / "SHA256SUMS", "".join(lines))
