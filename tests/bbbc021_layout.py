@@ -1,7 +1,7 @@
 """Lay pixels out on disk the way BBBC021 ships its own, for tests: tables, and one zip of 16-bit TIFF files per plate.
 
-BBBC021's pixels may not be redistributed; a CC0 Cell Painting field, tiled by reflection, takes their place. Every field gets
-its own window of that tiling (chosen by its file name), the same for all compounds: the pixels carry no drug effect.
+BBBC021's pixels may not be redistributed; a CC0 Cell Painting field, tiled by reflection, takes their place. Every field
+gets its own window of that tiling, chosen by its file name and not by its compound: the pixels carry no drug effect.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ STAINS = ("DAPI", "Tubulin", "Actin")
 
 
 def real_rows(shared_data: Path, plates: list[str], compounds: list[str], wells: int, sites: int) -> pd.DataFrame:
-    """Rows of the real image table: on each plate the `wells` highest doses of each compound, `sites` fields of each."""
+    """Rows of the real image table: on each plate the `wells` top doses of each compound, `sites` fields of each."""
     table = pd.read_csv(shared_data / "bbbc021" / "BBBC021_v1_image.csv.gz", dtype=str)
     table = table[table["Image_Metadata_Plate_DAPI"].isin(plates) & table["Image_Metadata_Compound"].isin(compounds)]
     site = table["Image_FileName_DAPI"].str.extract(r"_s(\d)_", expand=False).astype(int)
@@ -53,7 +53,7 @@ def tiff_bytes(pixels: np.ndarray) -> bytes:
 
 
 def lay_out(folder: Path, rows: pd.DataFrame, source: np.ndarray, mechanisms: Path) -> Path:
-    """Write the tables and the plates' zips for `rows` of the image table; `source` is (3, H, W) DNA, tubulin, actin."""
+    """Write tables and zips for `rows` of the image table; `source` is (3, H, W): DNA, tubulin, actin."""
     folder.mkdir(parents=True, exist_ok=True)
     rows.to_csv(folder / "BBBC021_v1_image.csv", index=False)
     (folder / "BBBC021_v1_moa.csv").write_bytes(mechanisms.read_bytes())

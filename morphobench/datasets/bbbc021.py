@@ -237,11 +237,14 @@ def _decode(data: bytes) -> np.ndarray:
     logger = logging.getLogger("tifffile")
     before, logger.disabled = logger.disabled, True  # it logs what is raised here anyway
     try:
-        return tifffile.imread(io.BytesIO(data))
+        pixels = tifffile.imread(io.BytesIO(data))
     except Exception as error:  # a damaged TIFF makes tifffile raise ValueError, IndexError, struct.error, ...
         raise _DamagedTiffError(" ".join(str(error).split()) or type(error).__name__) from error
     finally:
         logger.disabled = before
+    if not pixels.size:
+        raise _DamagedTiffError("no image in it")
+    return pixels
 
 
 @contextlib.contextmanager
