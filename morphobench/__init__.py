@@ -3,8 +3,8 @@
 >>> import morphobench
 >>> from morphobench.metrics import frechet_distance
 
-`morphobench.evaluate(...)` scores a model or a submission; `morphobench.metrics` holds the metrics as plain functions of
-arrays; `morphobench.load_tier(...)` gives the data.
+`morphobench.evaluate(...)` scores a model or a submission; `morphobench.metrics` holds the metrics as plain functions
+of arrays; `morphobench.load_tier(...)` gives the data.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from morphobench.datasets import load_tier
-    from morphobench.run import evaluate
+    from morphobench.evaluation import evaluate
 
 __version__ = version("morphobench")
 __all__ = ["__version__", "evaluate", "load_tier"]
@@ -23,7 +23,7 @@ __all__ = ["__version__", "evaluate", "load_tier"]
 def __getattr__(name: str) -> Any:
     # Both pull in pandas and more; `import morphobench` and `--help` stay fast without them.
     if name == "evaluate":
-        from morphobench.run import evaluate
+        from morphobench.evaluation import evaluate
 
         return evaluate
     if name == "load_tier":

@@ -1,4 +1,7 @@
-"""The command line: parsing and printing only. Exit codes: 0 done, 1 the machine or network failed, 2 the input is wrong."""
+"""The command line: parsing and printing only.
+
+Exit codes: 0 done, 1 the machine or the network failed, 2 the input is wrong.
+"""
 
 from __future__ import annotations
 
@@ -118,7 +121,8 @@ def submission_new(folder: Path, tier: TierName = "sim") -> None:
 
     new_submission(folder, load_tier(tier))
     print(
-        f"{folder}: fill in submission.toml, write the images that conditions.csv names, then `morphobench submission validate`"
+        f"{folder}: fill in submission.toml, write the images that conditions.csv names, "
+        "then `morphobench submission validate`"
     )
 
 
@@ -169,14 +173,12 @@ def data_info(tier: TierName = "sim") -> None:
     spec = loaded.spec
     print(f"{spec.name} {spec.version}: {spec.title}")
     print(f"split sha256: {loaded.split_sha256}")
-    print(
-        f"image: {spec.image_size} x {spec.image_size}, {spec.um_per_pixel} um per pixel, RGB = {', '.join(spec.channels)}"
-    )
+    side, channels = spec.image_size, ", ".join(spec.channels)
+    print(f"image: {side} x {side} pixels of {spec.um_per_pixel} um, RGB = {channels}")
     print(f"protocol: {spec.extractor} (realism), {spec.embedding} (separability)")
     for split, rows in loaded.samples.groupby("split", sort=False):
-        print(
-            f"{split}: {len(rows):,} images, {rows['compound'].nunique()} compounds, plates {', '.join(sorted(set(rows['plate'])))}"
-        )
+        plates = ", ".join(sorted(set(rows["plate"])))
+        print(f"{split}: {len(rows):,} images, {rows['compound'].nunique()} compounds, plates {plates}")
     print(f"licence: {spec.licence}")
 
 
@@ -195,6 +197,26 @@ def data_verify(tier: TierName = "sim") -> None:
     from morphobench.storage import verify_sums
 
     print(f"{tier}: {len(verify_sums(load_tier(tier).folder))} files as recorded")
+
+
+@data_app.command("controls")
+def data_controls(
+    tier: TierName = "sim",
+    out: Annotated[Path | None, typer.Option(help="Folder for the controls' submissions. Default: runs/TIER.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the controls' draws.")] = 0,
+    extractor: Annotated[list[str] | None, typer.Option(help="Score with these features too; repeat.")] = None,
+    embedding: Annotated[str | None, typer.Option(help="Extractor of separability instead of the tier's.")] = None,
+    weights: Annotated[list[str] | None, typer.Option(help="NAME=FILE: local weights of an extractor.")] = None,
+    device: Annotated[str, typer.Option(help="torch device of the extractors.")] = "cpu",
+) -> None:
+    """Score the controls of a tier: the floors and scales that every report of it shows."""
+    from morphobench import run
+
+    request = run.Request(
+        tier=tier, out=out, seed=seed, device=device, extractors=tuple(extractor or ()), embedding=embedding,
+        weights=_weights(weights or []),
+    )  # fmt: skip
+    print(run.run_controls(request))
 
 
 @leaderboard_app.command("build")

@@ -1,4 +1,4 @@
-"""Everything measured of one track before any score: features, embeddings, areas and expression, from cache where known."""
+"""Everything measured of one track before any score: features, embeddings, areas, expression; cached where known."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from morphobench.contents import COMPARTMENTS
 from morphobench.datasets.tier import ImageSet, Tier
 from morphobench.features.cache import extract
 from morphobench.features.extractor import Features, load_extractor
-from morphobench.features.profile import ENGINE, area_column, measure_images
+from morphobench.features.profile import measure_images
+from morphobench.features.segment import ENGINE
 from morphobench.ingest.submission import Submission
 
 SHIPPED = "features"
@@ -71,7 +72,9 @@ class Measurements:
 
     def area(self, images: str, edge: bool = True) -> dict[str, np.ndarray]:
         """Occupied fraction of each image by compartment, with or without objects that touch the border."""
-        return {name: self.profiles[images][area_column(name, edge)] for name in COMPARTMENTS}
+        suffix = "" if edge else "Inner"
+        column = "AreaOccupied_AreaOccupied_{}" + suffix
+        return {name: self.profiles[images][column.format(name.capitalize())] for name in COMPARTMENTS}
 
     @property
     def lfc(self) -> LfcTable:
@@ -164,4 +167,4 @@ def measure_track(
 
 
 def _shipped(tier: Tier, name: str, split: str) -> Path:
-    return tier.folder / SHIPPED / f"{name.replace(':', '_')}__{split}.npz"
+    return tier.folder / SHIPPED / tier.spec.name / f"{name.replace(':', '_')}__{split}.safetensors"

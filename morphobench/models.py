@@ -6,7 +6,6 @@ of the group `morphobench.models` that names a function `load(tier, device) -> M
 
 from __future__ import annotations
 
-import hashlib
 import sys
 from collections.abc import Callable, Mapping
 from importlib.metadata import EntryPoint, entry_points
@@ -18,6 +17,7 @@ import numpy as np
 from morphobench.datasets.tier import Tier
 from morphobench.errors import BadInput
 from morphobench.schema import Conditions
+from morphobench.storage import folder_sha256
 
 GROUP = "morphobench.models"
 
@@ -57,20 +57,12 @@ def load_model(name: str, tier: Tier, device: str) -> Model:
 
 
 def source_sha256(name: str) -> str:
-    """Hash of the Python files of the package that holds a model, so that an edited model is run again."""
+    """Hash of the package that holds a model, so that a model whose code or weights were edited is run again."""
     loader: Callable[..., Model] = _entry_point(name).load()
     source = sys.modules[loader.__module__].__file__
     if source is None:
         raise BadInput(f"model {name!r}: {loader.__module__} has no source file; install it as a regular package")
-    return python_sha256(Path(source).parent)
-
-
-def python_sha256(folder: Path) -> str:
-    """Hash of every .py file under a folder, by relative name and content."""
-    digest = hashlib.sha256()
-    for path in sorted(folder.rglob("*.py")):
-        digest.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
-    return digest.hexdigest()
+    return folder_sha256(Path(source).parent)
 
 
 def _entry_point(name: str) -> EntryPoint:

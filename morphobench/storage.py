@@ -49,6 +49,12 @@ def sha256_file(path: Path) -> str:
     return digest.hexdigest()
 
 
+def folder_sha256(folder: Path) -> str:
+    """Hash of every file under a folder by relative name and content; compiled Python is left out."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    return sha256_text(*(f"{path.relative_to(folder).as_posix()}:{sha256_file(path)}" for path in files))
+
+
 @contextlib.contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
     """Turn a full disk or a folder that may not be written into one line that names the path."""

@@ -1,0 +1,123 @@
+"""One command's work: generate or open, score, and leave report.json and report.html; nothing is done twice."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from morphobench import evaluation, scoring
+from morphobench.datasets import load_tier
+from morphobench.datasets.tier import Tier
+from morphobench.errors import BadInput
+from morphobench.ingest.submission import Submission, open_submission
+from morphobench.report import write_report
+from morphobench.schema import Report
+from morphobench.storage import atomic_write_text, folder_sha256, sha256_file, sha256_text
+
+CONTROLS = ("real-replicates", "copycat", "vehicle", "wrong-compound", "mean-image")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What `morphobench evaluate` was asked for."""
+
+    model: str | None = None
+    submission: Path | None = None
+    tier: str = "sim"
+    tracks: tuple[str, ...] = ()
+    out: Path | None = None
+    seed: int = 0
+    device: str = "cpu"
+    extractors: tuple[str, ...] = ()
+    embedding: str | None = None
+    weights: Mapping[str, Path] = field(default_factory=dict)
+
+
+def run(request: Request) -> tuple[Report, Path]:
+    """Score a model or a submission; returns the report and the folder that holds report.json and report.html.
+
+    A report already there is returned as it is if nothing that it was made from has changed.
+    """
+    if (request.model is None) == (request.submission is None):
+        raise BadInput("give --model NAME or --submission PATH, one of the two")
+    tier = load_tier(request.tier)
+    tracks = request.tracks or tuple(tier.spec.tracks)
+    for track in tracks:
+        tier.track(track)
+    watch = evaluation.Stopwatch()
+    protocol = evaluation.Protocol.of(tier, request.extractors, request.embedding, request.weights, request.device)
+    folder = request.out
+    path = request.submission
+    if request.model is not None:
+        folder = folder or Path("runs") / tier.spec.name / request.model
+        with watch.stage("generate"):
+            path = evaluation.generate(request.model, tier, tracks, folder, request.seed, request.device)
+    assert path is not None
+    with watch.stage("check submission"):
+        submission = open_submission(path, tier, tracks)
+    folder = folder or Path("runs") / tier.spec.name / f"{submission.manifest.group}__{submission.manifest.name}"
+    key = _key(submission, tier, tracks, protocol, request.seed)
+    known = _finished(folder, key)
+    if known is not None:
+        return known, folder
+    (folder / "report.sha256").unlink(missing_ok=True)
+    result = evaluation.score(submission, tier, tracks, protocol, request.seed, watch)
+    atomic_write_text(folder / "report.json", result.report.model_dump_json(indent=1) + "\n")
+    write_report(result, folder / "report.html")
+    atomic_write_text(folder / "report.sha256", key + "\n")
+    return result.report, folder
+
+
+def run_controls(request: Request) -> Path:
+    """Score every control on a tier and file their scores as its floors; returns the file.
+
+    `request` gives the tier, the seed, the device and the extractors. Scores filed before under other extractors stay.
+    """
+    tier = load_tier(request.tier)
+    protocol = evaluation.Protocol.of(tier, request.extractors, request.embedding, request.weights, request.device)
+    scores = scoring.read_controls(tier)
+    for control in CONTROLS:
+        folder = (request.out or Path("runs") / tier.spec.name) / control
+        tracks = tuple(tier.spec.tracks)
+        path = evaluation.generate(control, tier, tracks, folder, request.seed, request.device)
+        submission = open_submission(path, tier, tracks)
+        report = evaluation.score(submission, tier, tracks, protocol, request.seed, evaluation.Stopwatch()).report
+        for score in report.scores:
+            scores.setdefault(control, {}).setdefault(score.track, {})[score.key] = score.value
+    return scoring.write_controls(tier, scores)
+
+
+def _key(submission: Submission, tier: Tier, tracks: tuple[str, ...], protocol: evaluation.Protocol, seed: int) -> str:
+    """Hash of everything a report is made from: the submission, the tier, the protocol, the seed and this package."""
+    controls = scoring.controls_path(tier)
+    return sha256_text(
+        submission.manifest.model_dump_json(),
+        submission.images_sha256,
+        submission.expression_sha256,
+        tier.spec.model_dump_json(),
+        tier.split_sha256,
+        sha256_file(controls) if controls.is_file() else "",
+        *tracks,
+        *protocol.extractors,
+        protocol.embedding,
+        *(f"{name}={sha256_file(path)}" for name, path in sorted(protocol.weights.items())),
+        protocol.device,
+        str(seed),
+        folder_sha256(Path(__file__).parent),
+    )
+
+
+def _finished(folder: Path, key: str) -> Report | None:
+    stamp, report = folder / "report.sha256", folder / "report.json"
+    if not (stamp.is_file() and report.is_file() and (folder / "report.html").is_file()):
+        return None
+    if stamp.read_text().strip() != key:
+        return None
+    try:
+        return Report.model_validate_json(report.read_bytes())
+    except ValidationError:
+        # Somebody edited the file: it is made again.
+        return None

@@ -1,0 +1,205 @@
+"""Measurements -> scores: every row of METRICS whose inputs were measured, with interval, floor and controls."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from morphobench.contents import COMPARTMENTS
+from morphobench.datasets.tier import Tier
+from morphobench.errors import BadInput
+from morphobench.measurements import Measurements
+from morphobench.metrics.inputs import (
+    ExpressionInputs,
+    FeatureInputs,
+    MorphologyInputs,
+    ProbabilityInputs,
+    SeparabilityInputs,
+)
+from morphobench.metrics.registry import METRICS, Metric, key_for, scaled
+from morphobench.schema import Score
+from morphobench.storage import atomic_write_text
+
+REPLICATES = 200
+"""Draws of the cluster bootstrap: the end points of an interval then move by about a tenth of its width."""
+FLOOR = "real-replicates"
+VEHICLE = "vehicle"
+ControlScores = dict[str, dict[str, dict[str, float | None]]]
+"""control -> track -> score key -> value."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One score to compute: a row of METRICS, the key it is printed under, and its arrays or the reason for none."""
+
+    metric: Metric
+    key: str
+    inputs: Any
+    reason: str = ""
+
+
+def score_track(measured: Measurements, tier: Tier, seed: int) -> list[Score]:
+    """Every score of a track. One that cannot be computed has no value but the reason, and the rest are computed."""
+    controls = read_controls(tier)
+    return [
+        _score(
+            task,
+            measured.track,
+            {name: of.get(measured.track, {}).get(task.key) for name, of in controls.items()},
+            seed,
+        )
+        for task in _tasks(measured)
+    ]
+
+
+def controls_path(tier: Tier) -> Path:
+    """Where the control scores of a tier lie."""
+    return tier.folder / "controls" / f"{tier.spec.name}.json"
+
+
+def write_controls(tier: Tier, scores: ControlScores) -> Path:
+    """File the scores of the controls of a tier, whole or not at all."""
+    content = {"tier_version": tier.spec.version, "split_sha256": tier.split_sha256, "scores": scores}
+    atomic_write_text(controls_path(tier), json.dumps(content, indent=1, sort_keys=True) + "\n")
+    return controls_path(tier)
+
+
+def read_controls(tier: Tier) -> ControlScores:
+    """Scores of the controls on a tier; empty where none were computed. BadInput for those of another version."""
+    path = controls_path(tier)
+    if not path.is_file():
+        return {}
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        version, split, scores = content["tier_version"], content["split_sha256"], content["scores"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise BadInput(f"{path}: not a file of control scores ({error}); score the controls again") from error
+    if (version, split) != (tier.spec.version, tier.split_sha256):
+        raise BadInput(f"{path}: made for {tier.spec.name} {version}, split {split[:12]}; score the controls again")
+    return scores
+
+
+def notes(scores: Iterable[Score], measured: Measurements) -> tuple[str, ...]:
+    """What a reader must know beside the numbers: controls that are absent, images that the segmentation mistrusts."""
+    found = []
+    if any(score.value is not None and score.floor is None for score in scores):
+        found.append(
+            "some scores have no floor: score the controls of this tier with the same extractors first "
+            "(morphobench data controls)"
+        )
+    flags = {
+        column.removeprefix("ImageQuality_Flag").lower(): values.sum()
+        for column, values in measured.profiles["generated"].items()
+        if column.startswith("ImageQuality_Flag")
+    }
+    n = len(measured.compounds)
+    found += [
+        f"{measured.track}: {int(count)} of {n} generated images are flagged as {flag} by the segmentation; "
+        "their areas are not to be read as biology"
+        for flag, count in flags.items()
+        if count
+    ]
+    return tuple(found)
+
+
+def _score(task: Task, track: str, controls: dict[str, float | None], seed: int) -> Score:
+    metric = task.metric
+    common: dict[str, Any] = {
+        "key": task.key, "version": metric.version, "track": track, "direction": metric.direction,
+        "target": metric.target, "unit": metric.unit, "controls": controls, "floor": controls.get(FLOOR),
+    }  # fmt: skip
+    if task.inputs is None:
+        return Score(value=None, reason=task.reason, n=0, **common)
+    n = metric.count(task.inputs)
+    try:
+        value = metric.score(task.inputs)
+    except ValueError as error:
+        return Score(value=None, reason=str(error), n=n, **common)
+    vehicle, ceiling = controls.get(VEHICLE), controls.get(FLOOR)
+    ranked = metric.direction != "none" and vehicle is not None and ceiling is not None and vehicle != ceiling
+    return Score(
+        value=value,
+        n=n,
+        nan=metric.undefined(task.inputs),
+        interval=metric.interval(task.inputs, REPLICATES, seed),
+        scaled=scaled(value, vehicle, ceiling) if ranked and vehicle is not None and ceiling is not None else None,
+        **common,
+    )
+
+
+def _tasks(measured: Measurements) -> Iterator[Task]:
+    for extractor, sides in measured.features.items():
+        features = FeatureInputs(
+            sides["generated"].embedding, sides["real"].embedding, measured.compounds, measured.plates,
+            measured.compounds, measured.plates,
+        )  # fmt: skip
+        for family in ("fd", "kd", "kd_per_compound"):
+            yield Task(METRICS[family], key_for(family, extractor), features)
+        probabilities = sides["generated"].probabilities
+        if probabilities is not None:
+            inputs = ProbabilityInputs(probabilities, measured.compounds, measured.plates)
+            yield Task(METRICS["is"], key_for("is", extractor), inputs)
+    yield Task(METRICS["lda_separability"], "lda_separability", *_separability(measured))
+    for compartment in COMPARTMENTS:
+        for edge, suffix in ((True, ""), (False, "_no_edge")):
+            key = f"area_occupied_shift[{compartment}{suffix}]"
+            yield Task(METRICS[key], key, _morphology(measured, compartment, edge))
+    yield from _expression(measured)
+
+
+def _separability(measured: Measurements) -> tuple[SeparabilityInputs | None, str]:
+    """Classes are mechanisms that the training images hold; images of other compounds are not asked for."""
+    fitted = measured.train_mechanisms != ""
+    asked = np.isin(measured.mechanisms, measured.train_mechanisms[fitted])
+    if not asked.any() or len(np.unique(measured.train_mechanisms[fitted])) < 2:
+        return None, "no compound of this track has a mechanism that two or more training classes could tell"
+    return (
+        SeparabilityInputs(
+            measured.embedding["train"][fitted],
+            measured.train_mechanisms[fitted],
+            measured.embedding["generated"][asked],
+            measured.mechanisms[asked],
+            measured.compounds[asked],
+            measured.plates[asked],
+        ),
+        "",
+    )
+
+
+def _morphology(measured: Measurements, compartment: str, edge: bool) -> MorphologyInputs:
+    generated, real, vehicle = (measured.area(name, edge)[compartment] for name in ("generated", "real", "vehicle"))
+    # Images come in pairs that answer one condition, so an unmeasured one takes its partner with it.
+    keep = np.isfinite(generated) & np.isfinite(real)
+    compounds, plates = measured.compounds[keep], measured.plates[keep]
+    known = np.isfinite(vehicle)
+    return MorphologyInputs(
+        generated[keep], real[keep], vehicle[known], compounds, plates, compounds, plates,
+        measured.vehicle_plates[known], dropped=int((~keep).sum()),
+    )  # fmt: skip
+
+
+def _expression(measured: Measurements) -> Iterator[Task]:
+    keys = ["lfc_pearson_vehicle", "lfc_pearson_perturbed_mean"]
+    if set(measured.compounds) <= set(measured.train_compounds):
+        # The paper's score is defined on the compounds that were trained on.
+        keys.insert(0, "lfc_pearson")
+    if "predicted" not in measured.expression:
+        for key in keys:
+            yield Task(METRICS[key], key, None, "the submission predicts no expression")
+        return
+    known = np.isfinite(measured.expression["post"]).all(axis=1)
+    if not known.any() or not len(measured.train_lfc):
+        for key in keys:
+            yield Task(METRICS[key], key, None, "no compound of this track, or of training, has measured expression")
+        return
+    inputs = ExpressionInputs(
+        measured.expression["predicted"][known], measured.expression["post"][known], measured.expression["pre"][known],
+        measured.compounds[known], measured.plates[known], measured.train_lfc.mean(axis=0),
+    )  # fmt: skip
+    for key in keys:
+        yield Task(METRICS[key], key, inputs)

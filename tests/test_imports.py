@@ -1,0 +1,71 @@
+"""Imports run one way, and the metrics know arrays only."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+LAYERS = [
+    {"errors", "schema", "contents", "provenance"},
+    {"storage"},
+    {"datasets", "metrics"},
+    {"ingest", "models", "enrichment"},
+    {"features"},
+    {"measurements"},
+    {"scoring"},
+    {"evaluation"},
+    {"report", "leaderboard"},
+    {"run"},
+    {"cli"},
+    {"__main__", "__init__"},
+]
+"""Each part may import what stands above it and what stands in its own folder."""
+RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
+ARRAYS_ONLY = {"numpy", "scipy", "sklearn"}
+
+
+def _imports(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def _part(path: Path) -> str:
+    return path.relative_to(ROOT / "morphobench").parts[0].removesuffix(".py")
+
+
+FILES = sorted((ROOT / "morphobench").rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", FILES, ids=[str(path.relative_to(ROOT)) for path in FILES])
+def test_a_part_imports_only_what_comes_before_it(path: Path) -> None:
+    own = _part(path)
+    assert own in RANK, f"{own} has no layer"
+    for name in _imports(path):
+        top, _, rest = name.partition(".")
+        assert top != "reference_models", f"{path} imports {name}"
+        part = rest.split(".")[0]
+        if top == "morphobench" and part in RANK and part != own and own != "__init__":
+            assert RANK[part] < RANK[own], f"{path}: {own} imports {part}"
+
+
+def test_metrics_know_arrays_only() -> None:
+    for path in (ROOT / "morphobench" / "metrics").glob("*.py"):
+        outside = {name.split(".")[0] for name in _imports(path)} - set(sys.stdlib_module_names) - {"morphobench"}
+        assert outside <= ARRAYS_ONLY, f"{path} imports {outside - ARRAYS_ONLY}"
+        assert all(name.startswith("morphobench.metrics") for name in _imports(path) if name.startswith("morphobench."))
+
+
+def test_the_command_starts_without_the_heavy_packages() -> None:
+    code = "import sys, morphobench.cli; print([m for m in ('torch', 'pandas', 'sklearn', 'umap') if m in sys.modules])"
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert shown.stdout.strip() == "[]"
