@@ -1,1 +1,263 @@
-"""One row per score: METRICS is the only list of what the benchmark computes."""
+"""One row per score: METRICS is the only list of what the benchmark computes.
+
+A row is a pure function of one bundle of arrays, its replicates under the cluster bootstrap, and what a reader must
+know of it. Rows whose key is a family (`fd`, `kd`, `is`, `kd_per_compound`) are printed under the name of the
+features they saw: `key_for`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from morphobench.metrics import replicates as resample
+from morphobench.metrics.bootstrap import recentred_interval
+from morphobench.metrics.expression import lfc_pearson, lfc_pearson_per_compound
+from morphobench.metrics.frechet import frechet_distance
+from morphobench.metrics.inception_score import inception_score
+from morphobench.metrics.inputs import (
+    ExpressionInputs,
+    FeatureInputs,
+    MorphologyInputs,
+    ProbabilityInputs,
+    SeparabilityInputs,
+)
+from morphobench.metrics.kernel import kernel_distance, kernel_distance_by_compound
+from morphobench.metrics.morphology import area_occupied_shift_by_compound
+from morphobench.metrics.separability import lda_separability
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A row.
+
+    `compute` and `resample` are the score and its replicates; `count` is the N of the smaller side; `undefined` how
+    many items have no value (they are left out, never counted as 0).
+    """
+
+    key: str
+    version: int
+    inputs: type
+    direction: Literal["min", "max", "target", "none"]
+    unit: str
+    smallest_n: int
+    summary: str
+    compute: Callable[[Any], float]
+    resample: Callable[[Any, int, int], np.ndarray]
+    count: Callable[[Any], int]
+    undefined: Callable[[Any], int] = lambda inputs: 0
+    target: float | None = None
+
+    def score(self, inputs: Any) -> float:
+        """The value for one bundle. Raises ValueError, with the reason, where there is none; never returns NaN."""
+        if not isinstance(inputs, self.inputs):
+            raise TypeError(f"{self.key} takes {self.inputs.__name__}, not {type(inputs).__name__}")
+        n = self.count(inputs)
+        if n < self.smallest_n:
+            raise ValueError(f"too few for {self.key}: {n}, at least {self.smallest_n} are needed")
+        value = float(self.compute(inputs))
+        if not np.isfinite(value):
+            raise ValueError(f"{self.key} is not a finite number for these {n}")
+        return value
+
+    def interval(self, inputs: Any, replicates: int, seed: int) -> tuple[float, float] | None:
+        """95% interval around `score`; None where the replicates tell nothing of its spread.
+
+        That is when fewer than half have a value, or all are equal (one compound on one plate, for one).
+        """
+        values = self.resample(inputs, replicates, seed)
+        defined = values[np.isfinite(values)]
+        if len(defined) < max(2, replicates / 2) or np.ptp(defined) == 0:
+            return None
+        return recentred_interval(self.score(inputs), values)
+
+
+def key_for(family: str, extractor: str) -> str:
+    """The key a family's score is printed under: `fid`, `kid`, ... for genuine Inception features, else `fd[name]`, ...
+
+    Raises KeyError for a row that is not a family.
+    """
+    genuine = GENUINE[family]
+    return genuine if extractor == "inception" else f"{family}[{extractor}]"
+
+
+def scaled(value: float, vehicle: float, ceiling: float) -> float:
+    """(value - vehicle) / (ceiling - vehicle): 0 for the vehicle control, 1 for real replicates, not clipped.
+
+    Right for either direction. Raises ValueError when the two controls score the same.
+    """
+    if ceiling == vehicle:
+        raise ValueError(f"{vehicle=} and {ceiling=} are equal: they span no scale")
+    return (value - vehicle) / (ceiling - vehicle)
+
+
+def _kd_per_compound(inputs: FeatureInputs) -> float:
+    sides = (inputs.generated, inputs.generated_compounds, inputs.real, inputs.real_compounds)
+    return float(kernel_distance_by_compound(*sides).mean())
+
+
+def _shift(inputs: MorphologyInputs) -> float:
+    sides = (inputs.generated, inputs.generated_compounds, inputs.real, inputs.real_compounds)
+    return area_occupied_shift_by_compound(*sides, inputs.vehicle)
+
+
+def _r_vehicle(inputs: ExpressionInputs) -> np.ndarray:
+    return lfc_pearson_per_compound(inputs.predicted_post, inputs.pre, inputs.measured_post, inputs.compounds)
+
+
+def _r_perturbed_mean(inputs: ExpressionInputs) -> np.ndarray:
+    profiles = (inputs.predicted_post, inputs.pre, inputs.measured_post, inputs.compounds)
+    return lfc_pearson_per_compound(*profiles, inputs.train_mean_lfc)
+
+
+def _defined_mean(values: np.ndarray) -> float:
+    if np.isnan(values).all():
+        raise ValueError(f"r is undefined for all {len(values)} compounds: prediction or truth is constant over genes")
+    return float(np.nanmean(values))
+
+
+def _undefined(values: np.ndarray) -> int:
+    return int(np.isnan(values).sum())
+
+
+def _smaller_side(inputs: FeatureInputs | MorphologyInputs) -> int:
+    return min(len(inputs.generated), len(inputs.real))
+
+
+def _compounds(inputs: ExpressionInputs) -> int:
+    return len(np.unique(inputs.compounds))
+
+
+def _area_row(compartment: str, suffix: str, border: str) -> Metric:
+    return Metric(
+        key=f"area_occupied_shift[{compartment}{suffix}]",
+        version=1,
+        inputs=MorphologyInputs,
+        direction="max",
+        unit="share of the gap closed",
+        smallest_n=10,
+        summary=f"How much of the real shift from vehicle in area of {compartment} is made; border objects {border}.",
+        compute=_shift,
+        resample=resample.shift_replicates,
+        count=_smaller_side,
+        undefined=lambda inputs: inputs.dropped,
+    )
+
+
+GENUINE = {"fd": "fid", "kd": "kid", "is": "inception_score", "kd_per_compound": "kid_per_compound"}
+"""Families, and their names when the features are the genuine Inception's."""
+
+ROWS = (
+    Metric(
+        key="fd",
+        version=1,
+        inputs=FeatureInputs,
+        direction="min",
+        unit="squared feature units",
+        smallest_n=16,
+        summary="Frechet distance between Gaussians fitted to generated and real features; biased up at small N.",
+        compute=lambda inputs: frechet_distance(inputs.generated, inputs.real),
+        resample=resample.frechet_replicates,
+        count=_smaller_side,
+    ),
+    Metric(
+        key="kd",
+        version=1,
+        inputs=FeatureInputs,
+        direction="min",
+        unit="squared MMD",
+        smallest_n=8,
+        summary="Unbiased kernel distance between generated and real features; the ranking metric at small N.",
+        compute=lambda inputs: kernel_distance(inputs.generated, inputs.real),
+        resample=resample.kernel_replicates,
+        count=_smaller_side,
+    ),
+    Metric(
+        key="kd_per_compound",
+        version=1,
+        inputs=FeatureInputs,
+        direction="min",
+        unit="squared MMD",
+        smallest_n=8,
+        summary="Kernel distance between generated and real images of the same compound, averaged over compounds.",
+        compute=_kd_per_compound,
+        resample=resample.kernel_by_compound_replicates,
+        count=_smaller_side,
+    ),
+    Metric(
+        key="is",
+        version=1,
+        inputs=ProbabilityInputs,
+        direction="none",
+        unit="effective classes",
+        smallest_n=20,
+        summary="Inception score of the generated images; read beside the real images' value, ranks nothing.",
+        compute=lambda inputs: inception_score(inputs.probabilities),
+        resample=resample.inception_replicates,
+        count=lambda inputs: len(inputs.probabilities),
+    ),
+    Metric(
+        key="lda_separability",
+        version=1,
+        inputs=SeparabilityInputs,
+        direction="max",
+        unit="accuracy",
+        smallest_n=10,
+        summary="Share of generated images whose class an LDA fitted on real training embeddings names.",
+        compute=lambda inputs: lda_separability(
+            inputs.train_x, inputs.train_y, inputs.generated_x, inputs.generated_y
+        ),
+        resample=resample.separability_replicates,
+        count=lambda inputs: len(inputs.generated_x),
+    ),
+    *(
+        _area_row(compartment, suffix, border)
+        for compartment in ("cells", "cytoplasm", "nuclei")
+        for suffix, border in (("", "kept"), ("_no_edge", "discarded"))
+    ),
+    Metric(
+        key="lfc_pearson",
+        version=1,
+        inputs=ExpressionInputs,
+        direction="max",
+        unit="correlation",
+        smallest_n=2,
+        summary="The paper's LFC correlation: training compounds, z-scored per gene, pooled; a lookup table scores 1.",
+        compute=lambda inputs: lfc_pearson(
+            inputs.predicted_post, inputs.pre, inputs.measured_post, inputs.compounds
+        ),
+        resample=resample.pooled_lfc_replicates,
+        count=_compounds,
+    ),
+    Metric(
+        key="lfc_pearson_vehicle",
+        version=1,
+        inputs=ExpressionInputs,
+        direction="max",
+        unit="correlation",
+        smallest_n=2,
+        summary="Correlation over genes of predicted and measured LFC from the vehicle, averaged over compounds.",
+        compute=lambda inputs: _defined_mean(_r_vehicle(inputs)),
+        resample=resample.lfc_vehicle_replicates,
+        count=_compounds,
+        undefined=lambda inputs: _undefined(_r_vehicle(inputs)),
+    ),
+    Metric(
+        key="lfc_pearson_perturbed_mean",
+        version=1,
+        inputs=ExpressionInputs,
+        direction="max",
+        unit="correlation",
+        smallest_n=2,
+        summary="The same correlation after subtracting the training compounds' mean LFC: what sets a compound apart.",
+        compute=lambda inputs: _defined_mean(_r_perturbed_mean(inputs)),
+        resample=resample.lfc_perturbed_mean_replicates,
+        count=_compounds,
+        undefined=lambda inputs: _undefined(_r_perturbed_mean(inputs)),
+    ),
+)
+
+METRICS: dict[str, Metric] = {metric.key: metric for metric in ROWS}

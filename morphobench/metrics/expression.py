@@ -1,0 +1,152 @@
+"""Expression: does the predicted post-treatment profile change the right genes?
+
+Profiles are log2 expression, so LFC = post - pre, with pre the matched vehicle profile. Raw profiles correlate above
+0.9 whatever the drug; only changes are scored. Rows (wells, plates, doses) of a compound are averaged first: the
+compound is the unit.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+CONSTANT = 1e-6
+"""A spread below this share of the largest expression value is rounding of float32 profiles, not a pattern."""
+
+
+def lfc_pearson(
+    predicted_post: np.ndarray, pre: np.ndarray, measured_post: np.ndarray, compounds: np.ndarray
+) -> float:
+    """The seed paper's correlation: LFC per compound, z-scored per gene over compounds, all (compound, gene) pooled.
+
+    Profiles (N, G) log2; compounds (N,). The paper (section 4.3, figure 5a) takes the training compounds and states
+    neither axis nor pooling; this is the usual heat map's z-score. A gene that is constant over compounds gets z = 0.
+    A lookup table scores 1 on training compounds, so the value says what was memorised. Raises ValueError for shapes
+    that differ, NaN, fewer than two compounds, or a prediction (or measurement) that is the same for all compounds.
+    """
+    names, predicted, measured = _compound_changes(predicted_post, pre, measured_post, compounds)
+    value = _pooled_correlation(predicted, measured, np.ones(len(names)), _tolerance(predicted_post, measured_post))
+    if np.isnan(value):
+        raise ValueError(f"the predicted or the measured change is the same for all {len(names)} compounds")
+    return value
+
+
+def lfc_pearson_per_compound(
+    predicted_post: np.ndarray,
+    pre: np.ndarray,
+    measured_post: np.ndarray,
+    compounds: np.ndarray,
+    mean_lfc: np.ndarray | None = None,
+) -> np.ndarray:
+    """Pearson r over genes between predicted and measured LFC, one per compound in sorted order: (C,).
+
+    With `mean_lfc` (G,), the mean LFC of the *training* compounds, both sides are taken relative to it: what is left
+    is what sets this compound apart, and predicting that mean for every compound is no prediction at all. NaN where
+    either side is constant over genes. Raises ValueError for shapes that differ or NaN.
+    """
+    _, predicted, measured = _compound_changes(predicted_post, pre, measured_post, compounds)
+    offset = _checked_mean(mean_lfc, predicted.shape[1])
+    return _row_correlation(predicted - offset, measured - offset, _tolerance(predicted_post, measured_post))
+
+
+def pooled_resamples(
+    predicted_post: np.ndarray,
+    pre: np.ndarray,
+    measured_post: np.ndarray,
+    compounds: np.ndarray,
+    weights: np.ndarray,
+    compound_counts: dict[str, np.ndarray],
+) -> np.ndarray:
+    """`lfc_pearson` under R sets of row weights (R, N) and compound counts {name: (R,)}: (R,), or NaN."""
+    tolerance = _tolerance(predicted_post, measured_post)
+    result = np.empty(len(weights))
+    for replicate, row_weights in enumerate(weights):
+        names, predicted, measured = _compound_changes(predicted_post, pre, measured_post, compounds, row_weights)
+        counts = np.array([compound_counts[name][replicate] for name in names], dtype=float)
+        result[replicate] = _pooled_correlation(predicted, measured, counts, tolerance) if len(names) else np.nan
+    return result
+
+
+def per_compound_resamples(
+    predicted_post: np.ndarray,
+    pre: np.ndarray,
+    measured_post: np.ndarray,
+    compounds: np.ndarray,
+    mean_lfc: np.ndarray | None,
+    weights: np.ndarray,
+    compound_counts: dict[str, np.ndarray],
+) -> np.ndarray:
+    """Mean of `lfc_pearson_per_compound` under R sets of row weights (R, N) and counts of compounds: (R,)."""
+    tolerance = _tolerance(predicted_post, measured_post)
+    offset = _checked_mean(mean_lfc, predicted_post.shape[1])
+    result = np.full(len(weights), np.nan)
+    for replicate, row_weights in enumerate(weights):
+        names, predicted, measured = _compound_changes(predicted_post, pre, measured_post, compounds, row_weights)
+        r = _row_correlation(predicted - offset, measured - offset, tolerance)
+        counts = np.array([compound_counts[name][replicate] for name in names], dtype=float)
+        counts[np.isnan(r)] = 0
+        if counts.any():
+            result[replicate] = np.average(r[counts > 0], weights=counts[counts > 0])
+    return result
+
+
+def _compound_changes(
+    predicted_post: np.ndarray,
+    pre: np.ndarray,
+    measured_post: np.ndarray,
+    compounds: np.ndarray,
+    weights: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Compounds in sorted order (C,), their weighted mean predicted and measured LFC (C, G); weight 0 leaves out."""
+    if not (predicted_post.shape == pre.shape == measured_post.shape == (len(compounds), *pre.shape[1:])):
+        raise ValueError(f"{predicted_post.shape=}, {pre.shape=}, {measured_post.shape=}, {compounds.shape=} differ")
+    if pre.ndim != 2 or pre.size == 0:
+        raise ValueError(f"{pre.shape=}: (profiles, genes) is needed")
+    for name, values in (("predicted_post", predicted_post), ("pre", pre), ("measured_post", measured_post)):
+        if not np.isfinite(values).all():
+            raise ValueError(f"{name}: {int((~np.isfinite(values)).sum())} values are not finite")
+    names, member = np.unique(compounds, return_inverse=True)
+    mixing = np.zeros((len(names), len(compounds)))
+    mixing[member, np.arange(len(compounds))] = 1.0 if weights is None else weights
+    present = mixing.any(axis=1)
+    mixing = mixing[present] / mixing[present].sum(axis=1, keepdims=True)
+    base = mixing @ pre.astype(np.float64)
+    return names[present], mixing @ predicted_post - base, mixing @ measured_post - base
+
+
+def _pooled_correlation(predicted: np.ndarray, measured: np.ndarray, counts: np.ndarray, tolerance: float) -> float:
+    if np.count_nonzero(counts) < 2:
+        return float("nan")
+    share = counts / counts.sum()
+    p, m = _standardised(predicted, share, tolerance), _standardised(measured, share, tolerance)
+    # z-scores have mean 0 in every gene, so the pooled means are 0 and the correlation is this ratio.
+    spread = np.sqrt((share @ p**2).sum() * (share @ m**2).sum())
+    return float((share @ (p * m)).sum() / spread) if spread > 0 else float("nan")
+
+
+def _standardised(changes: np.ndarray, share: np.ndarray, tolerance: float) -> np.ndarray:
+    centred = changes - share @ changes
+    deviation = np.sqrt(share @ centred**2)
+    varies = deviation > tolerance
+    return np.where(varies, centred, 0.0) / np.where(varies, deviation, 1.0)
+
+
+def _row_correlation(predicted: np.ndarray, measured: np.ndarray, tolerance: float) -> np.ndarray:
+    p = predicted - predicted.mean(axis=1, keepdims=True)
+    m = measured - measured.mean(axis=1, keepdims=True)
+    defined = (p.std(axis=1) > tolerance) & (m.std(axis=1) > tolerance)
+    r = np.full(len(p), np.nan)
+    p, m = p[defined], m[defined]
+    r[defined] = (p * m).sum(axis=1) / np.sqrt((p**2).sum(axis=1) * (m**2).sum(axis=1))
+    return r
+
+
+def _checked_mean(mean_lfc: np.ndarray | None, genes: int) -> np.ndarray:
+    if mean_lfc is None:
+        return np.zeros(genes)
+    if mean_lfc.shape != (genes,) or not np.isfinite(mean_lfc).all():
+        raise ValueError(f"{mean_lfc.shape=}: {genes} finite values are needed")
+    return np.asarray(mean_lfc, dtype=np.float64)
+
+
+def _tolerance(predicted_post: np.ndarray, measured_post: np.ndarray) -> float:
+    return CONSTANT * float(max(np.abs(predicted_post).max(), np.abs(measured_post).max()))

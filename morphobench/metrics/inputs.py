@@ -1,0 +1,95 @@
+"""What a metric needs, as bundles of arrays: rows are images or profiles, labels are arrays of str beside them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class FeatureInputs:
+    """Features of generated (N, D) and real (M, D) images."""
+
+    generated: np.ndarray
+    real: np.ndarray
+    generated_compounds: np.ndarray
+    generated_plates: np.ndarray
+    real_compounds: np.ndarray
+    real_plates: np.ndarray
+
+    def __post_init__(self) -> None:
+        _aligned("generated", self.generated, self.generated_compounds, self.generated_plates)
+        _aligned("real", self.real, self.real_compounds, self.real_plates)
+
+
+@dataclass(frozen=True)
+class ProbabilityInputs:
+    """Class probabilities of generated images (N, K)."""
+
+    probabilities: np.ndarray
+    compounds: np.ndarray
+    plates: np.ndarray
+
+    def __post_init__(self) -> None:
+        _aligned("probabilities", self.probabilities, self.compounds, self.plates)
+
+
+@dataclass(frozen=True)
+class SeparabilityInputs:
+    """Embeddings and classes of real training images (M, D), (M,) and of generated ones (N, D), (N,)."""
+
+    train_x: np.ndarray
+    train_y: np.ndarray
+    generated_x: np.ndarray
+    generated_y: np.ndarray
+    compounds: np.ndarray
+    plates: np.ndarray
+
+    def __post_init__(self) -> None:
+        _aligned("train_x", self.train_x, self.train_y)
+        _aligned("generated_x", self.generated_x, self.generated_y, self.compounds, self.plates)
+
+
+@dataclass(frozen=True)
+class MorphologyInputs:
+    """One measurement per generated (N,), real (M,) and vehicle (V,) image, as a share 0..1; images without it are out.
+
+    `dropped` is how many generated and real images were left out because the measurement was not a number.
+    """
+
+    generated: np.ndarray
+    real: np.ndarray
+    vehicle: np.ndarray
+    generated_compounds: np.ndarray
+    generated_plates: np.ndarray
+    real_compounds: np.ndarray
+    real_plates: np.ndarray
+    vehicle_plates: np.ndarray
+    dropped: int = 0
+
+    def __post_init__(self) -> None:
+        _aligned("generated", self.generated, self.generated_compounds, self.generated_plates)
+        _aligned("real", self.real, self.real_compounds, self.real_plates)
+        _aligned("vehicle", self.vehicle, self.vehicle_plates)
+
+
+@dataclass(frozen=True)
+class ExpressionInputs:
+    """Profiles (N, G) in log2: predicted, measured, matched vehicle; and the mean LFC of training compounds (G,)."""
+
+    predicted_post: np.ndarray
+    measured_post: np.ndarray
+    pre: np.ndarray
+    compounds: np.ndarray
+    plates: np.ndarray
+    train_mean_lfc: np.ndarray
+
+    def __post_init__(self) -> None:
+        _aligned("predicted_post", self.predicted_post, self.measured_post, self.pre, self.compounds, self.plates)
+
+
+def _aligned(name: str, values: np.ndarray, *others: np.ndarray) -> None:
+    for other in others:
+        if len(other) != len(values):
+            raise ValueError(f"{name}: {values.shape=} has labels or values of {other.shape=}; one per row is needed")

@@ -1,0 +1,122 @@
+"""Replicates of every score: a bundle's clusters are drawn, its rows weighted, and the score taken again, R times.
+
+All functions take (inputs, replicates, seed) and return (R,), NaN where a replicate has no value. Compounds and
+plates that generated and real images share are drawn together.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from morphobench.metrics.bootstrap import ClusterDraws, draw_clusters
+from morphobench.metrics.expression import per_compound_resamples, pooled_resamples
+from morphobench.metrics.frechet import frechet_resamples
+from morphobench.metrics.inception_score import inception_resamples
+from morphobench.metrics.inputs import (
+    ExpressionInputs,
+    FeatureInputs,
+    MorphologyInputs,
+    ProbabilityInputs,
+    SeparabilityInputs,
+)
+from morphobench.metrics.kernel import compound_resamples, kernel_resamples
+from morphobench.metrics.morphology import shift_resamples
+from morphobench.metrics.separability import lda_correct
+
+
+def frechet_replicates(inputs: FeatureInputs, replicates: int, seed: int) -> np.ndarray:
+    """Frechet distance."""
+    return frechet_resamples(inputs.generated, inputs.real, *_image_weights(inputs, replicates, seed))
+
+
+def kernel_replicates(inputs: FeatureInputs, replicates: int, seed: int) -> np.ndarray:
+    """Kernel distance over all images."""
+    return kernel_resamples(inputs.generated, inputs.real, *_image_weights(inputs, replicates, seed))
+
+
+def kernel_by_compound_replicates(inputs: FeatureInputs, replicates: int, seed: int) -> np.ndarray:
+    """Kernel distance per compound, averaged."""
+    draws = _feature_draws(inputs, replicates, seed)
+    return compound_resamples(
+        inputs.generated,
+        inputs.generated_compounds,
+        inputs.real,
+        inputs.real_compounds,
+        draws.plate_weights(inputs.generated_plates),
+        draws.plate_weights(inputs.real_plates),
+        draws.compound_counts,
+    )
+
+
+def inception_replicates(inputs: ProbabilityInputs, replicates: int, seed: int) -> np.ndarray:
+    """Inception score of all images in one chunk: its spread stands for that of the chunked score."""
+    draws = draw_clusters([inputs.compounds], [inputs.plates], replicates, seed)
+    return inception_resamples(inputs.probabilities, draws.weights(inputs.compounds, inputs.plates))
+
+
+def separability_replicates(inputs: SeparabilityInputs, replicates: int, seed: int) -> np.ndarray:
+    """LDA accuracy; the classifier stays as fitted, only the generated images are drawn."""
+    correct = lda_correct(inputs.train_x, inputs.train_y, inputs.generated_x, inputs.generated_y)
+    draws = draw_clusters([inputs.compounds], [inputs.plates], replicates, seed)
+    weights = draws.weights(inputs.compounds, inputs.plates)
+    total = weights.sum(axis=1)
+    return np.divide(weights @ correct, total, out=np.full(replicates, np.nan), where=total > 0)
+
+
+def shift_replicates(inputs: MorphologyInputs, replicates: int, seed: int) -> np.ndarray:
+    """AreaOccupied shift; vehicle images are drawn by plate."""
+    draws = draw_clusters(
+        [inputs.generated_compounds, inputs.real_compounds],
+        [inputs.generated_plates, inputs.real_plates, inputs.vehicle_plates],
+        replicates,
+        seed,
+    )
+    return shift_resamples(
+        inputs.generated,
+        inputs.generated_compounds,
+        inputs.real,
+        inputs.real_compounds,
+        inputs.vehicle,
+        draws.plate_weights(inputs.generated_plates),
+        draws.plate_weights(inputs.real_plates),
+        draws.plate_weights(inputs.vehicle_plates),
+        draws.compound_counts,
+    )
+
+
+def pooled_lfc_replicates(inputs: ExpressionInputs, replicates: int, seed: int) -> np.ndarray:
+    """The paper's pooled LFC correlation."""
+    draws = draw_clusters([inputs.compounds], [inputs.plates], replicates, seed)
+    profiles = (inputs.predicted_post, inputs.pre, inputs.measured_post, inputs.compounds)
+    return pooled_resamples(*profiles, draws.plate_weights(inputs.plates), draws.compound_counts)
+
+
+def lfc_vehicle_replicates(inputs: ExpressionInputs, replicates: int, seed: int) -> np.ndarray:
+    """LFC correlation per compound against the vehicle, averaged."""
+    return _per_compound_replicates(inputs, None, replicates, seed)
+
+
+def lfc_perturbed_mean_replicates(inputs: ExpressionInputs, replicates: int, seed: int) -> np.ndarray:
+    """LFC correlation per compound against the training compounds' mean, averaged."""
+    return _per_compound_replicates(inputs, inputs.train_mean_lfc, replicates, seed)
+
+
+def _per_compound_replicates(
+    inputs: ExpressionInputs, mean_lfc: np.ndarray | None, replicates: int, seed: int
+) -> np.ndarray:
+    draws = draw_clusters([inputs.compounds], [inputs.plates], replicates, seed)
+    profiles = (inputs.predicted_post, inputs.pre, inputs.measured_post, inputs.compounds)
+    return per_compound_resamples(*profiles, mean_lfc, draws.plate_weights(inputs.plates), draws.compound_counts)
+
+
+def _image_weights(inputs: FeatureInputs, replicates: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    draws = _feature_draws(inputs, replicates, seed)
+    return (
+        draws.weights(inputs.generated_compounds, inputs.generated_plates),
+        draws.weights(inputs.real_compounds, inputs.real_plates),
+    )
+
+
+def _feature_draws(inputs: FeatureInputs, replicates: int, seed: int) -> ClusterDraws:
+    compounds = [inputs.generated_compounds, inputs.real_compounds]
+    return draw_clusters(compounds, [inputs.generated_plates, inputs.real_plates], replicates, seed)
