@@ -11,6 +11,7 @@ import tifffile
 from PIL import Image
 from skimage.measure import regionprops
 
+from morphobench.errors import BadInput
 from morphobench.features import profile
 from morphobench.features.profile import PROFILE_COLUMNS, area_occupied, measure, measure_images, quality
 from morphobench.features.segment import segment
@@ -186,6 +187,23 @@ def test_cache_is_keyed_by_content_and_diameter(tmp_path):
     np.testing.assert_array_equal(again["Count_Cells"], first["Count_Cells"])
     measure_images(images, (9.0, 24.0), tmp_path, workers=1)
     assert images.reads == 2
+
+
+def test_shipped_profiles_stand_for_their_own_images_only(tmp_path):
+    images = Arrays(np.stack([field(1, 2)]), "e" * 64)
+    path = tmp_path / "profiles.safetensors"
+    made = measure_images(images, DIAMETER, tmp_path / "a", workers=1, shipped=path)
+    profile.write_shipped(path, made, images.digest(), DIAMETER)
+    found = measure_images(images, DIAMETER, tmp_path / "b", workers=1, shipped=path)
+    assert images.reads == 1
+    for name in PROFILE_COLUMNS:
+        np.testing.assert_array_equal(found[name], made[name])
+    measure_images(images, (9.0, 24.0), tmp_path / "b", workers=1, shipped=path)
+    measure_images(Arrays(images.images, "f" * 64), DIAMETER, tmp_path / "b", workers=1, shipped=path)
+    assert images.reads == 2
+    path.write_bytes(path.read_bytes()[:40])
+    with pytest.raises(BadInput, match="install the package again"):
+        measure_images(images, DIAMETER, tmp_path / "b", workers=1, shipped=path)
 
 
 def test_no_images_give_empty_columns(tmp_path):

@@ -14,10 +14,17 @@ import numpy as np
 from joblib.externals.loky import get_reusable_executor
 from rich.console import Console
 from rich.progress import track
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
 
 from morphobench.datasets.tier import ImageSet
+from morphobench.errors import BadInput
 from morphobench.features.cache import cached_array
 from morphobench.features.segment import ENGINE, Segmentation, discard_border, segment
+from morphobench.storage import atomic_path
+
+Profiles = dict[str, np.ndarray]
+"""PROFILE_COLUMNS -> float64 (N,)."""
 
 OBJECT_SETS = ("Cells", "Cytoplasm", "Nuclei", "CellsInner", "CytoplasmInner", "NucleiInner")
 """With edge objects, and (`Inner`) without the cells that touch the image edge."""
@@ -77,8 +84,9 @@ def measure(image: np.ndarray, diameter: tuple[float, float]) -> dict[str, float
     segmentation = segment(dna, tubulin, diameter)
     inner = discard_border(segmentation)
     sets = (segmentation.cells, segmentation.cytoplasm, segmentation.nuclei, inner.cells, inner.cytoplasm, inner.nuclei)
-    values = [np.count_nonzero(labels) / labels.size for labels in sets] + [float(labels.max()) for labels in sets]
-    return dict(zip(AREA_COLUMNS + COUNT_COLUMNS, values, strict=True)) | quality(dna, tubulin, segmentation)
+    areas = [float(np.count_nonzero(labels) / labels.size) for labels in sets]
+    counts = [float(labels.max()) for labels in sets]
+    return dict(zip(AREA_COLUMNS + COUNT_COLUMNS, areas + counts, strict=True)) | quality(dna, tubulin, segmentation)
 
 
 def quality(dna: np.ndarray, tubulin: np.ndarray, segmentation: Segmentation) -> dict[str, float]:
@@ -115,19 +123,59 @@ def neighbour_correlation(channel: np.ndarray) -> float:
     return float((np.mean(centred[1:] * centred[:-1]) + np.mean(centred[:, 1:] * centred[:, :-1])) / (2 * variance))
 
 
-def measure_images(images: ImageSet, diameter: tuple[float, float], cache: Path, workers: int) -> dict[str, np.ndarray]:
+def measure_images(
+    images: ImageSet,
+    diameter: tuple[float, float],
+    cache: Path,
+    workers: int | None = None,
+    shipped: Path | None = None,
+    label: str = "",
+) -> Profiles:
     """The profiles of many images: PROFILE_COLUMNS -> float64 (N,), in the order of the images.
 
-    diameter: as for `measure`; workers: processes. The result is kept in the folder `cache` under the content of the
-    images, the diameters and ENGINE; progress goes to stderr.
+    diameter: as for `measure`. cache: folder of cache files, keyed by the images' content, the diameters and ENGINE.
+    workers: processes, one per available core if None. shipped: a file of `write_shipped`, used if it is there and was
+    made from these images with these diameters by this engine. label: what the progress bar on stderr calls the images.
+    Raises BadInput for a damaged `shipped` file.
     """
-    key = f"profile-{ENGINE}-{diameter[0]:g}-{diameter[1]:g}-{images.digest()}"
-    return cached_array(key, cache, lambda: _measure_all(images, diameter, workers))
+    origin = _origin(images.digest(), diameter)
+    if shipped is not None and shipped.exists():
+        profiles = _load_shipped(shipped, origin)
+        if profiles is not None:
+            return profiles
+    workers = min(workers or joblib.cpu_count(), max(1, -(-len(images) // BATCH)))
+    key = " ".join(origin.values())
+    return cached_array(key, cache, lambda: _measure_all(images, diameter, workers, label or "images"))
 
 
-def _measure_all(images: ImageSet, diameter: tuple[float, float], workers: int) -> dict[str, np.ndarray]:
+def write_shipped(path: Path, profiles: Profiles, images_digest: str, diameter: tuple[float, float]) -> None:
+    """Write profiles for shipping with a tier, as .safetensors, with what they were computed from."""
+    with atomic_path(path) as temporary:
+        save_file({name: profiles[name] for name in PROFILE_COLUMNS}, temporary, _origin(images_digest, diameter))
+
+
+def _load_shipped(path: Path, origin: dict[str, str]) -> Profiles | None:
+    """Shipped profiles, or None where they are of other images, diameters or another engine."""
+    try:
+        with safe_open(path, framework="numpy") as stream:
+            if stream.metadata() != origin:
+                return None
+            return {name: stream.get_tensor(name) for name in PROFILE_COLUMNS}
+    except (SafetensorError, OSError) as error:
+        raise BadInput(
+            f"{path}: not a readable file of shipped profiles ({error}); install the package again"
+        ) from error
+
+
+def _origin(images_digest: str, diameter: tuple[float, float]) -> dict[str, str]:
+    return {"engine": ENGINE, "diameter": f"{diameter[0]:g}-{diameter[1]:g}", "images": images_digest}
+
+
+def _measure_all(images: ImageSet, diameter: tuple[float, float], workers: int, label: str) -> Profiles:
     console = Console(stderr=True)
-    rows = track(_rows(images, diameter, workers), "Segmenting", total=len(images), console=console, transient=True)
+    rows = track(
+        _rows(images, diameter, workers), f"segmenting: {label}", total=len(images), console=console, transient=True
+    )
     table = np.array(list(rows), dtype=np.float64).reshape(-1, len(PROFILE_COLUMNS))
     if len(table) != len(images):
         raise ValueError(f"the image set gave {len(table)} images, {len(images)=}")
