@@ -50,8 +50,8 @@ COLUMNS = {
 FIELD_SHAPE = (1024, 1280)
 CROP = 512
 PERCENTILES = (0.1, 99.9)
-SMOOTHING_BLOCK = 16  # pixels averaged into one before the median, which need not see cells
-SMOOTHING_WINDOW = 31  # blocks: 496 pixels
+SMOOTHING_BLOCK = 32  # pixels averaged into one before the median
+SMOOTHING_WINDOW = 15  # blocks: 480 pixels
 _SITE = re.compile(r"_s(\d+)_w")
 
 
@@ -195,7 +195,7 @@ def read_plate(folder: Path, fields: pd.DataFrame) -> Plate:
 def illumination_function(mean: np.ndarray) -> np.ndarray:
     """Smooth multiplicative shading of a mean field: float32 (H, W) with mean 1, never under 0.05.
 
-    mean: float (H, W), not all zero; H and W multiples of 16.
+    mean: float (H, W), not all zero; H and W multiples of 32.
     """
     height, width = (size // SMOOTHING_BLOCK for size in mean.shape)
     blocks = mean.reshape(height, SMOOTHING_BLOCK, width, SMOOTHING_BLOCK).mean(axis=(1, 3))

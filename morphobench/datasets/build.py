@@ -194,7 +194,7 @@ def _write_images(
                     f"{twin['dna']} (line {twin['line']}) of another split; download both plates again"
                 )
             stream = io.BytesIO()
-            Image.fromarray(image).save(stream, "PNG", compress_level=4)
+            Image.fromarray(image).save(stream, "PNG", compress_level=2)
             _write(folder, sums, image_name(row["plate"], row["sample_id"]), stream.getvalue())
         progress(f"plate {number} of {groups.ngroups}: {name}, {len(rows)} images")
     return contrast, sums

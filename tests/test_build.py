@@ -1,0 +1,263 @@
+"""Building the morphogene tier: from real tables, pixels and profiles where at hand, and from small made ones."""
+
+import json
+import shutil
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+import tifffile
+from bbbc021_layout import lay_out, real_rows, tiff_bytes, window
+
+from morphobench import storage
+from morphobench.datasets import SPLITS, bbbc021, load_tier
+from morphobench.datasets.build import build, built_path, deal_splits, load_built, verify
+from morphobench.datasets.manifest import load_compounds, load_landmarks
+from morphobench.errors import BadInput, Unavailable
+
+PLATES = ["Week3_25681", "Week3_25701", "Week3_25721"]
+COMPOUNDS = ["DMSO", "emetine", "PD-98059", "demecolcine"]  # two ID with profiles in HT115, one OOD without
+
+
+def write_level3(folder: Path, compounds: list[str]) -> Path:
+    """A GCTX of 978 genes: per plate two vehicle wells, and one well of each compound, MCF7 at 24 h."""
+    table = load_compounds().set_index("compound")
+    treated = [("trt_cp", table.loc[name, "l1000_pert_ids"].split("|")[0], name) for name in compounds]
+    wells = [(plate, *well) for plate in ("P1", "P2") for well in [("ctl_vehicle", "DMSO", "DMSO")] * 2 + treated]
+    columns = {
+        "id": [f"{plate}:{number}" for number, (plate, *_) in enumerate(wells)],
+        "rna_plate": [plate for plate, *_ in wells],
+        "pert_type": [kind for _, kind, *_ in wells],
+        "pert_id": [ids for *_, ids, _ in wells],
+        "pert_iname": [name for *_, name in wells],
+        "cell_id": ["MCF7"] * len(wells),
+        "pert_itime": ["24 h"] * len(wells),
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    with h5py.File(folder / "level3.gctx", "w") as file:
+        file["0/DATA/0/matrix"] = np.random.default_rng(1).uniform(4, 14, (len(wells), 978)).astype(np.float32)
+        file["0/META/ROW/id"] = load_landmarks()["entrez_id"].to_numpy().astype("S")
+        for name, values in columns.items():
+            file[f"0/META/COL/{name}"] = np.array(values, "S")
+    return folder
+
+
+def made_rows() -> pd.DataFrame:
+    """Image-table rows of one layout of three plates: on each a vehicle, an ID and an OOD well, one field each."""
+    treatments = [("B02", "DMSO", 0.0), ("C03", "emetine", 1.0), ("D04", "taxol", 0.3)]
+    return pd.DataFrame(
+        [
+            {
+                **{f"Image_FileName_{stain}": f"{well}_s1_{mark}X.tif" for stain, mark in marks},
+                "Image_PathName_DAPI": f"Week1/{plate}",
+                "Image_Metadata_Plate_DAPI": plate,
+                "Image_Metadata_Well_DAPI": well,
+                "Replicate": replicate,
+                "Image_Metadata_Compound": compound,
+                "Image_Metadata_Concentration": dose,
+            }
+            for replicate, plate in enumerate(PLATES, start=1)
+            for well, compound, dose in treatments
+            for marks in [(("DAPI", "w1"), ("Tubulin", "w2"), ("Actin", "w4"))]
+        ]
+    )
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with `images` and `l1000`, made of noise."""
+    folder = tmp_path_factory.mktemp("made")
+    moa = folder / "moa.csv"
+    moa.write_text("compound,concentration,moa\ntaxol,0.3,Microtubule stabilizers\n")
+    source = np.random.default_rng(0).integers(200, 4000, (3, 101, 103), dtype=np.uint16)
+    lay_out(folder / "images", made_rows(), source, moa)
+    write_level3(folder / "l1000", ["emetine"])
+    return folder
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("MORPHOBENCH_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory: pytest.TempPathFactory, shared_data: Path) -> tuple[Path, Path]:
+    """(laid-out images, built tier): real tables, CC0 microscope pixels, real Level 3 profiles."""
+    folder = tmp_path_factory.mktemp("real")
+    source = tifffile.imread(shared_data / "images" / "bbbc022_crop" / "IXMtest_A02_s9.tif")
+    rows = real_rows(shared_data, PLATES, COMPOUNDS, wells=2, sites=1)
+    images = lay_out(folder / "images", rows, source, shared_data / "bbbc021" / "BBBC021_v1_moa.csv")
+    out = build("morphogene", images, shared_data / "l1000", out=folder / "tier", cell="HT115", hours=6.0)
+    return images, out
+
+
+def test_real_build_holds_what_was_laid_out(real):
+    tier = load_built("morphogene", real[1])
+    assert tier.spec.counts == {"train": 4, "id": 4, "ood": 2, "id_replicate": 4, "ood_replicate": 2, "vehicle": 6}
+    assert "PARTIAL BUILD: 3 of 55 plates, 3 of 98 compounds, 22 images" in tier.spec.title
+    assert "HT115 at 6 h" in tier.spec.title
+    assert tier.samples["sample_id"].is_unique
+    assert set(tier.rows("train")["plate"]) == {PLATES[0]}
+    assert set(tier.rows("ood")["mechanism"]) == {"Microtubule destabilizers"}
+    assert verify("morphogene", real[1]) == 22 + 4
+    condition = next(iter(tier.conditions("id")))
+    assert (condition.compound, condition.plate, condition.index) == ("emetine", PLATES[1], 0)
+
+
+def test_real_build_puts_the_right_pixels_under_the_right_name(real, shared_data):
+    source = tifffile.imread(shared_data / "images" / "bbbc022_crop" / "IXMtest_A02_s9.tif")
+    fields = bbbc021.read_image_table(real[0]).set_index(["plate", "well", "site"])
+    tier = load_built("morphogene", real[1])
+    contrast = json.loads((real[1] / "build.json").read_text())["contrast"]
+    rows = tier.samples.iloc[[0, 7, 12, 21]]
+    for row, image in zip(rows.itertuples(), tier.images(rows).take(range(4)), strict=True):
+        name = fields.loc[(row.plate, row.well, row.site), "dna"]
+        laid_out = window(source, f"{row.plate}/{name}")[::-1, 256:768, 384:896]  # actin, tubulin, DNA
+        for channel in range(3):  # what the illumination correction changes is smooth and small
+            low, high = contrast[row.plate]["low"][channel], contrast[row.plate]["high"][channel]
+            expected = np.clip(laid_out[channel], low, high)
+            assert np.corrcoef(expected.ravel(), image[..., channel].ravel())[0, 1] > 0.98
+
+
+def test_real_build_has_real_profiles_and_says_where_there_are_none(real):
+    tier = load_built("morphogene", real[1])
+    before, after = tier.expression(tier.rows("id"))
+    assert before.shape == after.shape == (4, 978)
+    assert np.isfinite(after).all()
+    assert 0.05 < np.abs(after - before).mean() < 2
+    before, after = tier.expression(tier.rows("ood"))
+    assert np.isfinite(before).all()
+    assert np.isnan(after).all()
+    before, after = tier.expression(tier.rows("vehicle"))
+    np.testing.assert_array_equal(before, after)
+
+
+def test_full_splits_keep_plates_apart(shared_data):
+    fields = bbbc021.read_image_table(shared_data / "bbbc021")
+    layouts = fields.groupby("plate")["compound"].agg(lambda names: "|".join(sorted(set(names))))
+    cohorts = load_compounds().set_index("compound")["cohort"].to_dict()
+    fields = fields[fields["compound"].isin([*cohorts, "DMSO"])]
+    fields = fields.assign(split=deal_splits(fields, layouts.to_dict(), cohorts))
+    assert layouts.value_counts().value_counts().to_dict() == {3: 17, 2: 2}
+    plates = fields.groupby("split")["plate"].agg(set)
+    for tested in ("id", "ood", "id_replicate", "ood_replicate"):
+        assert not plates["train"] & plates[tested]
+    counts = fields.groupby(["split", "compound"]).size()
+    assert counts["train"].min() == 32
+    for track, cohort in (("id", 44), ("ood", 54)):
+        assert len(counts[track]) == len(counts[f"{track}_replicate"]) == cohort
+        assert counts[track].min() >= 16
+    wells = fields.groupby(["plate", "well"])["split"].nunique()
+    assert (wells == 1).all()
+    assert counts["vehicle", "DMSO"] == 1320
+
+
+def test_one_plate_is_dealt_by_wells():
+    wells = [f"C{number:02d}" for number in range(1, 9)]
+    fields = pd.DataFrame({"plate": "P", "well": wells, "replicate": 2, "compound": "x"})
+    splits = deal_splits(fields, {"P": "L"}, {"x": "ID"})
+    assert splits.value_counts().to_dict() == {"train": 3, "id": 3, "id_replicate": 2}
+    shuffled = fields.sample(frac=1, random_state=0)
+    pd.testing.assert_series_equal(deal_splits(shuffled, {"P": "L"}, {"x": "ID"}).sort_index(), splits)
+
+
+def test_build_loads_by_name_and_is_the_same_twice(made, cache):
+    folder = build("morphogene", made / "images", made / "l1000")
+    assert folder == built_path("morphogene") == cache / "tiers" / "morphogene"
+    again = build("morphogene", made / "images", made / "l1000", out=cache / "again")
+    assert storage.read_sums(folder) == storage.read_sums(again)
+    tier = load_tier("morphogene")
+    assert tier.spec.counts == {split: 1 for split in SPLITS} | {"vehicle": 3}
+    images = tier.images(tier.samples)
+    assert len(images) == 8
+    np.testing.assert_array_equal(np.concatenate(list(images.batches(3))), images.take(range(8)))
+    assert images.digest() != tier.images(tier.samples.iloc[::-1]).digest()
+
+
+def test_plates_and_compounds_choose_a_part(made, tmp_path):
+    out = build("morphogene", made / "images", made / "l1000", tmp_path / "t", compounds=["emetine"], plates=PLATES)
+    tier = load_built("morphogene", out)
+    assert tier.compounds["compound"].tolist() == ["emetine"]
+    assert list(tier.spec.tracks) == ["id"]
+    out = build("morphogene", made / "images", made / "l1000", tmp_path / "t", plates=PLATES[:2])
+    assert set(load_built("morphogene", out).samples["plate"]) == set(PLATES[:2])
+
+
+@pytest.mark.parametrize(
+    ("chosen", "message"),
+    [
+        ({"compounds": ["asprin"]}, "--compounds 'asprin': not one of the 98"),
+        ({"plates": ["Week99_1"]}, "--plates 'Week99_1': not in the image table"),
+        ({"compounds": ["taxol"]}, "give only the splits ood, ood_replicate, vehicle"),
+        ({"cell": "HT29"}, "no Level 3 well of HT29 at 24 h.*--cell MCF7 --hours 24"),
+        ({"images": None}, "--images DIR .*broadinstitute.*--l1000 DIR"),
+        ({"name": "sim"}, "tier 'sim': not one that is built; there is morphogene"),
+    ],
+)
+def test_bad_choices_are_one_line(made, tmp_path, chosen, message):
+    arguments = {"name": "morphogene", "images": made / "images", "l1000_folder": made / "l1000", "out": tmp_path / "t"}
+    with pytest.raises(BadInput, match=message) as caught:
+        build(**{**arguments, **chosen})
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "t").exists()
+
+
+def test_a_tier_that_is_not_built_says_how(cache):
+    with pytest.raises(Unavailable, match=r"tier morphogene: not built at .*morphobench data build morphogene"):
+        load_tier("morphogene")
+
+
+def test_a_failed_or_stopped_build_leaves_the_old_one(made, tmp_path):
+    images = tmp_path / "images"
+    shutil.copytree(made / "images", images)
+    out = build("morphogene", images, made / "l1000", tmp_path / "tier")
+    before = (out / "SHA256SUMS").read_text()
+
+    def stop(line: str) -> None:
+        if line.startswith("plate 2"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        build("morphogene", images, made / "l1000", out, progress=stop)
+    path = images / f"BBBC021_v1_images_{PLATES[2]}.zip"
+    data = bytearray(path.read_bytes())
+    data[100_000] ^= 0xFF
+    path.write_bytes(bytes(data))
+    with pytest.raises(BadInput, match=f"{PLATES[2]}.zip: .* is damaged"):
+        build("morphogene", images, made / "l1000", out)
+    assert (out / "SHA256SUMS").read_text() == before
+    assert verify("morphogene", out) == 8 + 4
+    assert sorted(item.name for item in tmp_path.iterdir()) == [".tier.lock", "images", "tier"]
+
+
+def test_the_same_pixels_in_two_splits_are_refused(made, tmp_path):
+    images = tmp_path / "images"
+    images.mkdir()
+    for name in ("BBBC021_v1_image.csv", "BBBC021_v1_moa.csv"):
+        shutil.copy(made / "images" / name, images)
+    pixels = np.random.default_rng(2).integers(200, 4000, (3, 1024, 1280), dtype=np.uint16)
+    for row in made_rows().itertuples():
+        plate = images / row.Image_Metadata_Plate_DAPI
+        plate.mkdir(exist_ok=True)
+        for channel, stain in enumerate(("DAPI", "Tubulin", "Actin")):
+            (plate / getattr(row, f"Image_FileName_{stain}")).write_bytes(tiff_bytes(pixels[channel]))
+    with pytest.raises(BadInput, match=r"\(image table line \d+\) has the pixels of .* of another split"):
+        build("morphogene", images, made / "l1000", tmp_path / "tier")
+
+
+def test_a_changed_file_of_a_built_tier_is_named(made, tmp_path):
+    out = build("morphogene", made / "images", made / "l1000", tmp_path / "tier")
+    tier = load_built("morphogene", out)
+    image = next((out / "images" / PLATES[0]).iterdir())
+    image.write_bytes(image.read_bytes()[:-1])
+    rows = tier.samples[tier.samples["sample_id"] == image.stem]
+    with pytest.raises(BadInput, match=f"{image.name}: changed or removed"):
+        tier.images(rows).take([0])
+    with pytest.raises(BadInput, match=f"{image.name}: changed or removed"):
+        verify("morphogene", out)
+    (out / "samples.csv").write_text((out / "samples.csv").read_text().replace("emetine", "taxol"))
+    with pytest.raises(BadInput, match=r"samples.csv: changed or removed"):
+        load_built("morphogene", out)
