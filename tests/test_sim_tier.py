@@ -1,6 +1,6 @@
 """The sim tier: its frozen split, its profiles, and images rendered into a cache."""
 
-import io
+import errno
 import os
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from test_manifest import script
 
 from morphobench.datasets import SPLITS, Tier, available_tiers, load_compounds, load_tier, sim
 from morphobench.datasets.manifest import doses
-from morphobench.errors import BadInput
+from morphobench.errors import BadInput, Unavailable
 
 SMALL = 4
 """Rows that the image tests render: few, the pictures themselves are tested elsewhere."""
@@ -157,11 +157,12 @@ def test_digest_names_the_images_and_their_order(tier: Tier, monkeypatch: pytest
 def test_an_interrupted_rendering_goes_on(tier: Tier, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     images = tier.images(tier.rows("ood").iloc[:SMALL])
 
-    def stop_midway(stream: io.BufferedWriter, array: np.ndarray) -> None:
-        stream.write(array.tobytes()[:1000])
+    def stop_midway(path: Path, data: memoryview) -> None:
+        with path.open("wb") as stream:
+            stream.write(data[:1000])
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(np, "save", stop_midway)
+    monkeypatch.setattr(Path, "write_bytes", stop_midway)
     with pytest.raises(KeyboardInterrupt):
         images.take([0])
     assert not list(cache.rglob("*.npy"))
@@ -181,8 +182,19 @@ def test_a_damaged_cache_file_is_named(tier: Tier, cache: Path, damage: bytes | 
         images.take([0])
 
 
+def test_a_full_disk_is_one_line(tier: Tier, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_space(path: Path, data: memoryview) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr(Path, "write_bytes", no_space)
+    for rows in ([0], [0, 5, 9]):  # in this process, and in workers
+        with pytest.raises(Unavailable, match=r"\.npy: the disk is full"):
+            tier.images(tier.rows("ood")).take(rows)
+    assert not [path for path in cache.rglob("*") if path.is_file() and path.stat().st_size]
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may write anywhere")
 def test_a_cache_that_may_not_be_written_is_named(tier: Tier, cache: Path) -> None:
     cache.chmod(0o500)
-    with pytest.raises(Exception, match="may not be written"):
+    with pytest.raises(Unavailable, match="may not be written"):
         tier.images(tier.rows("ood").iloc[:SMALL]).take([0])

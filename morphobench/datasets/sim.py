@@ -7,6 +7,7 @@ stopped.
 
 from __future__ import annotations
 
+import io
 import multiprocessing
 import os
 import signal
@@ -103,8 +104,11 @@ class Shard:
                 for sample_id, dose in zip(self.sample_ids, self.doses, strict=True)
             ]
         )
-        with storage.atomic_path(self.path) as temporary, temporary.open("wb") as stream:
-            np.save(stream, images)
+        buffer = io.BytesIO()
+        np.save(buffer, images)
+        with storage.atomic_path(self.path) as temporary:
+            # Not np.save onto the file: on a full disk it raises an error without the errno that says so.
+            temporary.write_bytes(buffer.getbuffer())
         return len(images)
 
     def read(self) -> np.ndarray:
