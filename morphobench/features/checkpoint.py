@@ -13,14 +13,15 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 
 from morphobench.errors import BadInput, Unavailable
-from morphobench.storage import atomic_path, cache_dir, disk_errors, sha256_file
+from morphobench.storage import atomic_path, cache_dir, sha256_file
 
 DOWNLOAD_ERRORS = (OSError, ValueError)
-"""Raised where a download fails: requests' and the hub's own errors are OSErrors, a malformed address is a ValueError."""
+"""Raised where a download fails: the errors of requests are OSErrors, a bad address is a ValueError."""
 UNREADABLE = (SafetensorError, pickle.UnpicklingError, EOFError, RuntimeError, ValueError, KeyError)
 """Raised for a file of weights that is cut short, of another format, or holds code."""
 
 StateDict = dict[str, torch.Tensor]
+log = logging.getLogger(__name__)
 
 
 def require_file(path: Path, sha256: str | None = None) -> str:
@@ -37,7 +38,7 @@ def require_file(path: Path, sha256: str | None = None) -> str:
 
 
 def read_state_dict(path: Path) -> StateDict:
-    """Tensors by name from a .safetensors or torch file; BadInput where it is cut short, another format or holds code."""
+    """Tensors by name from a .safetensors or torch file; BadInput where it is cut short or another format."""
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
@@ -75,32 +76,22 @@ def load_weights(network: torch.nn.Module, state: StateDict, path: Path, archite
         raise BadInput(f"{path}: not weights of {architecture} ({detail})") from error
 
 
-def download(url: str, sha256: str) -> Path:
-    """The file at `url`, kept in the cache folder and hash-checked every time; Unavailable says how to do without."""
-    path = cache_dir() / "weights" / url.rsplit("/", 1)[-1]
-    if path.is_file() and sha256_file(path) == sha256:
+def download(url: str, name: str, sha256: str | None = None) -> Path:
+    """The file at `url`, kept as `name` in the cache folder; a kept copy with another hash than `sha256` is replaced.
+
+    Raises Unavailable that names the address and the place to put the file where it cannot be fetched.
+    """
+    path = cache_dir() / "weights" / name
+    if path.is_file() and sha256 in (None, sha256_file(path)):
         return path
-    logging.getLogger(__name__).info("downloading %s", url)
+    log.info("downloading %s", url)
+    genuine = f" (sha256 {sha256})" if sha256 else ""
     try:
         with atomic_path(path) as temporary:
             pooch.HTTPDownloader(timeout=30)(url, str(temporary), None)
             require_file(temporary, sha256)
     except BadInput as error:
-        raise Unavailable(f"{url}: what arrived has another sha256 than {sha256[:12]}...; try again") from error
+        raise Unavailable(f"{url}: what arrived is another file{genuine}; fetch it and put it at {path}") from error
     except DOWNLOAD_ERRORS as error:
-        raise Unavailable(f"{url}: cannot be downloaded; fetch it and put it at {path} (sha256 {sha256})") from error
+        raise Unavailable(f"{url}: cannot be downloaded; fetch it and put it at {path}{genuine}") from error
     return path
-
-
-def download_from_hub(repository: str, filename: str, model: str) -> Path:
-    """A file of a Hugging Face repository, in the hub's own cache; Unavailable says how to do without."""
-    from huggingface_hub import hf_hub_download
-
-    address = f"https://huggingface.co/{repository}/resolve/main/{filename}"
-    try:
-        with disk_errors(cache_dir()):
-            return Path(hf_hub_download(repository, filename))
-    except DOWNLOAD_ERRORS as error:
-        raise Unavailable(
-            f"{model}: {address} cannot be downloaded; fetch that file elsewhere and give its path as weights"
-        ) from error

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
@@ -83,17 +83,17 @@ def efficientnet_network(state: StateDict, path: Path) -> EfficientNet:
     ensure_torchvision()
     import timm
 
-    network = timm.create_model("tf_efficientnet_lite0", pretrained=False)
+    network = cast("EfficientNet", timm.create_model("tf_efficientnet_lite0", pretrained=False))
     load_weights(network, {timm_name(name): tensor for name, tensor in state.items()}, path, "tf_efficientnet_lite0")
     network.eval().requires_grad_(False)
     _fold(network, "conv_stem", "bn1")
     _fold(network, "conv_head", "bn2")
-    for stage, blocks in enumerate(network.blocks):
+    for stage, blocks in enumerate(network.get_submodule("blocks").children()):
         layers = tuple((_BLOCK if stage else _FIRST_BLOCK).values())
-        for block in blocks:
+        for block in blocks.children():
             for convolution, norm in zip(layers[::2], layers[1::2], strict=True):
                 _fold(block, convolution, norm)
-    network.to(memory_format=torch.channels_last)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return network
 
 

@@ -2,8 +2,8 @@
 
 Network and weights are torch-fidelity's (TensorFlow's graph converted; Heusel et al. 2017, Salimans et al. 2016): uint8
 images, resized to 299 x 299 by TensorFlow 1's bilinear rule (no antialiasing, no half-pixel centres), (x - 128) / 128.
-The blocks are torch-fidelity's own modules; here each batch norm is folded into its convolution, memory is channels-last
-and the resize is two small matrix products, which changes features by rounding only (1e-4).
+The blocks are torch-fidelity's own modules; here each batch norm is folded into its convolution, memory is channels-
+last and the resize is two small matrix products, which changes features by rounding only (1e-4).
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def load(weights: Path | None = None, device: str = "cpu") -> Extractor:
     weights: the genuine file (sha256 6726825d...), under any name; downloaded into the cache folder by default.
     Raises BadInput for any other file, Unavailable where the download fails.
     """
-    path = weights or download(WEIGHTS_URL, WEIGHTS_SHA256)
+    path = weights or download(WEIGHTS_URL, WEIGHTS_URL.rsplit("/", 1)[-1], WEIGHTS_SHA256)
     sha256 = require_file(path, WEIGHTS_SHA256)
     return inception_extractor(read_state_dict(path), sha256, device)
 
@@ -87,7 +87,7 @@ class InceptionV3(nn.Module):
         self.blocks = nn.Sequential(*(_folded(original.get_submodule(name)) for name in BLOCKS))
         self.classes = nn.Linear(DIMENSION, 1008, bias=False)  # the Inception score is defined on the unbiased logits
         self.classes.load_state_dict({"weight": original.get_submodule("fc").state_dict()["weight"]})
-        self.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+        self.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         pixels = (resize_tensorflow1(images.float(), INPUT_SIZE) - 128.0) / 128.0

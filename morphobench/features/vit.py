@@ -11,7 +11,7 @@ import torch
 
 from morphobench.errors import BadInput
 from morphobench.features.checkpoint import (
-    download_from_hub,
+    download,
     load_weights,
     read_architecture,
     read_state_dict,
@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     from timm.models.vision_transformer import VisionTransformer
 
 SIM_VIT_WEIGHTS = Path(__file__).parent / "weights" / "sim_vit.safetensors"
+HUB = "https://huggingface.co"
 LARGEST_INPUT = 224
-"""Input size of timm's ViTs, at most: that of the published Fréchet distances of DINOv2 (Stein et al., NeurIPS 2023)."""
+"""Largest input of timm's ViTs: that of the published Fréchet distances of DINOv2 (Stein et al., NeurIPS 2023)."""
 
 
 def load_sim_vit(weights: Path | None = None, device: str = "cpu") -> Extractor:
@@ -73,14 +74,15 @@ def load_timm_vit(model: str, weights: Path | None = None, device: str = "cpu") 
     from timm.models import get_pretrained_cfg
 
     name = f"{TIMM_PREFIX}{model}"
-    known = model.split(".")[0] in timm.list_models(module="vision_transformer")
-    config = get_pretrained_cfg(model) if known else None
+    architecture, _, tag = model.partition(".")
+    known = architecture in timm.list_models(module="vision_transformer")
+    config = get_pretrained_cfg(model) if known and (not tag or timm.is_model_pretrained(model)) else None
     if config is None:
         raise BadInput(f"extractor {name!r}: timm has no such vision transformer; see timm.list_models('vit_*')")
     if weights is not None:
         path = weights
     elif config.hf_hub_id is not None:
-        path = download_from_hub(config.hf_hub_id, config.hf_hub_filename or "model.safetensors", name)
+        path = download(f"{HUB}/{config.hf_hub_id}/resolve/main/model.safetensors", f"{model}.safetensors")
     else:
         raise BadInput(f"extractor {name!r}: timm publishes no weights under that name; give a file of weights")
     sha256 = require_file(path)
@@ -88,7 +90,7 @@ def load_timm_vit(model: str, weights: Path | None = None, device: str = "cpu") 
     # timm renames the tensors of each family's published files and resamples positions; strict unless classes differ.
     overlay = {"state_dict": read_state_dict(path)}
     try:
-        network = timm.create_model(model, pretrained=True, pretrained_cfg_overlay=overlay, img_size=size)
+        network: Any = timm.create_model(model, pretrained=True, pretrained_cfg_overlay=overlay, img_size=size)
     except (RuntimeError, KeyError, AttributeError) as error:
         detail = " ".join(str(error).split())[:160]
         raise BadInput(f"{path}: not weights of {model} ({detail})") from error

@@ -1,0 +1,152 @@
+"""Inception-v3 against torch-fidelity's own extractor, on the same random weights."""
+
+from pathlib import Path
+
+import numpy as np
+import pooch
+import pytest
+import requests
+import torch
+
+from morphobench.errors import BadInput, Unavailable
+from morphobench.features import inception, load_extractor
+from morphobench.features.checkpoint import StateDict
+from morphobench.features.torchvision_ops import ensure_torchvision
+
+ensure_torchvision()
+import torch_fidelity.feature_extractor_inceptionv3 as torch_fidelity_inception  # noqa: E402
+from torch_fidelity.interpolate_compat_tensorflow import interpolate_bilinear_2d_like_tensorflow1x  # noqa: E402
+
+SHA256 = "0" * 64
+
+
+def random_state() -> StateDict:
+    """A state_dict of the network that keeps activations of order one through its 94 layers."""
+    with pytest.MonkeyPatch.context() as patch, torch.device("meta"):
+        patch.setattr(torch_fidelity_inception, "load_state_dict_from_url", lambda *args, **kwargs: {})
+        patch.setattr(torch_fidelity_inception.FeatureExtractorInceptionV3, "load_state_dict", lambda *args: None)
+        empty = torch_fidelity_inception.FeatureExtractorInceptionV3("inception", ["2048"]).state_dict()
+    generator = torch.Generator().manual_seed(0)
+    state = {}
+    for name, tensor in empty.items():
+        if name.endswith("num_batches_tracked"):
+            state[name] = torch.tensor(1)
+        elif tensor.ndim > 1:
+            state[name] = torch.randn(tensor.shape, generator=generator) * (2.0 / tensor[0].numel()) ** 0.5
+        elif name.endswith(("running_var", "bn.weight")):
+            state[name] = torch.rand(tensor.shape, generator=generator) + 0.5
+        else:
+            state[name] = torch.randn(tensor.shape, generator=generator) * 0.1
+    return state
+
+
+@pytest.fixture(scope="module")
+def state() -> StateDict:
+    return random_state()
+
+
+@pytest.fixture(scope="module")
+def images() -> np.ndarray:
+    """Smooth images with detail, (12, 64, 64, 3)."""
+    generator = np.random.default_rng(1)
+    coarse = generator.uniform(0, 255, (12, 8, 8, 3)).repeat(8, axis=1).repeat(8, axis=2)
+    return np.clip(coarse + generator.normal(0, 20, (12, 64, 64, 3)), 0, 255).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def oracle(
+    state: StateDict, images: np.ndarray, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[np.ndarray, np.ndarray]:
+    """torch-fidelity's own embedding and logits of the images."""
+    path = tmp_path_factory.mktemp("inception") / "random.pth"
+    torch.save(state, path)
+    network = torch_fidelity_inception.FeatureExtractorInceptionV3(
+        "inception", ["2048", "logits_unbiased"], feature_extractor_weights_path=str(path)
+    )
+    with torch.no_grad():
+        embedding, logits = network(torch.from_numpy(images).permute(0, 3, 1, 2))
+    return embedding.numpy(), logits.numpy()
+
+
+def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
+    """Fréchet distance of Gaussians fitted to rows, with fewer rows than columns; the trace term as a nuclear norm."""
+    a, b = a.astype(np.float64), b.astype(np.float64)
+    centred = [(x - x.mean(axis=0)) / np.sqrt(len(x) - 1) for x in (a, b)]
+    cross = np.linalg.svd(centred[0] @ centred[1].T, compute_uv=False).sum()
+    spread = sum((x**2).sum() for x in centred)
+    return float(((a.mean(axis=0) - b.mean(axis=0)) ** 2).sum() + spread - 2 * cross)
+
+
+def test_features_and_probabilities_are_those_of_torch_fidelity(
+    state: StateDict, images: np.ndarray, oracle: tuple[np.ndarray, np.ndarray]
+) -> None:
+    extractor = inception.inception_extractor(state, SHA256)
+    features = extractor.extract(images)
+    assert features.embedding.shape == (12, extractor.dimension)
+    assert features.probabilities is not None
+    assert features.embedding.dtype == features.probabilities.dtype == np.float32
+    np.testing.assert_allclose(features.embedding, oracle[0], atol=1e-4)
+    expected = torch.softmax(torch.from_numpy(oracle[1]), dim=1).numpy()
+    np.testing.assert_allclose(features.probabilities, expected, atol=1e-5)
+    ours = frechet_distance(features.embedding[:6], features.embedding[6:])
+    theirs = frechet_distance(oracle[0][:6], oracle[0][6:])
+    assert theirs > 1
+    assert ours == pytest.approx(theirs, abs=1e-3)
+
+
+def test_the_batch_size_does_not_matter(
+    state: StateDict, images: np.ndarray, oracle: tuple[np.ndarray, np.ndarray]
+) -> None:
+    extract = inception.inception_extractor(state, SHA256).extract
+    for size in (1, 5):
+        parts = [extract(images[start : start + size]).embedding for start in range(0, 5, size)]
+        np.testing.assert_allclose(np.concatenate(parts), oracle[0][:5], atol=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(128, 128), (299, 299), (512, 500), (33, 7)])
+def test_the_resize_is_that_of_tensorflow_1(shape: tuple[int, int]) -> None:
+    x = torch.rand((2, 3, *shape), generator=torch.Generator().manual_seed(0)) * 255
+    expected = interpolate_bilinear_2d_like_tensorflow1x(x, size=(299, 299), align_corners=False)
+    torch.testing.assert_close(inception.resize_tensorflow1(x, 299), expected, atol=2e-3, rtol=0)
+
+
+def test_weights_with_another_hash_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "pt_inception-2015-12-05-6726825d.pth"
+    torch.save({"fc.weight": torch.zeros(2)}, path)
+    with pytest.raises(BadInput, match=r"6726825d0af5") as error:
+        load_extractor("inception", path)
+    assert str(path) in str(error.value)
+    with pytest.raises(BadInput, match="no such file"):
+        load_extractor("inception", tmp_path / "absent.pth")
+
+
+def test_weights_of_another_network_are_refused() -> None:
+    with pytest.raises(BadInput, match="Inception-v3 2015-12-05") as error:
+        inception.inception_network({"fc.weight": torch.zeros(2)})
+    assert "\n" not in str(error.value)
+
+
+def test_without_a_network_the_message_names_address_and_place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise requests.ConnectionError("no route to host")
+
+    monkeypatch.setenv("MORPHOBENCH_CACHE", str(tmp_path))
+    monkeypatch.setattr(requests, "get", refuse)
+    with pytest.raises(Unavailable) as error:
+        load_extractor("inception")
+    place = tmp_path / "weights" / "weights-inception-2015-12-05-6726825d.pth"
+    assert inception.WEIGHTS_URL in str(error.value)
+    assert str(place) in str(error.value)
+    assert "\n" not in str(error.value)
+    assert not list(place.parent.iterdir())
+
+
+def test_a_download_that_is_not_the_genuine_file_is_not_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def cut_short(self: object, url: str, output: str, mother: object) -> None:
+        Path(output).write_bytes(b"PK")
+
+    monkeypatch.setenv("MORPHOBENCH_CACHE", str(tmp_path))
+    monkeypatch.setattr(pooch.HTTPDownloader, "__call__", cut_short)
+    with pytest.raises(Unavailable, match="another file"):
+        load_extractor("inception")
+    assert not list((tmp_path / "weights").iterdir())
