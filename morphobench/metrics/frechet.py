@@ -88,7 +88,9 @@ def frechet_influence(a: np.ndarray, b: np.ndarray) -> tuple[float, np.ndarray, 
     for rows, basis, vectors, sign in ((x, basis_x, left, 1.0), (y, basis_y, right.T, -1.0)):
         centred = rows - rows.mean(axis=0)
         turned = vectors if basis is None else basis @ vectors
-        influence = (centred**2).sum(axis=1) - (len(rows) - 1) * (turned**2 @ values) + 2 * sign * centred @ shift
+        n = len(rows)
+        own, mapped = (centred**2).sum(axis=1) * n / (n - 1), n * (turned**2 @ values)
+        influence = own - mapped + 2 * sign * centred @ shift
         sides.append(influence - influence.mean())
     spread = np.vdot(factor_x, factor_x) + np.vdot(factor_y, factor_y)
     return max(0.0, float(shift @ shift + spread - 2 * values.sum())), sides[0], sides[1]

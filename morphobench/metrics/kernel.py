@@ -102,7 +102,7 @@ def _shared_compounds(a_compounds: np.ndarray, b_compounds: np.ndarray) -> np.nd
     names = np.unique(a_compounds)
     odd = sorted(set(names) ^ set(np.unique(b_compounds)))
     if odd:
-        raise ValueError(f"{len(odd)} compounds are on only one side, the first is {odd[0]!r}")
+        raise ValueError(f"{len(odd)} compounds are on only one side, the first is {str(odd[0])!r}")
     return names
 
 

@@ -72,7 +72,7 @@ def shift_resamples(
     names = np.unique(generated_compounds)
     if not np.array_equal(names, np.unique(real_compounds)):
         odd = sorted(set(names) ^ set(np.unique(real_compounds)))
-        raise ValueError(f"{len(odd)} compounds are in only one of generated and real, the first is {odd[0]!r}")
+        raise ValueError(f"{len(odd)} compounds are in only one of generated and real, the first is {str(odd[0])!r}")
     missed, gap = np.zeros(len(real_weights)), np.zeros(len(real_weights))
     for name in names:
         mine, true = generated_compounds == name, real_compounds == name

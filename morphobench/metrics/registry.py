@@ -30,6 +30,10 @@ from morphobench.metrics.morphology import area_occupied_shift_by_compound
 from morphobench.metrics.separability import lda_separability
 
 
+ROUNDING = 1e-9
+"""Replicates that differ by less than this share of their value differ by rounding alone."""
+
+
 @dataclass(frozen=True)
 class Metric:
     """A row.
@@ -70,7 +74,7 @@ class Metric:
         """
         values = self.resample(inputs, replicates, seed)
         defined = values[np.isfinite(values)]
-        if len(defined) < max(2, replicates / 2) or np.ptp(defined) == 0:
+        if len(defined) < max(2, replicates / 2) or np.ptp(defined) <= ROUNDING * np.abs(defined).max():
             return None
         return recentred_interval(self.score(inputs), values)
 

@@ -28,7 +28,7 @@ def lda_correct(
     _check(generated_x, generated_y)
     unseen = sorted(set(np.unique(generated_y)) - set(np.unique(train_y)))
     if unseen:
-        raise ValueError(f"{len(unseen)} classes have no training images, the first is {unseen[0]!r}")
+        raise ValueError(f"{len(unseen)} classes have no training images, the first is {str(unseen[0])!r}")
     model = _fit(train_x, train_y)
     if generated_x.shape[1] != train_x.shape[1]:
         raise ValueError(f"{train_x.shape=} and {generated_x.shape=}: the numbers of features differ")

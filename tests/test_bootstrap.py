@@ -1,0 +1,87 @@
+"""The cluster bootstrap: what is drawn, and how often its intervals hold the truth in a simulation that knows it."""
+
+import numpy as np
+import pytest
+
+from morphobench.metrics import METRICS, FeatureInputs, cluster_weights, percentile_interval, recentred_interval
+from morphobench.metrics.bootstrap import draw_clusters
+
+COMPOUNDS = np.repeat(["a", "b", "c", "d", "e"], 6)
+PLATES = np.tile(np.repeat(["p", "q", "r"], 2), 5)
+
+
+def test_a_weight_is_the_product_of_two_multinomial_counts():
+    weights = cluster_weights(COMPOUNDS, PLATES, 2000, seed=0)
+    assert weights.shape == (2000, 30)
+    assert (weights.sum(axis=1) == 30).all()  # balanced: 5 compounds x 3 plates x 2 images
+    table = weights.reshape(2000, 5, 3, 2)
+    assert (table[..., 0] == table[..., 1]).all()
+    # Every replicate is the outer product of its compound and plate counts.
+    cells = table[..., 0]
+    outer = cells.sum(axis=2)[:, :, None] * cells.sum(axis=1)[:, None, :]
+    assert (cells * cells.sum(axis=(1, 2))[:, None, None] == outer).all()
+    assert cells.mean(axis=0) == pytest.approx(np.ones((5, 3)), abs=0.1)
+
+
+def test_equal_labels_and_seed_give_paired_draws():
+    again = cluster_weights(COMPOUNDS[::-1], PLATES[::-1], 50, seed=3)
+    assert (cluster_weights(COMPOUNDS, PLATES, 50, seed=3) == again[:, ::-1]).all()
+    assert (cluster_weights(COMPOUNDS, PLATES, 50, seed=4) != again[:, ::-1]).any()
+
+
+def test_sets_share_the_labels_they_have_in_common_and_no_others():
+    draws = draw_clusters([COMPOUNDS, COMPOUNDS], [PLATES, np.array(["p", "x", "y"])], 100, seed=0)
+    assert sorted(draws.plate_counts) == ["p", "q", "r", "x", "y"]
+    assert (sum(draws.plate_counts[p] for p in "pqr") == 3).all()
+    assert (sum(draws.plate_counts[p] for p in "xy") == 2).all()
+    assert (draws.plate_weights(np.array(["x", "x"])) == draws.plate_counts["x"][:, None]).all()
+
+
+def test_a_single_cluster_is_kept():
+    assert (cluster_weights(np.array(["a"] * 4), np.array(["p"] * 4), 20, seed=0) == 1).all()
+
+
+def test_intervals():
+    values = np.arange(1001) / 1000
+    assert percentile_interval(values) == pytest.approx((0.025, 0.975))
+    assert percentile_interval(np.r_[values, np.nan]) == pytest.approx((0.025, 0.975))
+    assert recentred_interval(2.0, values) == pytest.approx((1.525, 2.475))
+    with pytest.raises(ValueError, match="1 of 3 replicates"):
+        percentile_interval(np.array([1.0, np.nan, np.nan]))
+
+
+def test_bad_input_is_named():
+    with pytest.raises(ValueError, match="do not pair up"):
+        cluster_weights(COMPOUNDS, PLATES[:-1], 10, seed=0)
+    with pytest.raises(ValueError, match="replicates=0"):
+        cluster_weights(COMPOUNDS, PLATES, 0, seed=0)
+
+
+def crossed(random, dimension=24, compounds=30, plates=4, images=2):
+    """Real and generated features with compound and plate effects that the two sides share in part."""
+    c = np.repeat(np.arange(compounds), plates * images)
+    p = np.tile(np.repeat(np.arange(plates), images), compounds)
+    scale = np.arange(1, dimension + 1) ** -0.5
+    compound, plate = random.normal(size=(compounds, dimension)), random.normal(size=(plates, dimension))
+    noise = random.normal(size=(2, len(c), dimension))
+    real = (compound[c] + 0.5 * plate[p] + noise[0]) * scale
+    generated = (0.7 * compound[c] + 0.4 * plate[p] + 0.9 * noise[1]) * scale + 0.1
+    labels = (c.astype(str), p.astype(str))
+    return FeatureInputs(generated, real, *labels, *labels)
+
+
+@pytest.mark.parametrize("key", ["fd", "kd", "kd_per_compound"])
+def test_intervals_hold_the_expected_score_at_this_n(key):
+    """It is conservative: the pigeonhole bootstrap counts the image-by-image part of the variance up to three times."""
+    random, metric = np.random.default_rng(0), METRICS[key]
+    scores, intervals = [], []
+    for trial in range(120):
+        inputs = crossed(random)
+        scores.append(metric.score(inputs))
+        intervals.append(metric.interval(inputs, replicates=200, seed=trial))
+    low, high = np.array(intervals).T
+    truth = np.mean(scores)
+    coverage = ((low <= truth) & (truth <= high)).mean()
+    assert coverage >= 0.93
+    # Not by being useless: on average less than twice as wide as an interval that knew the true spread.
+    assert (high - low).mean() < 2 * 2 * 1.96 * np.std(scores)

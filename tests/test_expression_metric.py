@@ -1,0 +1,101 @@
+"""LFC correlations against scipy and on predictions whose worth is known."""
+
+import numpy as np
+import pytest
+from scipy.stats import pearsonr, zscore
+
+from morphobench.metrics import lfc_pearson, lfc_pearson_per_compound
+from morphobench.metrics.expression import per_compound_resamples, pooled_resamples
+
+C, REPEATS, G = 6, 4, 50
+
+
+@pytest.fixture
+def profiles():
+    """(pre, measured post, compounds): a change shared by all compounds, one of each compound's own, and noise."""
+    random = np.random.default_rng(0)
+    compounds = np.repeat([f"c{i}" for i in range(C)], REPEATS)
+    pre = 8 + random.normal(size=(len(compounds), G)) * 0.1 + random.normal(size=G)
+    lfc = np.repeat(random.normal(size=(C, G)), REPEATS, axis=0) + 2 * random.normal(size=G)
+    return pre, pre + lfc + 0.1 * random.normal(size=pre.shape), compounds
+
+
+def compound_means(values, compounds):
+    return np.array([values[compounds == name].mean(axis=0) for name in np.unique(compounds)])
+
+
+def test_pooled_equals_scipy_on_z_scores(profiles):
+    pre, post, compounds = profiles
+    predicted = post + np.random.default_rng(1).normal(size=post.shape)
+    z = [zscore(compound_means(p - pre, compounds), axis=0).ravel() for p in (predicted, post)]
+    assert lfc_pearson(predicted, pre, post, compounds) == pytest.approx(pearsonr(*z)[0])
+
+
+def test_a_lookup_table_scores_one_and_its_negative_minus_one(profiles):
+    pre, post, compounds = profiles
+    assert lfc_pearson(post, pre, post, compounds) == pytest.approx(1)
+    assert lfc_pearson(2 * pre - post, pre, post, compounds) == pytest.approx(-1)
+
+
+def test_per_compound_equals_scipy(profiles):
+    pre, post, compounds = profiles
+    predicted = post + 3 * np.random.default_rng(1).normal(size=post.shape)
+    changes = [compound_means(p - pre, compounds) for p in (predicted, post)]
+    expected = [pearsonr(p, m)[0] for p, m in zip(*changes, strict=True)]
+    assert lfc_pearson_per_compound(predicted, pre, post, compounds) == pytest.approx(expected)
+    mean = np.random.default_rng(2).normal(size=G)
+    expected = [pearsonr(p - mean, m - mean)[0] for p, m in zip(*changes, strict=True)]
+    assert lfc_pearson_per_compound(predicted, pre, post, compounds, mean) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_the_mean_for_every_compound_looks_good_against_vehicle_only(profiles, dtype):
+    pre, post, compounds = (x.astype(dtype) if x.dtype.kind == "f" else x for x in profiles)
+    mean = (post - pre).mean(axis=0)
+    predicted = pre + mean
+    assert np.nanmean(lfc_pearson_per_compound(predicted, pre, post, compounds)) > 0.7
+    # Rounding in float32 must not be scored as a pattern.
+    assert np.isnan(lfc_pearson_per_compound(predicted, pre, post, compounds, mean)).all()
+    with pytest.raises(ValueError, match="the same for all 6 compounds"):
+        lfc_pearson(predicted, pre, post, compounds)
+
+
+def test_raw_profiles_would_flatter_an_empty_prediction(profiles):
+    pre, post, compounds = profiles
+    assert np.isnan(lfc_pearson_per_compound(pre, pre, post, compounds)).all()
+
+
+def test_a_gene_constant_over_compounds_adds_nothing(profiles):
+    pre, post, compounds = profiles
+    predicted = post + np.random.default_rng(1).normal(size=post.shape)
+    flat = np.full((len(pre), 1), 5.0)
+    padded = [np.hstack([x, flat]) for x in (predicted, pre, post)]
+    assert lfc_pearson(*padded, compounds) == pytest.approx(lfc_pearson(predicted, pre, post, compounds))
+
+
+def test_replicates_equal_the_score_on_repeated_rows(profiles):
+    pre, post, compounds = profiles
+    predicted = post + np.random.default_rng(1).normal(size=post.shape)
+    rows = np.tile([2, 0, 1, 1], C)
+    counts = {f"c{i}": np.array([1, count]) for i, count in enumerate([0, 1, 2, 1, 1, 1])}
+    weights = np.stack([np.ones(len(rows)), rows])
+    taken = np.repeat(np.arange(len(rows)), rows)
+    r = lfc_pearson_per_compound(predicted[taken], pre[taken], post[taken], compounds[taken])
+    means = per_compound_resamples(predicted, pre, post, compounds, None, weights, counts)
+    assert means[0] == pytest.approx(lfc_pearson_per_compound(predicted, pre, post, compounds).mean())
+    assert means[1] == pytest.approx(np.average(r, weights=[0, 1, 2, 1, 1, 1]))
+    drawn = np.concatenate([np.flatnonzero(compounds[taken] == f"c{i}") for i in (1, 2, 2, 3, 4, 5)])
+    names = np.repeat([f"d{i}" for i in range(6)], REPEATS)
+    pooled = pooled_resamples(predicted, pre, post, compounds, weights, counts)
+    again = lfc_pearson(predicted[taken][drawn], pre[taken][drawn], post[taken][drawn], names)
+    assert pooled == pytest.approx([lfc_pearson(predicted, pre, post, compounds), again])
+
+
+def test_bad_input_is_named(profiles):
+    pre, post, compounds = profiles
+    with pytest.raises(ValueError, match=r"predicted_post.shape=\(24, 49\)"):
+        lfc_pearson(post[:, 1:], pre, post, compounds)
+    with pytest.raises(ValueError, match="predicted_post: 50 values are not finite"):
+        lfc_pearson(np.where(np.arange(24)[:, None] == 0, np.nan, post), pre, post, compounds)
+    with pytest.raises(ValueError, match=r"mean_lfc.shape=\(3,\)"):
+        lfc_pearson_per_compound(post, pre, post, compounds, np.zeros(3))

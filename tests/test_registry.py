@@ -1,0 +1,123 @@
+"""Every row scores, gives an interval around its score, refuses too few, and names itself."""
+
+import numpy as np
+import pytest
+
+from morphobench.metrics import (
+    METRICS,
+    ExpressionInputs,
+    FeatureInputs,
+    MorphologyInputs,
+    ProbabilityInputs,
+    SeparabilityInputs,
+    key_for,
+    scaled,
+)
+
+COMPOUNDS = np.repeat(["a", "b", "c", "d"], 8)
+PLATES = np.tile(np.repeat(["p", "q"], 4), 4)
+
+
+def bundle(kind, rows=slice(None), replicate_plates=False):
+    """A small bundle of each kind; `rows` cuts the generated side."""
+    random = np.random.default_rng(0)
+    n = len(COMPOUNDS)
+    real_plates = np.char.add(PLATES, "2") if replicate_plates else PLATES
+    effect = np.repeat(random.normal(size=(4, 12)), 8, axis=0)
+    features = effect + random.normal(size=(n, 12))
+    others = effect + random.normal(size=(n, 12))
+    compounds, plates = COMPOUNDS[rows], PLATES[rows]
+    if kind is FeatureInputs:
+        return FeatureInputs(features[rows], others, compounds, plates, COMPOUNDS, real_plates)
+    if kind is ProbabilityInputs:
+        return ProbabilityInputs(random.dirichlet(np.ones(5), size=n)[rows], compounds, plates)
+    if kind is SeparabilityInputs:
+        return SeparabilityInputs(others, COMPOUNDS, features[rows], compounds, compounds, plates)
+    if kind is MorphologyInputs:
+        area = np.abs(features[:, 0])[rows], np.abs(others[:, 0]), np.full(10, 3.0) + random.normal(size=10)
+        vehicle_plates = np.repeat(["p", "v"], 5)
+        return MorphologyInputs(*area, compounds, plates, COMPOUNDS, real_plates, vehicle_plates, dropped=3)
+    profiles = (features + others)[rows], (features - 0.5 * others)[rows], np.zeros((n, 12))[rows]
+    return ExpressionInputs(*profiles, compounds, plates, np.zeros(12))
+
+
+@pytest.mark.parametrize("key", METRICS)
+@pytest.mark.parametrize("replicate_plates", [False, True])
+def test_interval_is_reproducible_and_holds_the_score(key, replicate_plates):
+    metric = METRICS[key]
+    inputs = bundle(metric.inputs, replicate_plates=replicate_plates)
+    value = metric.score(inputs)
+    low, high = metric.interval(inputs, replicates=100, seed=1)
+    assert low < value < high
+    assert (low, high) == metric.interval(inputs, replicates=100, seed=1)
+
+
+@pytest.mark.parametrize("key", METRICS)
+def test_too_few_is_refused_with_the_reason(key):
+    metric = METRICS[key]
+    few = bundle(metric.inputs, rows=slice(0, min(7, metric.smallest_n - 1)))
+    with pytest.raises(ValueError, match=rf"at least {metric.smallest_n} are needed"):
+        metric.score(few)
+
+
+@pytest.mark.parametrize("key", METRICS)
+def test_rows_are_whole(key):
+    metric = METRICS[key]
+    assert metric.key == key
+    assert metric.summary.endswith(".")
+    assert len(metric.summary) < 121
+    assert metric.version >= 1
+    assert metric.count(bundle(metric.inputs)) in (32, 4)
+    with pytest.raises(TypeError, match=f"{metric.inputs.__name__}, not int"):
+        metric.score(3)
+
+
+def test_undefined_items_are_counted():
+    assert METRICS["fd"].undefined(bundle(FeatureInputs)) == 0
+    assert METRICS["area_occupied_shift[cells]"].undefined(bundle(MorphologyInputs)) == 3
+    inputs = bundle(ExpressionInputs)
+    predicted = np.where((COMPOUNDS == "b")[:, None], inputs.pre, inputs.predicted_post)
+    flat = ExpressionInputs(predicted, inputs.measured_post, inputs.pre, COMPOUNDS, PLATES, np.zeros(12))
+    metric = METRICS["lfc_pearson_vehicle"]
+    assert metric.undefined(flat) == 1
+    kept = COMPOUNDS != "b"
+    rest = (inputs.predicted_post[kept], inputs.measured_post[kept], inputs.pre[kept])
+    without = ExpressionInputs(*rest, COMPOUNDS[kept], PLATES[kept], np.zeros(12))
+    assert metric.score(flat) == pytest.approx(metric.score(without))
+
+
+def test_one_compound_on_one_plate_has_no_interval():
+    random = np.random.default_rng(0)
+    labels = (np.array(["a"] * 20), np.array(["p"] * 20))
+    inputs = FeatureInputs(random.normal(size=(20, 5)), random.normal(size=(20, 5)), *labels, *labels)
+    assert METRICS["kd"].interval(inputs, replicates=50, seed=0) is None
+
+
+def test_constant_prediction_has_no_score():
+    inputs = bundle(ExpressionInputs)
+    none = ExpressionInputs(inputs.pre, inputs.measured_post, inputs.pre, COMPOUNDS, PLATES, np.zeros(12))
+    for key in ("lfc_pearson", "lfc_pearson_vehicle", "lfc_pearson_perturbed_mean"):
+        with pytest.raises(ValueError, match=r"constant over genes|the same for all"):
+            METRICS[key].score(none)
+
+
+def test_labels_must_pair_up():
+    with pytest.raises(ValueError, match="one per row"):
+        ProbabilityInputs(np.ones((3, 1)), np.array(["a"]), np.array(["p"] * 3))
+
+
+def test_only_genuine_inception_features_take_the_published_names():
+    assert [key_for(family, "inception") for family in ("fd", "kd", "is")] == ["fid", "kid", "inception_score"]
+    assert key_for("fd", "efficientnet_lite0") == "fd[efficientnet_lite0]"
+    assert key_for("kd_per_compound", "inception") == "kid_per_compound"
+    assert key_for("kd_per_compound", "dinov2") == "kd_per_compound[dinov2]"
+    with pytest.raises(KeyError):
+        key_for("lda_separability", "inception")
+
+
+def test_scaled_is_not_clipped_and_works_in_both_directions():
+    assert scaled(5.0, vehicle=10.0, ceiling=0.0) == 0.5
+    assert scaled(12.0, vehicle=10.0, ceiling=0.0) == pytest.approx(-0.2)
+    assert scaled(0.9, vehicle=0.1, ceiling=0.5) == pytest.approx(2)
+    with pytest.raises(ValueError, match="span no scale"):
+        scaled(1.0, vehicle=2.0, ceiling=2.0)
