@@ -66,7 +66,7 @@ def area_by_compound(track: TrackContents, simulated: bool) -> Picture | None:
             axes.annotate(name, (across, up), (5, 3), textcoords="offset points", fontsize=7)
     axes.set(xlabel="real, % of image", ylabel="generated, % of image", title="Cells, mean per compound")
     caption = (
-        f"Each of {len(shared)} compounds is a dot. On the blue line the area moves as the drug moves it; on the dashed "
+        f"Each of {len(shared)} compounds is a dot. On the blue line the area moves as with the drug; on the dashed "
         f"grey line it always draws the vehicle's area ({vehicle:.0f}%); a flat cloud ignores the drug."
     )
     alt = f"Mean cell area of {len(shared)} compounds, generated against real, {track.title}: r = {_r(x, y)}."

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib as mpl
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 import morphobench
 from morphobench import storage
@@ -17,6 +16,7 @@ from morphobench.report.drawing import Picture, house_type
 from morphobench.report.expression import enrichment_chart, lfc_heatmaps
 from morphobench.report.maps import lda_map, umap_map
 from morphobench.report.panel import panel_pictures
+from morphobench.report.templates import environment
 from morphobench.report.verdict import Sentence, verdict
 from morphobench.schema import Report, Score
 
@@ -90,18 +90,6 @@ def render(evaluation: Evaluation) -> str:
         channels=evaluation.channels,
         number=reading.number,
         version=morphobench.__version__,
-    )
-
-
-def environment(package: str) -> Environment:
-    """Templates of a package: everything is escaped, and a name that the page does not give is an error."""
-    return Environment(
-        loader=PackageLoader(package, "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
     )
 
 

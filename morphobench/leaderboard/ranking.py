@@ -1,0 +1,98 @@
+"""Who is ahead, as far as the intervals allow.
+
+On one metric a submission's rank is one more than the number of submissions that are better beyond doubt, that is whose
+whole 95% interval lies on the better side of its own; overlapping intervals tie. Ranks are averaged within a family of
+metrics and then over families, so that six AreaOccupied rows weigh as much as one separability row. Expression is
+optional in a submission and has a rank of its own. A metric counts when every ranked submission reports it; a value
+that could not be computed comes last. Metrics without a direction and the controls are shown and never ranked.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, replace
+from statistics import fmean
+
+from morphobench.report.reading import FAMILIES, badness_interval, read
+from morphobench.schema import Report, Score
+
+CONTROL_GROUP = "morphobench-controls"
+EXPRESSION = "expression"
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A submission on one track. `place` is None for controls; `ranks` are per metric key."""
+
+    report: Report
+    scores: dict[str, Score]
+    place: int | None
+    images: float | None
+    expression: float | None
+    ranks: dict[str, int]
+
+
+def is_control(report: Report) -> bool:
+    """Whether a row anchors the scale instead of competing."""
+    return report.submission.group == CONTROL_GROUP
+
+
+def keys_of(reports: list[Report], track: str) -> list[str]:
+    """Metric keys of a track, by family, then in the order in which they were computed."""
+    keys = dict.fromkeys(score.key for report in reports for score in report.scores if score.track == track)
+    return sorted(keys, key=lambda key: FAMILIES.index(read(key).family))
+
+
+def rank_track(reports: list[Report], track: str) -> list[Standing]:
+    """Submissions by place, then controls by name. Equal mean ranks share a place."""
+    reports = [report for report in reports if any(score.track == track for score in report.scores)]
+    scores = {id(report): {s.key: s for s in report.scores if s.track == track} for report in reports}
+    ranked = [report for report in reports if not is_control(report)]
+    ranks: dict[int, dict[str, int]] = {id(report): {} for report in reports}
+    for key in keys_of(ranked, track):
+        column = [scores[id(report)].get(key) for report in ranked]
+        present = [score for score in column if score is not None]
+        if len(present) == len(ranked):
+            for report, rank in zip(ranked, rank_metric(present), strict=True):
+                if rank is not None:
+                    ranks[id(report)][key] = rank
+    standings = []
+    for report in reports:
+        mine = ranks[id(report)]
+        images = _mean_rank({key: rank for key, rank in mine.items() if read(key).family != EXPRESSION})
+        expression = _mean_rank({key: rank for key, rank in mine.items() if read(key).family == EXPRESSION})
+        standings.append(Standing(report, scores[id(report)], None, images, expression, mine))
+    return _placed(standings)
+
+
+def rank_metric(scores: list[Score]) -> list[int | None]:
+    """Rank of each score of one metric: 1 + the number that are better beyond their intervals; None where unranked."""
+    spans = [badness_interval(score) for score in scores]
+    if all(span is None for span in spans):
+        return [None] * len(scores)
+    last = 1 + sum(span is not None for span in spans)
+    return [
+        last if span is None else 1 + sum(other is not None and other[1] < span[0] for other in spans) for span in spans
+    ]
+
+
+def _mean_rank(ranks: dict[str, int]) -> float | None:
+    """Mean over families of the mean rank within the family."""
+    families = defaultdict(list)
+    for key, rank in ranks.items():
+        families[read(key).family].append(rank)
+    return fmean(fmean(family) for family in families.values()) if families else None
+
+
+def _placed(standings: list[Standing]) -> list[Standing]:
+    """Give places by mean image rank to a tenth, the precision that is shown; controls follow, by name."""
+
+    def name(row: Standing) -> tuple[str, str, str]:
+        return row.report.submission.group, row.report.submission.name, row.report.submission.version
+
+    def order(row: Standing) -> float:
+        return float("inf") if row.images is None else round(row.images, 1)
+
+    ranked = sorted((row for row in standings if not is_control(row.report)), key=lambda row: (order(row), name(row)))
+    controls = sorted((row for row in standings if is_control(row.report)), key=name)
+    return [replace(row, place=1 + sum(order(other) < order(row) for other in ranked)) for row in ranked] + controls

@@ -1,0 +1,116 @@
+"""The results folder: one report per submission, read with suspicion, since anyone may propose a file."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from morphobench import storage
+from morphobench.errors import BadInput
+from morphobench.schema import Manifest, Report
+
+LARGEST = 4 << 20
+"""Bytes; a report of two tracks takes about 50 kB."""
+
+
+def result_path(root: Path, submission: Manifest) -> Path:
+    """Where a submission's report lives below the leaderboards folder."""
+    folder = f"{submission.group}__{submission.name}"
+    return root / submission.tier / "results" / folder / f"{submission.version}.json"
+
+
+def add_result(report: Report, root: Path) -> Path:
+    """Write a report into the leaderboards folder `root` and return its path; the same submission is replaced.
+
+    Raises BadInput where the file already belongs to another submission, or the report does not fit the tier's rows.
+    """
+    path = result_path(root, report.submission)
+    _check_self(report, path)
+    if path.is_file():
+        held = read_result(path).submission
+        if (held.group, held.name) != (report.submission.group, report.submission.name):
+            raise BadInput(f"{path}: holds {held.group}'s {held.name}; choose another group or model name")
+    folder = root / report.tier / "results"
+    others = [(other, read_result(other)) for other in _files(folder) if other != path] if folder.is_dir() else []
+    _check_together([*others, (path, report)])
+    storage.atomic_write_text(path, report.model_dump_json(indent=2) + "\n")
+    return path
+
+
+def read_results(root: Path, tier: str) -> list[Report]:
+    """All reports of a tier, in the order of their file names.
+
+    Raises BadInput that names the file and the field: not JSON, an unknown or missing key, a file name that is not the
+    manifest's group, name and version, another tier, split or metric version than the other rows.
+    """
+    found = []
+    for path in _files(root / tier / "results"):
+        report = read_result(path)
+        expected = result_path(root, report.submission)
+        if path != expected:
+            raise BadInput(f"{path}: the manifest inside says {expected.relative_to(root)}; rename the file")
+        _check_self(report, path)
+        found.append((path, report))
+    _check_together(found)
+    return [report for _, report in found]
+
+
+def read_result(path: Path) -> Report:
+    """One report from its JSON file; BadInput names the file and the first wrong field."""
+    if path.stat().st_size > LARGEST:
+        raise BadInput(f"{path}: {path.stat().st_size:,} bytes, a report has at most {LARGEST:,}")
+    try:
+        return Report.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        field = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise BadInput(f"{path}: {field}: {first['msg']}; write it with `morphobench evaluate`") from error
+
+
+def _files(folder: Path) -> list[Path]:
+    """Result files in a fixed order; anything that is not <folder>/<version>.json is refused, dot files are ignored."""
+    files = []
+    for path in sorted(path for path in folder.rglob("*") if not path.name.startswith(".")):
+        if path.is_symlink():
+            raise BadInput(f"{path}: a link; put the file itself there")
+        if path.is_dir():
+            continue
+        if path.suffix != ".json" or len(path.relative_to(folder).parts) != 2:
+            raise BadInput(f"{path}: not a result; only <group>__<model>/<version>.json belongs here")
+        files.append(path)
+    return files
+
+
+def _check_self(report: Report, path: Path) -> None:
+    """The report agrees with its own manifest and says everything once."""
+    for field in ("tier", "tier_version", "split_sha256"):
+        outer, inner = getattr(report, field), getattr(report.submission, field)
+        if outer != inner:
+            raise BadInput(f"{path}: {field}: the report says {outer}, its manifest {inner}; evaluate again")
+    twice = [place for place, count in Counter((s.track, s.key) for s in report.scores).items() if count > 1]
+    if twice:
+        raise BadInput(f"{path}: scores: {twice[0][1]} stands twice for track {twice[0][0]}; evaluate again")
+
+
+def _check_together(found: list[tuple[Path, Report]]) -> None:
+    """All rows of a tier were scored on the same splits by the same versions of the metrics."""
+    if not found:
+        return
+    first_path, first = found[0]
+    versions = {(score.track, score.key): score for score in first.scores}
+    for path, report in found[1:]:
+        for field in ("tier_version", "split_sha256", "simulated"):
+            ours, theirs = getattr(report, field), getattr(first, field)
+            if ours != theirs:
+                raise BadInput(
+                    f"{path}: {field}: {ours}, but {theirs} in {first_path.name} of {first_path.parent.name}"
+                )
+        for score in report.scores:
+            known = versions.setdefault((score.track, score.key), score)
+            if (score.version, score.direction) != (known.version, known.direction):
+                raise BadInput(
+                    f"{path}: scores: {score.key} is version {score.version} ({score.direction}), other rows have "
+                    f"{known.version} ({known.direction}); evaluate again"
+                )
