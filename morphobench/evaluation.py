@@ -117,17 +117,20 @@ def generate(
 ) -> Path:
     """Let a model answer the conditions of the tracks; returns the submission folder, `folder`/submission.
 
-    A submission already there is kept if the model, its code, the tier, the seed and the tracks are the same.
+    A submission that is already there is kept if an installed model's package, the tier, the seed and the tracks are
+    the same. A model given as an object always generates: nothing tells whether its weights changed.
     """
+    place, stamp = folder / "submission", folder / "generation.sha256"
+    key = ""
+    if isinstance(model, str):
+        key = sha256_text(
+            model, models.source_sha256(model), tier.spec.name, tier.spec.version, tier.split_sha256, str(seed), device,
+            *tracks,
+        )  # fmt: skip
+        if place.is_dir() and stamp.is_file() and stamp.read_text().strip() == key:
+            return place
     name = model if isinstance(model, str) else type(model).__name__.lower()
     loaded = models.load_model(model, tier, device) if isinstance(model, str) else model
-    code = models.source_sha256(model) if isinstance(model, str) else ""
-    place, stamp = folder / "submission", folder / "generation.sha256"
-    key = sha256_text(
-        name, loaded.fingerprint, code, tier.spec.name, tier.spec.version, tier.split_sha256, str(seed), device, *tracks
-    )
-    if place.is_dir() and stamp.is_file() and stamp.read_text().strip() == key:
-        return place
     stamp.unlink(missing_ok=True)
     images, expression = {}, {}
     for track in tracks:
@@ -140,7 +143,8 @@ def generate(
         if isinstance(loaded, models.PredictsExpression):
             expression[track] = loaded.predict_expression(conditions)
     write_submission(place, _manifest(name, loaded.manifest, tier, seed), images, expression or None)
-    atomic_write_text(stamp, key + "\n")
+    if key:
+        atomic_write_text(stamp, key + "\n")
     return place
 
 

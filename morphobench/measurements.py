@@ -166,5 +166,7 @@ def measure_track(
     )
 
 
-def _shipped(tier: Tier, name: str, split: str) -> Path:
-    return tier.folder / SHIPPED / tier.spec.name / f"{name.replace(':', '_')}__{split}.safetensors"
+def _shipped(tier: Tier, name: str, split: str) -> Path | None:
+    """The shipped measurements of a split, if the tier has any by that name."""
+    path = tier.folder / SHIPPED / tier.spec.name / f"{name.replace(':', '_')}__{split}.safetensors"
+    return path if path.is_file() else None

@@ -26,11 +26,9 @@ class Model(Protocol):
     """What `morphobench evaluate --model` needs.
 
     manifest: the fields of `schema.Manifest` that the model knows of itself (method, parameters, sampler, steps, ...).
-    fingerprint: changes whenever the images for the same conditions and seed would; usually a hash of the weights.
     """
 
     manifest: Mapping[str, Any]
-    fingerprint: str
 
     def generate(self, conditions: Conditions, seed: int) -> np.ndarray:
         """uint8 (N, H, W, 3), one image per condition in order; the same for the same conditions and seed."""

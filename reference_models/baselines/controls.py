@@ -17,7 +17,6 @@ import pandas as pd
 from morphobench.datasets.manifest import morgan_fingerprint
 from morphobench.datasets.tier import Tier
 from morphobench.schema import Condition, Conditions
-from morphobench.storage import sha256_text
 
 BATCH = 256
 Draw = Callable[[Tier, Conditions, np.random.Generator], pd.DataFrame]
@@ -31,11 +30,6 @@ class RealImages:
     tier: Tier
     draw: Draw
     manifest: Mapping[str, Any]
-
-    @property
-    def fingerprint(self) -> str:
-        """The images depend on the tier alone."""
-        return sha256_text(self.tier.spec.name, self.tier.spec.version, self.tier.split_sha256, str(self.manifest))
 
     def rows(self, conditions: Conditions, seed: int) -> pd.DataFrame:
         """The chosen samples, one per condition."""
@@ -60,11 +54,6 @@ class MeanImage:
 
     tier: Tier
     manifest: Mapping[str, Any]
-
-    @property
-    def fingerprint(self) -> str:
-        """The image depends on the tier alone."""
-        return sha256_text(self.tier.spec.name, self.tier.spec.version, self.tier.split_sha256, str(self.manifest))
 
     def generate(self, conditions: Conditions, seed: int) -> np.ndarray:
         """uint8 (N, H, W, 3), N times one image; the seed changes nothing."""

@@ -1,0 +1,64 @@
+"""Measure the real images of the sim tier once, and ship the measurements: morphobench/datasets/features/sim/*.safetensors.
+
+    python scripts/derive_features.py && python scripts/derive_manifest.py --sums-only
+
+A run then renders and measures only what it generated. Each file says of which images, by which extractor and with which
+weights it was made; one that does not fit any more is ignored by `morphobench evaluate` and made again here.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from morphobench.datasets import load_tier
+from morphobench.datasets.tier import Tier
+from morphobench.features.cache import extract, write_shipped
+from morphobench.features.extractor import Features, load_extractor
+from morphobench.features.profile import measure_images
+from morphobench.features.profile import write_shipped as write_profiles
+from morphobench.features.segment import ENGINE
+from morphobench.measurements import SHIPPED
+from morphobench.storage import cache_dir
+
+TESTED = ("id", "ood")
+MAPPED = ("id", "ood", "train", "vehicle")
+MORPHOLOGY = ("id", "ood", "vehicle")
+
+
+def derive_features(tier: Tier, name: str, splits: tuple[str, ...], folder: Path) -> None:
+    """Embeddings of the real images of some splits by one extractor."""
+    extractor = load_extractor(name)
+    for split in splits:
+        images = tier.images(tier.rows(split))
+        embedding = extract(images, extractor, cache_dir(), label=f"{name}: {split}").embedding
+        # Class probabilities of real images enter no score.
+        write_shipped(folder / f"{name}__{split}.safetensors", Features(embedding, None), images.digest(), extractor)
+
+
+def derive_profiles(tier: Tier, splits: tuple[str, ...], folder: Path) -> None:
+    """Areas, counts and quality of the real images of some splits."""
+    diameter = tier.spec.nucleus_diameter
+    for split in splits:
+        images = tier.images(tier.rows(split))
+        profiles = measure_images(images, diameter, cache_dir(), label=split)
+        write_profiles(folder / f"{ENGINE}__{split}.safetensors", profiles, images.digest(), diameter)
+
+
+def main() -> None:
+    """Write every shipped measurement, or those of one extractor."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", choices=["extractor", "embedding", "profiles"])
+    only = parser.parse_args().only
+    tier = load_tier("sim")
+    folder = tier.folder / SHIPPED / tier.spec.name
+    if only in (None, "extractor"):
+        derive_features(tier, tier.spec.extractor, TESTED, folder)
+    if only in (None, "embedding"):
+        derive_features(tier, tier.spec.embedding, MAPPED, folder)
+    if only in (None, "profiles"):
+        derive_profiles(tier, MORPHOLOGY, folder)
+
+
+if __name__ == "__main__":
+    main()
