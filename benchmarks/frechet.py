@@ -88,7 +88,8 @@ def measure(n: int, repeats: int) -> list[dict[str, float | str | int]]:
 
 def setting() -> dict[str, str]:
     """Hardware and versions."""
-    models = [line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line]
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    models = [line.split(":")[1].strip() for line in lines if "model name" in line]
     names = ("numpy", "scipy", "torch", "torch-fidelity", "clean-fid")
     return {
         "cpu": models[0] if models else platform.processor(),

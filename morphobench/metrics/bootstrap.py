@@ -70,10 +70,10 @@ def percentile_interval(resamples: np.ndarray, level: float = LEVEL) -> tuple[fl
 def recentred_interval(value: float, resamples: np.ndarray, level: float = LEVEL) -> tuple[float, float]:
     """Percentile interval of the replicates (R,) after they are shifted to have `value` as their mean.
 
-    A replicate holds fewer distinct images than the sample, so a score that is biased at small N (Frechet distance)
-    is biased more in every replicate: unshifted, the interval can lie wholly above the value. The shift takes that
-    extra bias out and leaves the spread; for averages it is nothing. The interval is for the score *at this N*, as is
-    the floor beside it.
+    A replicate holds fewer distinct images than the sample, so a score that is biased at small N (a Wasserstein
+    distance, the Inception score) is biased more in every replicate. The shift takes that extra bias out and leaves
+    the spread; for averages, and for Frechet and kernel distances taken to first order, it is nothing. The interval
+    is for the score *at this N*, as is the floor beside it; the end of a bounded score can pass its bound.
     """
     low, high = percentile_interval(resamples, level)
     shift = value - float(np.nanmean(resamples))

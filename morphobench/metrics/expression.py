@@ -8,6 +8,7 @@ compound is the unit.
 from __future__ import annotations
 
 import numpy as np
+from scipy.sparse import csr_array
 
 CONSTANT = 1e-6
 """A spread below this share of the largest expression value is rounding of float32 profiles, not a pattern."""
@@ -23,7 +24,8 @@ def lfc_pearson(
     A lookup table scores 1 on training compounds, so the value says what was memorised. Raises ValueError for shapes
     that differ, NaN, fewer than two compounds, or a prediction (or measurement) that is the same for all compounds.
     """
-    names, predicted, measured = _compound_changes(predicted_post, pre, measured_post, compounds)
+    changes = _changes(predicted_post, pre, measured_post, compounds)
+    names, predicted, measured = _compound_means(changes, compounds, np.ones(len(compounds)))
     value = _pooled_correlation(predicted, measured, np.ones(len(names)), _tolerance(predicted_post, measured_post))
     if np.isnan(value):
         raise ValueError(f"the predicted or the measured change is the same for all {len(names)} compounds")
@@ -43,7 +45,8 @@ def lfc_pearson_per_compound(
     is what sets this compound apart, and predicting that mean for every compound is no prediction at all. NaN where
     either side is constant over genes. Raises ValueError for shapes that differ or NaN.
     """
-    _, predicted, measured = _compound_changes(predicted_post, pre, measured_post, compounds)
+    changes = _changes(predicted_post, pre, measured_post, compounds)
+    _, predicted, measured = _compound_means(changes, compounds, np.ones(len(compounds)))
     offset = _checked_mean(mean_lfc, predicted.shape[1])
     return _row_correlation(predicted - offset, measured - offset, _tolerance(predicted_post, measured_post))
 
@@ -58,9 +61,10 @@ def pooled_resamples(
 ) -> np.ndarray:
     """`lfc_pearson` under R sets of row weights (R, N) and compound counts {name: (R,)}: (R,), or NaN."""
     tolerance = _tolerance(predicted_post, measured_post)
+    changes = _changes(predicted_post, pre, measured_post, compounds)
     result = np.empty(len(weights))
     for replicate, row_weights in enumerate(weights):
-        names, predicted, measured = _compound_changes(predicted_post, pre, measured_post, compounds, row_weights)
+        names, predicted, measured = _compound_means(changes, compounds, row_weights)
         counts = np.array([compound_counts[name][replicate] for name in names], dtype=float)
         result[replicate] = _pooled_correlation(predicted, measured, counts, tolerance) if len(names) else np.nan
     return result
@@ -77,10 +81,11 @@ def per_compound_resamples(
 ) -> np.ndarray:
     """Mean of `lfc_pearson_per_compound` under R sets of row weights (R, N) and counts of compounds: (R,)."""
     tolerance = _tolerance(predicted_post, measured_post)
+    changes = _changes(predicted_post, pre, measured_post, compounds)
     offset = _checked_mean(mean_lfc, predicted_post.shape[1])
     result = np.full(len(weights), np.nan)
     for replicate, row_weights in enumerate(weights):
-        names, predicted, measured = _compound_changes(predicted_post, pre, measured_post, compounds, row_weights)
+        names, predicted, measured = _compound_means(changes, compounds, row_weights)
         r = _row_correlation(predicted - offset, measured - offset, tolerance)
         counts = np.array([compound_counts[name][replicate] for name in names], dtype=float)
         counts[np.isnan(r)] = 0
@@ -89,14 +94,10 @@ def per_compound_resamples(
     return result
 
 
-def _compound_changes(
-    predicted_post: np.ndarray,
-    pre: np.ndarray,
-    measured_post: np.ndarray,
-    compounds: np.ndarray,
-    weights: np.ndarray | None = None,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Compounds in sorted order (C,), their weighted mean predicted and measured LFC (C, G); weight 0 leaves out."""
+def _changes(
+    predicted_post: np.ndarray, pre: np.ndarray, measured_post: np.ndarray, compounds: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Predicted and measured LFC of every row (N, G) in float64, after the checks."""
     if not (predicted_post.shape == pre.shape == measured_post.shape == (len(compounds), *pre.shape[1:])):
         raise ValueError(f"{predicted_post.shape=}, {pre.shape=}, {measured_post.shape=}, {compounds.shape=} differ")
     if pre.ndim != 2 or pre.size == 0:
@@ -104,13 +105,21 @@ def _compound_changes(
     for name, values in (("predicted_post", predicted_post), ("pre", pre), ("measured_post", measured_post)):
         if not np.isfinite(values).all():
             raise ValueError(f"{name}: {int((~np.isfinite(values)).sum())} values are not finite")
-    names, member = np.unique(compounds, return_inverse=True)
-    mixing = np.zeros((len(names), len(compounds)))
-    mixing[member, np.arange(len(compounds))] = 1.0 if weights is None else weights
-    present = mixing.any(axis=1)
-    mixing = mixing[present] / mixing[present].sum(axis=1, keepdims=True)
-    base = mixing @ pre.astype(np.float64)
-    return names[present], mixing @ predicted_post - base, mixing @ measured_post - base
+    base = pre.astype(np.float64)
+    return predicted_post - base, measured_post - base
+
+
+def _compound_means(
+    changes: tuple[np.ndarray, np.ndarray], compounds: np.ndarray, weights: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Compounds in sorted order (C,), their weighted mean predicted and measured LFC (C, G); weight 0 leaves out."""
+    kept = np.flatnonzero(weights)
+    names, member = np.unique(compounds[kept], return_inverse=True)
+    total = np.bincount(member, weights[kept])
+    # One entry per row: a dense (C, N) matrix would multiply each profile by C - 1 zeros in every replicate.
+    mixing = csr_array((weights[kept] / total[member], (member, kept)), shape=(len(names), len(compounds)))
+    predicted, measured = changes
+    return names, mixing @ predicted, mixing @ measured
 
 
 def _pooled_correlation(predicted: np.ndarray, measured: np.ndarray, counts: np.ndarray, tolerance: float) -> float:

@@ -29,7 +29,6 @@ from morphobench.metrics.kernel import kernel_distance, kernel_distance_by_compo
 from morphobench.metrics.morphology import area_occupied_shift_by_compound
 from morphobench.metrics.separability import lda_separability
 
-
 ROUNDING = 1e-9
 """Replicates that differ by less than this share of their value differ by rounding alone."""
 
