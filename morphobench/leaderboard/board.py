@@ -1,4 +1,4 @@
-"""`morphobench leaderboard build`: results in; README.md, leaderboard.csv and a static page out, always the same bytes."""
+"""`morphobench leaderboard build`: results in; README.md, leaderboard.csv and a page out, always the same bytes."""
 
 from __future__ import annotations
 

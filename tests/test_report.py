@@ -1,0 +1,248 @@
+"""The page is whole, asks nothing of the network, says SIMULATED, and lets no hostile text through."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import io
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from PIL import Image, ImageDraw
+from synthetic_report import evaluation, manifest, report
+
+from morphobench.report import drawing
+from morphobench.report.distributions import area_by_compound, area_violins
+from morphobench.report.expression import enrichment_chart, lfc_heatmaps
+from morphobench.report.maps import lda_map, umap_map
+from morphobench.report.page import render, write_report
+from morphobench.report.reading import number, read, scale, standing
+from morphobench.report.verdict import verdict
+from morphobench.schema import Score
+
+VOID = {"meta", "img", "link", "br", "hr", "input"}
+HOSTILE = '<script>alert(1)</script>" onload="x" {{ 7 * 7 }}'
+
+
+class Page(HTMLParser):
+    """Collects tags and attributes, and fails on a tag closed out of order."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.words: list[str] = []
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+
+def loads(page: Page) -> list[str]:
+    """Every address the page would fetch."""
+    fetched = [
+        value
+        for tag, attributes in page.tags
+        for name, value in attributes.items()
+        if value and (name in ("src", "srcset", "poster", "data", "background") or (tag == "link" and name == "href"))
+    ]
+    return [address for address in fetched if not address.startswith("data:")]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _cache(tmp_path_factory: pytest.TempPathFactory) -> object:
+    patch = pytest.MonkeyPatch()
+    patch.setenv("MORPHOBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+    yield
+    patch.undo()
+
+
+@pytest.fixture(scope="module")
+def html() -> str:
+    return render(evaluation())
+
+
+def test_page_is_well_formed_and_loads_nothing(html: str) -> None:
+    page = Page(html)
+    assert loads(page) == []
+    assert "url(" not in html
+    assert "@import" not in html
+    assert not [tag for tag, _ in page.tags if tag in ("script", "iframe", "object", "embed", "link")]
+    policy = [a["content"] for tag, a in page.tags if tag == "meta" and a.get("http-equiv")]
+    assert policy == ["default-src 'none'; img-src data:; style-src 'unsafe-inline'"]
+    assert len(html) < 6_000_000
+
+
+def test_every_picture_has_alt_text_and_caption(html: str) -> None:
+    page = Page(html)
+    pictures = [attributes for tag, attributes in page.tags if tag == "img"]
+    # per track: six panel columns, LDA, UMAP, violins, area per compound, two heatmaps; one enrichment chart
+    assert len(pictures) == 2 * 12 + 1
+    assert all(len(picture["alt"] or "") > 20 for picture in pictures)
+    assert sum(tag == "figcaption" for tag, _ in page.tags) == len(pictures)
+
+
+def test_pictures_decode_at_twice_their_size_on_the_page(html: str) -> None:
+    for attributes in (a for tag, a in Page(html).tags if tag == "img"):
+        _, encoded = (attributes["src"] or "").split(",", 1)
+        with Image.open(io.BytesIO(base64.b64decode(encoded))) as picture:
+            assert picture.width // 2 == int(attributes["width"] or 0)
+
+
+def test_simulated_is_said_at_the_top_and_drawn_into_every_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    stamped: list[str] = []
+    text, write = Figure.text, ImageDraw.ImageDraw.text
+    monkeypatch.setattr(Figure, "text", lambda self, x, y, s, **k: (stamped.append(s), text(self, x, y, s, **k))[1])
+    monkeypatch.setattr(
+        ImageDraw.ImageDraw, "text", lambda self, xy, s, **k: (stamped.append(s), write(self, xy, s, **k))[1]
+    )
+    page = render(evaluation())
+    assert stamped.count(drawing.STAMP) == page.count("<img ")
+    assert page.index("SIMULATED") < page.index("<header>")
+    stamped.clear()
+    assert "SIMULATED" not in render(evaluation(simulated=False))
+    assert drawing.STAMP not in stamped
+
+
+def test_page_bytes_are_the_same_every_time(html: str) -> None:
+    assert render(evaluation()) == html
+
+
+def test_hostile_text_is_escaped_everywhere() -> None:
+    made = evaluation(compounds=6, images=3)
+    hostile = manifest(method=HOSTILE, licence=HOSTILE, code="javascript:alert(1)", training_data=HOSTILE)
+    rows = tuple(row.model_copy(update={"term": HOSTILE}) for row in made.report.enrichment)
+    scores = tuple(score.model_copy(update={"reason": HOSTILE, "key": HOSTILE}) for score in made.report.scores)
+    bad = made.report.model_copy(
+        update={"submission": hostile, "enrichment": rows, "notes": (HOSTILE,), "scores": scores}
+    )
+    tracks = tuple(dataclasses.replace(track, title=HOSTILE) for track in made.tracks)
+    page = render(dataclasses.replace(made, report=bad, tracks=tracks))
+    assert not [tag for tag, _ in Page(page).tags if tag == "script"]
+    assert "<script" not in page
+    assert not re.search(r'href="(?!#)', page)
+    assert "{{ 7 * 7 }}" in page
+
+
+def test_table_shows_value_interval_n_floor_and_controls(html: str) -> None:
+    score = evaluation().report.scores[0]
+    words = " ".join(Page(html).words)
+    for shown in (number(score.value), f"{score.n:,}", number(score.floor), number(score.controls["copycat"])):
+        assert shown in words
+    assert score.interval
+    assert f"{number(score.interval[0])} to {number(score.interval[1])}" in words
+    assert "Inception weights not given" in words
+
+
+def test_write_report_writes_one_file(tmp_path: Path, html: str) -> None:
+    path = write_report(evaluation(), tmp_path / "new")
+    assert [p.name for p in path.parent.iterdir()] == ["report.html"]
+    assert path.read_text(encoding="utf-8") == html
+
+
+def test_small_and_broken_arrays_leave_figures_out_instead_of_failing() -> None:
+    track = evaluation(compounds=6, images=3).tracks[0]
+    nothing = {part: np.full(18, np.nan) for part in track.generated_area}
+    bare = dataclasses.replace(
+        track,
+        train_mechanisms=np.full(len(track.train_mechanisms), ""),
+        generated_embedding=np.full_like(track.generated_embedding, np.nan),
+        real_embedding=track.real_embedding[:2],
+        vehicle_embedding=track.vehicle_embedding[:2],
+        generated_area=nothing,
+        real_area=nothing,
+        vehicle_area={part: np.empty(0) for part in nothing},
+        predicted_lfc=None,
+    )
+    assert lda_map(bare, True) is None
+    assert umap_map(bare, True) is None
+    assert area_violins(bare, True) is None
+    assert area_by_compound(bare, True) is None
+    assert lfc_heatmaps(bare, True) == []
+    assert enrichment_chart((), "docetaxel", True) is None
+
+
+def test_one_predicted_row_and_a_constant_one_are_drawn() -> None:
+    track = evaluation(compounds=6, images=3).tracks[0]
+    assert track.predicted_lfc is not None
+    assert track.measured_lfc is not None
+    one = dataclasses.replace(
+        track,
+        predicted_lfc=np.zeros_like(track.predicted_lfc[:1]),
+        measured_lfc=track.measured_lfc[:1],
+        lfc_compounds=track.lfc_compounds[:1],
+    )
+    assert len(lfc_heatmaps(one, False)) == 2
+
+
+def score(value: float | None, half: float = 1.0, direction: str = "min", **fields: object) -> Score:
+    interval = None if value is None else (value - half, value + half)
+    given = {"key": "fd[x]", "version": 1, "track": "id", "value": value, "n": 9, "interval": interval, "unit": ""}
+    return Score.model_validate(given | {"direction": direction} | fields)
+
+
+def test_standing_needs_the_whole_interval_on_one_side() -> None:
+    assert standing(score(5.0), 7.0) == "better"
+    assert standing(score(5.0), 5.5) == "unclear"
+    assert standing(score(5.0), 3.0) == "worse"
+    assert standing(score(5.0, direction="max"), 3.0) == "better"
+    assert standing(score(5.0, direction="target", target=5.5), 7.0) == "unclear"
+    assert standing(score(5.0, direction="target", target=5.5), 9.0) == "better"
+    assert standing(score(5.0, direction="none"), 3.0) is None
+    assert standing(score(None), 3.0) is None
+
+
+def test_scale_is_zero_at_vehicle_one_at_replicates_and_unclipped() -> None:
+    made = score(5.0, floor=2.0, controls={"vehicle": 10.0})
+    assert [scale(made, value) for value in (10.0, 2.0, 6.0, 18.0, -6.0)] == [0.0, 1.0, 0.5, -1.0, 2.0]
+    assert scale(score(5.0, floor=2.0), 5.0) is None
+    assert scale(score(5.0, floor=2.0, controls={"vehicle": 2.0}), 5.0) is None
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "–"),
+        (0.0, "0"),
+        (126.15, "126"),
+        (49.77, "49.8"),
+        (0.0132, "0.0132"),
+        (-0.5, "−0.500"),
+        (12345.6, "12,346"),
+    ],
+)
+def test_numbers_have_three_digits(value: float | None, text: str) -> None:
+    assert number(value) == text
+
+
+def test_titles_keep_what_the_metric_looked_at_and_only_genuine_inception_is_called_fid() -> None:
+    assert read("fid").title == "FID"
+    assert read("fd[efficientnet_lite0]").title == "Fréchet distance (efficientnet_lite0)"
+    assert read("area_occupied_shift[nuclei_no_edge]").title == "AreaOccupied shift (nuclei, no edge objects)"
+    assert (read("new_metric").family, read("new_metric").title) == ("other", "new_metric")
+
+
+def test_verdict_follows_the_scores() -> None:
+    def said(quality: float) -> str:
+        return " ".join(sentence.answer for sentence in verdict(report(quality=quality), "id"))
+
+    assert "Close to real replicates" in said(1.0)
+    assert "Beats the best trivial predictor" in said(1.0)
+    assert "no nearer" in said(0.0).lower() or "further from" in said(0.0).lower()
+    assert "No sign of it" in said(0.0)
+    assert "Falls behind the best trivial predictor (tanimoto-nearest, 0.340)" in said(0.0)
+    assert "falls behind them" in said(-1.0)
