@@ -93,7 +93,7 @@ def setting() -> dict[str, str]:
     names = ("numpy", "scipy", "torch", "torch-fidelity", "clean-fid")
     return {
         "cpu": models[0] if models else platform.processor(),
-        "cores": str(len(os.sched_getaffinity(0))),
+        "cores": f"{os.cpu_count()}, OMP_NUM_THREADS {os.environ.get('OMP_NUM_THREADS', 'unset')}",
         "load": f"{os.getloadavg()[0]:.1f}",
         "python": platform.python_version(),
         **{name: version(name) for name in names},
