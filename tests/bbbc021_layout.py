@@ -1,9 +1,10 @@
 """Lay pixels out on disk the way BBBC021 ships its own, for tests: tables, and one zip of 16-bit TIFF files per plate.
 
-BBBC021's pixels may not be redistributed; a CC0 Cell Painting field, tiled by reflection, takes their place. Every field
-gets its own window of that tiling, chosen by its file name and not by its compound: the pixels carry no drug effect.
+BBBC021's pixels may not be redistributed; a CC0 Cell Painting field, tiled by reflection, takes their place. Every
+field gets its own window of that tiling, chosen by file name and not by its compound: no drug effect.
 """
 
+import argparse
 import hashlib
 import io
 import zipfile
@@ -15,24 +16,42 @@ import tifffile
 
 FIELD_SHAPE = (1024, 1280)
 STAINS = ("DAPI", "Tubulin", "Actin")
+PIXELS = Path("images", "bbbc022_crop", "IXMtest_A02_s9.tif")
+MECHANISMS = Path("bbbc021", "BBBC021_v1_moa.csv")
+SHOWN_PLATES = [
+    f"Week{week}_{number}"
+    for week, numbers in {3: (25681, 25701, 25721), 9: (39206, 39221, 39222, 39282, 39283, 39301)}.items()
+    for number in numbers
+]
+SHOWN_COMPOUNDS = ["DMSO", "emetine", "PD-98059", "Y-27632", "simvastatin", "AG-1478", "mevinolin/lovastatin"]
+"""Four ID and two OOD compounds (and vehicle) that have real profiles in HT115, and the plates that hold them."""
 
 
 def real_rows(shared_data: Path, plates: list[str], compounds: list[str], wells: int, sites: int) -> pd.DataFrame:
-    """Rows of the real image table: on each plate the `wells` top doses of each compound, `sites` fields of each."""
+    """Rows of the real image table: on each plate, `wells` wells of each compound and `sites` fields of each well.
+
+    Doses to which BBBC021 gives a mechanism come first, then the highest.
+    """
     table = pd.read_csv(shared_data / "bbbc021" / "BBBC021_v1_image.csv.gz", dtype=str)
-    table = table[table["Image_Metadata_Plate_DAPI"].isin(plates) & table["Image_Metadata_Compound"].isin(compounds)]
-    site = table["Image_FileName_DAPI"].str.extract(r"_s(\d)_", expand=False).astype(int)
-    key = ["Image_Metadata_Plate_DAPI", "Image_Metadata_Compound"]
-    chosen = (
-        table[["Image_Metadata_Well_DAPI", *key]]
-        .drop_duplicates()
-        .assign(dose=lambda rows: table.loc[rows.index, "Image_Metadata_Concentration"].astype(float))
+    moa = pd.read_csv(shared_data / "bbbc021" / "BBBC021_v1_moa.csv")
+    annotated = set(zip(moa["compound"], moa["concentration"], strict=True))
+    fields = pd.DataFrame(
+        {
+            "plate": table["Image_Metadata_Plate_DAPI"],
+            "well": table["Image_Metadata_Well_DAPI"],
+            "compound": table["Image_Metadata_Compound"],
+            "dose": table["Image_Metadata_Concentration"].astype(float),
+            "site": table["Image_FileName_DAPI"].str.extract(r"_s(\d)_", expand=False).astype(int),
+        }
     )
-    chosen = chosen.sort_values([*key, "dose", "Image_Metadata_Well_DAPI"], ascending=[True, True, False, True])
-    chosen = chosen.groupby(key).head(wells)
-    wanted = set(zip(chosen["Image_Metadata_Plate_DAPI"], chosen["Image_Metadata_Well_DAPI"], strict=True))
-    pairs = zip(table["Image_Metadata_Plate_DAPI"], table["Image_Metadata_Well_DAPI"], strict=True)
-    return table[np.array([pair in wanted for pair in pairs]) & (site <= sites)]
+    fields["known"] = [key in annotated for key in zip(fields["compound"], fields["dose"], strict=True)]
+    fields = fields[fields["plate"].isin(plates) & fields["compound"].isin(compounds) & (fields["site"] <= sites)]
+    ranked = fields.drop_duplicates(["plate", "well"]).sort_values(
+        ["known", "dose", "well"], ascending=[False, False, True]
+    )
+    chosen = ranked.groupby(["plate", "compound"]).head(wells)
+    kept = set(zip(chosen["plate"], chosen["well"], strict=True))
+    return table.loc[[row.Index for row in fields.itertuples() if (row.plate, row.well) in kept]]
 
 
 def window(source: np.ndarray, name: str) -> np.ndarray:
@@ -64,3 +83,15 @@ def lay_out(folder: Path, rows: pd.DataFrame, source: np.ndarray, mechanisms: Pa
                 for channel, stain in enumerate(STAINS):
                     archive.writestr(f"{plate}/{field[f'Image_FileName_{stain}']}", tiff_bytes(pixels[channel]))
     return folder
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="Lay CC0 pixels out as BBBC021, for docs/morphogene-run.md.")
+    parser.add_argument("data", type=Path, help="folder of the real test files")
+    parser.add_argument("out", type=Path, help="folder to write")
+    parser.add_argument("--wells", type=int, default=4, help="wells per plate and compound")
+    parser.add_argument("--sites", type=int, default=3, help="fields per well, up to 4")
+    asked = parser.parse_args()
+    shown = real_rows(asked.data, SHOWN_PLATES, SHOWN_COMPOUNDS, asked.wells, asked.sites)
+    lay_out(asked.out, shown, tifffile.imread(asked.data / PIXELS), asked.data / MECHANISMS)
+    print(f"{asked.out}: {len(shown)} fields on {len(SHOWN_PLATES)} plates")

@@ -9,16 +9,17 @@ import numpy as np
 import pandas as pd
 import pytest
 import tifffile
-from bbbc021_layout import lay_out, real_rows, tiff_bytes, window
+from bbbc021_layout import MECHANISMS, PIXELS, lay_out, real_rows, tiff_bytes, window
 
 from morphobench import storage
 from morphobench.datasets import SPLITS, bbbc021, load_tier
 from morphobench.datasets.build import build, built_path, deal_splits, load_built, verify
 from morphobench.datasets.manifest import load_compounds, load_landmarks
 from morphobench.errors import BadInput, Unavailable
+from morphobench.evaluation import evaluate
 
 PLATES = ["Week3_25681", "Week3_25701", "Week3_25721"]
-COMPOUNDS = ["DMSO", "emetine", "PD-98059", "demecolcine"]  # two ID with profiles in HT115, one OOD without
+COMPOUNDS = {"DMSO": 4, "emetine": 2, "PD-98059": 2, "demecolcine": 2}  # wells; two ID with profiles, one OOD without
 
 
 def write_level3(folder: Path, compounds: list[str]) -> Path:
@@ -87,28 +88,28 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def real(tmp_path_factory: pytest.TempPathFactory, shared_data: Path) -> tuple[Path, Path]:
     """(laid-out images, built tier): real tables, CC0 microscope pixels, real Level 3 profiles."""
     folder = tmp_path_factory.mktemp("real")
-    source = tifffile.imread(shared_data / "images" / "bbbc022_crop" / "IXMtest_A02_s9.tif")
-    rows = real_rows(shared_data, PLATES, COMPOUNDS, wells=2, sites=1)
-    images = lay_out(folder / "images", rows, source, shared_data / "bbbc021" / "BBBC021_v1_moa.csv")
+    source = tifffile.imread(shared_data / PIXELS)
+    rows = pd.concat(real_rows(shared_data, PLATES, [name], wells, sites=1) for name, wells in COMPOUNDS.items())
+    images = lay_out(folder / "images", rows, source, shared_data / MECHANISMS)
     out = build("morphogene", images, shared_data / "l1000", out=folder / "tier", cell="HT115", hours=6.0)
     return images, out
 
 
 def test_real_build_holds_what_was_laid_out(real):
     tier = load_built("morphogene", real[1])
-    assert tier.spec.counts == {"train": 4, "id": 4, "ood": 2, "id_replicate": 4, "ood_replicate": 2, "vehicle": 6}
-    assert "PARTIAL BUILD: 3 of 55 plates, 3 of 98 compounds, 22 images" in tier.spec.title
+    assert tier.spec.counts == {"train": 4, "id": 4, "ood": 2, "id_replicate": 4, "ood_replicate": 2, "vehicle": 12}
+    assert "PARTIAL BUILD: 3 of 55 plates, 3 of 98 compounds, 28 images" in tier.spec.title
     assert "HT115 at 6 h" in tier.spec.title
     assert tier.samples["sample_id"].is_unique
     assert set(tier.rows("train")["plate"]) == {PLATES[0]}
     assert set(tier.rows("ood")["mechanism"]) == {"Microtubule destabilizers"}
-    assert verify("morphogene", real[1]) == 22 + 4
+    assert verify("morphogene", real[1]) == 28 + 4
     condition = next(iter(tier.conditions("id")))
     assert (condition.compound, condition.plate, condition.index) == ("emetine", PLATES[1], 0)
 
 
 def test_real_build_puts_the_right_pixels_under_the_right_name(real, shared_data):
-    source = tifffile.imread(shared_data / "images" / "bbbc022_crop" / "IXMtest_A02_s9.tif")
+    source = tifffile.imread(shared_data / PIXELS)
     fields = bbbc021.read_image_table(real[0]).set_index(["plate", "well", "site"])
     tier = load_built("morphogene", real[1])
     contrast = json.loads((real[1] / "build.json").read_text())["contrast"]
@@ -133,6 +134,26 @@ def test_real_build_has_real_profiles_and_says_where_there_are_none(real):
     assert np.isnan(after).all()
     before, after = tier.expression(tier.rows("vehicle"))
     np.testing.assert_array_equal(before, after)
+
+
+def test_a_control_is_scored_on_the_real_build(real, cache):
+    tier = load_built("morphogene", real[1])
+    lite = "efficientnet_lite0"
+    result = evaluate(
+        "real-replicates", tier=tier, tracks=["id"], folder=cache / "run", extractors=[lite], embedding=lite
+    )
+    scores = {score.key: score for score in result.report.scores}
+    assert not result.report.simulated
+    assert result.report.split_sha256 == tier.split_sha256
+    # the control carries the measured profile of its compound, so its change is the measured one
+    assert scores["lfc_pearson_vehicle"].value == pytest.approx(1, abs=1e-6)
+    assert scores["lfc_pearson_vehicle"].n == 2
+    assert scores[f"kd[{lite}]"].value is None
+    assert (
+        "too few" in scores[f"kd[{lite}]"].reason
+    )  # four images say nothing of a distribution, and the report says so
+    area = result.tracks[0].real_area["nuclei"]
+    assert 0.01 < area.mean() < 0.3
 
 
 def test_full_splits_keep_plates_apart(shared_data):
@@ -170,7 +191,7 @@ def test_build_loads_by_name_and_is_the_same_twice(made, cache):
     again = build("morphogene", made / "images", made / "l1000", out=cache / "again")
     assert storage.read_sums(folder) == storage.read_sums(again)
     tier = load_tier("morphogene")
-    assert tier.spec.counts == {split: 1 for split in SPLITS} | {"vehicle": 3}
+    assert tier.spec.counts == dict.fromkeys(SPLITS, 1) | {"vehicle": 3}
     images = tier.images(tier.samples)
     assert len(images) == 8
     np.testing.assert_array_equal(np.concatenate(list(images.batches(3))), images.take(range(8)))
