@@ -32,6 +32,11 @@ app.add_typer(submission_app, name="submission")
 app.add_typer(data_app, name="data")
 app.add_typer(leaderboard_app, name="leaderboard")
 
+MACHINE_ERRORS = {
+    errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EIO, errno.ENAMETOOLONG,
+}  # fmt: skip
+"""What a disk or its owner may answer; any other OSError is a defect of ours and keeps its traceback."""
+
 TierName = Annotated[str, typer.Option("--tier", help="Data set and protocol to score on.")]
 
 
@@ -44,7 +49,7 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(_say("interrupted; files that were complete are kept, nothing half-written is left", 1))
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+        if error.errno not in MACHINE_ERRORS:
             raise
         sys.exit(_say(f"{error.filename or 'disk'}: {error.strerror}; free some space or choose another folder", 1))
 
@@ -227,9 +232,9 @@ def leaderboard_build(
     ] = False,
 ) -> None:
     """Make every board again from its results."""
-    from morphobench.leaderboard import build_boards
+    from morphobench.leaderboard.board import build
 
-    for line in build_boards(root, check=check):
+    for line in build(root, check=check):
         print(line)
 
 
@@ -239,8 +244,10 @@ def leaderboard_add(
     root: Annotated[Path, typer.Option(help="Folder of the boards.")] = Path("leaderboards"),
 ) -> None:
     """File a report among the results of its tier."""
-    from morphobench.leaderboard import add_result, read_result
+    from morphobench.leaderboard.results import add_result, read_result
 
+    if not report.is_file():
+        raise BadInput(f"{report}: not a file; give the report.json that `morphobench evaluate` left")
     print(add_result(read_result(report), root))
 
 

@@ -13,7 +13,7 @@ from morphobench.datasets import load_tier
 from morphobench.datasets.tier import Tier
 from morphobench.errors import BadInput
 from morphobench.ingest.submission import Submission, open_submission
-from morphobench.report import write_report
+from morphobench.report.page import write_report
 from morphobench.schema import Report
 from morphobench.storage import atomic_write_text, folder_sha256, sha256_file, sha256_text
 

@@ -1,0 +1,165 @@
+"""The command line: every bad input is one line that names the value and the mend, with the right exit code."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from morphobench import evaluation
+from morphobench.datasets import load_tier
+from morphobench.ingest.images import encode_png
+from morphobench.ingest.submission import image_name
+
+ROOT = Path(__file__).parents[1]
+
+
+def run(*words: str, cache: Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """The command as a user starts it."""
+    environment = os.environ | {"MORPHOBENCH_CACHE": str(cache), "COLUMNS": "200", "NO_COLOR": "1"}
+    command = [sys.executable, "-m", "morphobench", *words]
+    return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=cwd or ROOT, timeout=300)
+
+
+def assert_one_line(done: subprocess.CompletedProcess[str], code: int, *words: str) -> None:
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+    for word in words:
+        assert word in done.stderr
+
+
+@pytest.fixture(scope="module")
+def submission(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A sim submission in which every image is the same noise."""
+    folder = tmp_path_factory.mktemp("made") / "noise"
+    tier = load_tier("sim")
+    data = encode_png(np.random.default_rng(0).integers(0, 255, (128, 128, 3), dtype=np.uint8))
+    for track in tier.spec.tracks:
+        for condition in tier.conditions(track):
+            path = folder / image_name(condition)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+    manifest = {
+        "name": "noise", "group": "tests", "version": "1", "tier": "sim", "tier_version": tier.spec.version,
+        "split_sha256": tier.split_sha256, "method": "one picture of noise",
+    }  # fmt: skip
+    (folder / "submission.toml").write_text("".join(f'{key} = "{value}"\n' for key, value in manifest.items()))
+    return folder
+
+
+def test_version_and_help(tmp_path: Path) -> None:
+    import morphobench
+
+    assert run("--version", cache=tmp_path).stdout.strip() == morphobench.__version__
+    shown = run("--help", cache=tmp_path)
+    assert shown.returncode == 0
+    assert all(word in shown.stdout for word in ("evaluate", "submission", "data", "leaderboard"))
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (["evaluate", "--model", "nosuch"], 2, ["'nosuch'", "trident", "copycat"]),
+        (["evaluate", "--model", "vehicle", "--tier", "nosuch"], 2, ["'nosuch'", "sim", "morphogene"]),
+        (["evaluate", "--model", "vehicle", "--track", "nosuch"], 2, ["'nosuch'", "id, ood"]),
+        (["evaluate"], 2, ["--model NAME or --submission PATH"]),
+        (["evaluate", "--model", "vehicle", "--submission", "x"], 2, ["one of the two"]),
+        (["evaluate", "--submission", "absent.zip"], 2, ["absent.zip", "no such folder or zip"]),
+        (["evaluate", "--model", "vehicle", "--weights", "inception"], 2, ["NAME=FILE"]),
+        (["evaluate", "--model", "vehicle", "--weights", "inception=absent.pth"], 2, ["absent.pth is not a file"]),
+        (["evaluate", "--model", "vehicle", "--tier", "morphogene"], 1, ["morphobench data build morphogene"]),
+        (["data", "build", "nosuch", "--images", ".", "--l1000", "."], 2, ["'nosuch'"]),
+        (["leaderboard", "add", "absent.json"], 2, ["absent.json"]),
+        (["leaderboard", "build", "--root", "absent"], 2, ["absent"]),
+        (["submission", "validate", "absent"], 2, ["absent"]),
+    ],
+)
+def test_bad_names_are_one_line(tmp_path: Path, words: list[str], code: int, says: list[str]) -> None:
+    assert_one_line(run(*words, cache=tmp_path, cwd=tmp_path), code, *says)
+
+
+def test_a_good_submission_validates_and_packs(submission: Path, tmp_path: Path) -> None:
+    checked = run("submission", "validate", str(submission), cache=tmp_path)
+    assert checked.returncode == 0, checked.stderr
+    assert "valid; 1,568 images in 2 tracks, without predicted expression" in checked.stdout
+    assert run("submission", "pack", str(submission), str(tmp_path / "s.zip"), cache=tmp_path).returncode == 0
+    assert "valid" in run("submission", "validate", str(tmp_path / "s.zip"), cache=tmp_path).stdout
+
+
+def test_each_bad_file_is_named(submission: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(submission, tmp_path / "copy")
+    victim = folder / "images/ood/taxol/0003.png"
+    good = victim.read_bytes()
+    cases = {
+        "is missing (1 of 1,568 images are)": None,
+        "truncated": good[:-100],
+        "not a PNG": b"text",
+        "64 x 64": encode_png(np.zeros((64, 64, 3), np.uint8)),
+    }
+    for words, data in cases.items():
+        victim.unlink(missing_ok=True)
+        if data is not None:
+            victim.write_bytes(data)
+        done = run(
+            "evaluate", "--submission", str(folder), "--out", str(tmp_path / "out"), cache=tmp_path, cwd=tmp_path
+        )
+        assert_one_line(done, 2, "images/ood/taxol/0003.png", words)
+        assert not (tmp_path / "out").exists()
+
+
+def test_new_writes_every_condition(tmp_path: Path) -> None:
+    done = run("submission", "new", str(tmp_path / "mine"), cache=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert len((tmp_path / "mine/conditions.csv").read_text().splitlines()) == 1 + 704 + 864
+    again = run("submission", "new", str(tmp_path / "mine"), cache=tmp_path)
+    assert_one_line(again, 2, "not empty")
+
+
+def test_data_commands_describe_and_verify_the_tier(tmp_path: Path) -> None:
+    shown = run("data", "info", cache=tmp_path)
+    assert "ood: 864 images, 54 compounds, plates E01, E02, E03, E04" in shown.stdout
+    assert run("data", "verify", cache=tmp_path).returncode == 0
+
+
+def test_a_changed_table_is_named(tmp_path: Path) -> None:
+    copy = shutil.copytree(ROOT / "morphobench", tmp_path / "morphobench", ignore=shutil.ignore_patterns("__pycache__"))
+    path = copy / "datasets/splits/sim.csv.gz"
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    code = "import sys; sys.path.insert(0, sys.argv.pop(1)); from morphobench.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path), "data", "info"], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert_one_line(done, 2, "splits/sim.csv.gz", "sha256")
+
+
+def test_an_unwritable_cache_is_one_line(tmp_path: Path) -> None:
+    blocked = tmp_path / "blocked"
+    blocked.write_text("a file where the cache folder should be")
+    done = run("evaluate", "--model", "vehicle", "--track", "id", cache=blocked, cwd=tmp_path)
+    assert done.returncode == 1, done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert "blocked" in done.stderr
+
+
+def test_a_model_that_returns_the_wrong_thing_is_named(tmp_path: Path) -> None:
+    class Grey:
+        def __init__(self) -> None:
+            self.manifest = {"method": "grey"}
+
+        def generate(self, conditions: object, seed: int) -> np.ndarray:
+            return np.zeros((len(conditions), 128, 128), np.uint8)  # type: ignore[arg-type]
+
+    from morphobench.errors import BadInput
+
+    with pytest.raises(BadInput, match=r"model 'grey': generate gave uint8 \(704, 128, 128\)"):
+        evaluation.evaluate(model=Grey(), tracks=["id"], folder=tmp_path)
+    assert not (tmp_path / "submission").exists()
