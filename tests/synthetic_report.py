@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from morphobench.report.contents import COMPARTMENTS, Evaluation, PanelColumn, TrackContents
+from morphobench.contents import COMPARTMENTS, Evaluation, PanelColumn, TrackContents
 from morphobench.schema import Enrichment, Manifest, Report, Score
 
 MECHANISMS = (

@@ -77,6 +77,9 @@ def encode_figure(figure: Figure, simulated: bool, alt: str, caption: str) -> Pi
     drawn = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
     # a palette halves the file; flat charts and maps show no difference
     reduced = drawn.quantize(COLOURS, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+    palette = np.reshape(reduced.getpalette() or [], (-1, 3))
+    palette[(palette >= 250).all(axis=1)] = 255  # averaging leaves paper white at 254, a grey box on the page
+    reduced.putpalette(palette.ravel().tolist())
     return encode_image(reduced, "PNG", alt, caption)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from scipy.cluster.hierarchy import leaves_list, linkage
 
-from morphobench.report.contents import TrackContents
+from morphobench.contents import TrackContents
 from morphobench.report.drawing import FAINT, GENERATED, INK, REAL, WIDTH, Picture, blank, encode_figure, finite_rows
 from morphobench.schema import Enrichment
 

@@ -9,8 +9,8 @@ import matplotlib as mpl
 
 import morphobench
 from morphobench import storage
+from morphobench.contents import Evaluation, TrackContents
 from morphobench.report import reading
-from morphobench.report.contents import Evaluation, TrackContents
 from morphobench.report.distributions import area_by_compound, area_violins
 from morphobench.report.drawing import Picture, house_type
 from morphobench.report.expression import enrichment_chart, lfc_heatmaps
