@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import numpy as np
 
 from morphobench.schema import Enrichment
+
+Source = Literal["predicted", "measured"]
 
 TOP = 100
 """Genes taken as up (and as down): about the tenth of the 978 landmarks that changed most."""
@@ -15,7 +18,7 @@ TERMS = 8
 
 
 def enrichment(
-    lfc: np.ndarray, genes: Sequence[str], gene_sets: Mapping[str, Sequence[str]], compound: str, source: str
+    lfc: np.ndarray, genes: Sequence[str], gene_sets: Mapping[str, Sequence[str]], compound: str, source: Source
 ) -> tuple[Enrichment, ...]:
     """Hypergeometric over-representation of gene sets among the TOP genes with the largest and the smallest LFC.
 
@@ -30,7 +33,8 @@ def enrichment(
         raise ValueError(f"{lfc.shape=} != {(len(genes),)}")
     order = np.argsort(lfc, kind="stable")
     found: list[Enrichment] = []
-    for direction, chosen in (("up", order[::-1][:TOP]), ("down", order[:TOP])):
+    sides: dict[Literal["up", "down"], np.ndarray] = {"up": order[::-1][:TOP], "down": order[:TOP]}
+    for direction, chosen in sides.items():
         result = gseapy.enrich(
             gene_list=[genes[gene] for gene in chosen],
             gene_sets={term: list(members) for term, members in gene_sets.items()},

@@ -23,7 +23,7 @@ from morphobench.datasets.tier import Tier
 from morphobench.enrichment import enrichment
 from morphobench.errors import BadInput
 from morphobench.ingest.submission import Submission, open_submission, write_submission
-from morphobench.measurements import Measurements, measure_track
+from morphobench.measurements import Measurements, Protocol, measure_track
 from morphobench.schema import Enrichment, Manifest, Report, Score
 from morphobench.storage import atomic_write_text, cache_dir, sha256_text
 
@@ -31,33 +31,6 @@ CASE_STUDY = "docetaxel"
 """The compound of the paper's enrichment figure (Figure 5b)."""
 PANEL_IMAGES = 2
 """Fields per drug in the image panel."""
-
-
-@dataclass(frozen=True)
-class Protocol:
-    """What a submission is measured with.
-
-    extractors: names whose realism scores are computed; the tier's frozen one comes first.
-    embedding: extractor of separability and of the maps.
-    weights: local weights by extractor name.
-    """
-
-    extractors: tuple[str, ...]
-    embedding: str
-    weights: Mapping[str, Path]
-    device: str
-
-    @classmethod
-    def of(
-        cls, tier: Tier, extra: Sequence[str], embedding: str | None, weights: Mapping[str, Path], device: str
-    ) -> Protocol:
-        """The tier's protocol, widened by the extractors the user asked for.
-
-        A built tier's extractors may need weights that are not at hand; naming others replaces them, and the scores
-        carry the names of those that ran.
-        """
-        frozen = (tier.spec.extractor,) if tier.spec.kind == "sim" or not extra else ()
-        return cls(tuple(dict.fromkeys((*frozen, *extra))), embedding or tier.spec.embedding, dict(weights), device)
 
 
 @dataclass

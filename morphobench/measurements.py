@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol as TypingProtocol
 
 import numpy as np
 
@@ -24,13 +23,31 @@ SHIPPED = "features"
 Stage = Callable[[str], AbstractContextManager[None]]
 
 
-class Protocol(TypingProtocol):
-    """What to measure with; see `evaluation.Protocol`."""
+@dataclass(frozen=True)
+class Protocol:
+    """What a submission is measured with.
+
+    extractors: names whose realism scores are computed; the tier's frozen one comes first.
+    embedding: extractor of separability and of the maps.
+    weights: local weights by extractor name.
+    """
 
     extractors: tuple[str, ...]
     embedding: str
     weights: Mapping[str, Path]
     device: str
+
+    @classmethod
+    def of(
+        cls, tier: Tier, extra: Sequence[str], embedding: str | None, weights: Mapping[str, Path], device: str
+    ) -> Protocol:
+        """The tier's protocol, widened by the extractors the user asked for.
+
+        A built tier's extractors may need weights that are not at hand; naming others replaces them, and the scores
+        carry the names of those that ran.
+        """
+        frozen = (tier.spec.extractor,) if tier.spec.kind == "sim" or not extra else ()
+        return cls(tuple(dict.fromkeys((*frozen, *extra))), embedding or tier.spec.embedding, dict(weights), device)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from morphobench.datasets import load_tier
 from morphobench.datasets.tier import Tier
 from morphobench.errors import BadInput
 from morphobench.ingest.submission import Submission, open_submission
+from morphobench.measurements import Protocol
 from morphobench.report.page import write_report
 from morphobench.schema import Report
 from morphobench.storage import atomic_write_text, folder_sha256, sha256_file, sha256_text
@@ -48,7 +49,7 @@ def run(request: Request) -> tuple[Report, Path]:
     for track in tracks:
         tier.track(track)
     watch = evaluation.Stopwatch()
-    protocol = evaluation.Protocol.of(tier, request.extractors, request.embedding, request.weights, request.device)
+    protocol = Protocol.of(tier, request.extractors, request.embedding, request.weights, request.device)
     folder = request.out
     path = request.submission
     if request.model is not None:
@@ -77,7 +78,7 @@ def run_controls(request: Request) -> Path:
     `request` gives the tier, the seed, the device and the extractors. Scores filed before under other extractors stay.
     """
     tier = load_tier(request.tier)
-    protocol = evaluation.Protocol.of(tier, request.extractors, request.embedding, request.weights, request.device)
+    protocol = Protocol.of(tier, request.extractors, request.embedding, request.weights, request.device)
     scores = scoring.read_controls(tier)
     for control in CONTROLS:
         folder = (request.out or Path("runs") / tier.spec.name) / control
@@ -90,7 +91,7 @@ def run_controls(request: Request) -> Path:
     return scoring.write_controls(tier, scores)
 
 
-def _key(submission: Submission, tier: Tier, tracks: tuple[str, ...], protocol: evaluation.Protocol, seed: int) -> str:
+def _key(submission: Submission, tier: Tier, tracks: tuple[str, ...], protocol: Protocol, seed: int) -> str:
     """Hash of everything a report is made from: the submission, the tier, the protocol, the seed and this package."""
     controls = scoring.controls_path(tier)
     return sha256_text(
