@@ -115,7 +115,9 @@ def _track(evaluation: Evaluation, track: TrackContents) -> TrackPage:
 def _row(score: Score) -> Row:
     words = reading.read(score.key)
     position = reading.scale(score, score.value) if score.scaled is None else score.scaled
-    marks = ((name, reading.scale(score, value)) for name, value in score.controls.items() if name != reading.VEHICLE)
+    # the replicates have a column and the end of the bar to themselves, the vehicle its other end
+    controls = {name: value for name, value in score.controls.items() if name != reading.REPLICATES}
+    marks = ((name, reading.scale(score, value)) for name, value in controls.items() if name != reading.VEHICLE)
     return Row(
         family=words.family,
         title=words.title,
@@ -128,7 +130,7 @@ def _row(score: Score) -> Row:
         n=f"{score.n:,}",
         nan=score.nan,
         floor=reading.number(score.floor),
-        controls=tuple((name, reading.number(value)) for name, value in score.controls.items()),
+        controls=tuple((name, reading.number(value)) for name, value in controls.items()),
         reason=score.reason,
         scaled=reading.number(position),
         place=None if position is None else _place(min(max(position, BAR[0]), BAR[1])),
