@@ -1,0 +1,201 @@
+"""The controls come out in the order that each metric claims to measure; the same path as every submission."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from morphobench import evaluation
+from morphobench.datasets import load_tier
+from morphobench.datasets.tier import Tier
+from morphobench.models import available_models, load_model
+from morphobench.run import CONTROLS
+from morphobench.schema import Report
+from morphobench.scoring import read_controls
+
+ACTIVE = ("docetaxel", "emetine", "MG-132", "nocodazole")
+"""Trained compounds of four mechanisms that look nothing like each other, nor like the vehicle."""
+
+
+@pytest.fixture(scope="module")
+def tier() -> Tier:
+    """The sim tier, down to four compounds and the vehicle of one test plate."""
+    tier = load_tier("sim")
+    samples = tier.samples
+    keep = samples["compound"].isin(ACTIVE) | ((samples["split"] == "vehicle") & samples["plate"].isin(["E01", "E02"]))
+    return dataclasses.replace(tier, samples=samples[keep].reset_index(drop=True))
+
+
+@pytest.fixture(scope="module")
+def reports(tier: Tier, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Report]:
+    """All five controls, scored on the `id` track."""
+    place = tmp_path_factory.mktemp("controls")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MORPHOBENCH_CACHE", str(place / "cache"))
+        return {
+            name: evaluation.evaluate(model=name, tier=tier, tracks=["id"], folder=place / name).report
+            for name in CONTROLS
+        }
+
+
+def value(report: Report, key: str) -> float:
+    found = next(score.value for score in report.scores if score.key == key)
+    assert found is not None, key
+    return found
+
+
+def test_every_control_is_installed() -> None:
+    assert set(CONTROLS) <= set(available_models())
+
+
+@pytest.mark.parametrize(
+    "key", ["fd[efficientnet_lite0]", "kd[efficientnet_lite0]", "kd_per_compound[efficientnet_lite0]"]
+)
+def test_realism_prefers_real_images_of_the_right_drug(reports: dict[str, Report], key: str) -> None:
+    scores = {name: value(report, key) for name, report in reports.items()}
+    assert scores["real-replicates"] < scores["vehicle"] < scores["mean-image"]
+
+
+def test_pooled_realism_forgives_swapped_drugs_and_per_compound_does_not(reports: dict[str, Report]) -> None:
+    pooled = {name: value(report, "kd[efficientnet_lite0]") for name, report in reports.items()}
+    each = {name: value(report, "kd_per_compound[efficientnet_lite0]") for name, report in reports.items()}
+    assert abs(pooled["wrong-compound"] - pooled["real-replicates"]) < 0.1 * pooled["vehicle"]
+    assert each["wrong-compound"] > each["real-replicates"] + 0.5 * (each["vehicle"] - each["real-replicates"])
+
+
+def test_the_copycat_is_as_real_as_the_replicates(reports: dict[str, Report]) -> None:
+    scores = {name: value(report, "kd[efficientnet_lite0]") for name, report in reports.items()}
+    assert abs(scores["copycat"] - scores["real-replicates"]) < 0.2 * scores["vehicle"]
+
+
+def test_separability_needs_the_right_drug(reports: dict[str, Report]) -> None:
+    scores = {name: value(report, "lda_separability") for name, report in reports.items()}
+    assert scores["real-replicates"] > 0.8
+    assert scores["wrong-compound"] < 0.2
+    assert scores["mean-image"] <= 0.5
+    assert scores["vehicle"] < scores["real-replicates"] - 0.3
+
+
+@pytest.mark.parametrize("compartment", ["cells", "cytoplasm", "nuclei"])
+def test_area_shift_closes_the_gap_for_replicates_only(reports: dict[str, Report], compartment: str) -> None:
+    scores = {name: value(report, f"area_occupied_shift[{compartment}]") for name, report in reports.items()}
+    assert scores["real-replicates"] > 0.7
+    assert abs(scores["vehicle"]) < 0.3
+    assert scores["wrong-compound"] < scores["real-replicates"] - 0.3
+    assert scores["mean-image"] < 0
+
+
+def test_expression_orders_lookup_mean_and_nothing(reports: dict[str, Report]) -> None:
+    against_vehicle = {name: value(report, "lfc_pearson_vehicle") for name, report in reports.items()}
+    assert against_vehicle["real-replicates"] > 0.9
+    assert against_vehicle["real-replicates"] > against_vehicle["mean-image"] > abs(against_vehicle["vehicle"])
+    own = {
+        name: value(report, "lfc_pearson_perturbed_mean") for name, report in reports.items() if name != "mean-image"
+    }
+    assert own["real-replicates"] > 0.8
+    assert own["wrong-compound"] < 0
+
+
+def test_the_perturbed_mean_has_no_pattern_of_its_own(reports: dict[str, Report]) -> None:
+    found = next(s for s in reports["mean-image"].scores if s.key == "lfc_pearson_perturbed_mean")
+    assert found.value is None
+    assert found.reason
+
+
+def test_shipped_controls_span_every_scale() -> None:
+    """The floors that reports show: on the whole tier the vehicle is worse than the replicates wherever one ranks."""
+    tier = load_tier("sim")
+    controls = read_controls(tier)
+    assert set(controls) == set(CONTROLS)
+    for track in tier.spec.tracks:
+        for family in ("fd", "kd", "kd_per_compound"):
+            key = f"{family}[{tier.spec.extractor}]"
+            best, worst = controls["real-replicates"][track][key], controls["vehicle"][track][key]
+            assert best is not None
+            assert worst is not None
+            assert best < worst, (track, key)
+        replicate, swapped = (
+            controls[name][track]["lda_separability"] for name in ("real-replicates", "wrong-compound")
+        )
+        assert replicate is not None
+        assert swapped is not None
+        assert replicate > 2 * swapped
+
+
+def test_copies_are_of_training_images_and_replicates_are_not(tier: Tier) -> None:
+    conditions = tier.conditions("id")
+    copies = load_model("copycat", tier, "cpu").rows(conditions, 0)  # type: ignore[attr-defined]
+    others = load_model("real-replicates", tier, "cpu").rows(conditions, 0)  # type: ignore[attr-defined]
+    wanted = [condition.compound for condition in conditions]
+    doses = np.array([condition.dose_um for condition in conditions])
+    for rows, split in ((copies, "train"), (others, "id_replicate")):
+        assert set(rows["split"]) == {split}
+        assert rows["compound"].tolist() == wanted
+        np.testing.assert_allclose(rows["dose_um"].to_numpy(), doses)
+        assert rows["sample_id"].is_unique
+
+
+def test_a_held_out_drug_is_copied_from_its_nearest_neighbour() -> None:
+    from rdkit import Chem, DataStructs
+    from rdkit.Chem import rdFingerprintGenerator
+
+    tier = load_tier("sim")
+    conditions = tier.conditions("ood")
+    rows = load_model("copycat", tier, "cpu").rows(conditions, 0)  # type: ignore[attr-defined]
+    pairs = dict(zip((c.compound for c in conditions), rows["compound"], strict=True))
+    generator = rdFingerprintGenerator.GetMorganGenerator(radius=2, fpSize=1024)
+    table = tier.compounds.set_index("compound")
+    trained = {
+        name: generator.GetFingerprint(Chem.MolFromSmiles(table["smiles"][name]))
+        for name in sorted(set(tier.rows("train")["compound"]))
+        if table["smiles"][name]
+    }
+    for compound, neighbour in pairs.items():
+        if not table["smiles"][compound]:
+            continue
+        own = generator.GetFingerprint(Chem.MolFromSmiles(table["smiles"][compound]))
+        likeness = pd.Series({name: DataStructs.TanimotoSimilarity(own, other) for name, other in trained.items()})
+        assert likeness[neighbour] == likeness.max()
+
+
+def test_wrong_compound_is_never_the_right_one() -> None:
+    tier = load_tier("sim")
+    for track in tier.spec.tracks:
+        conditions = tier.conditions(track)
+        rows = load_model("wrong-compound", tier, "cpu").rows(conditions, 3)  # type: ignore[attr-defined]
+        assert all(a != c.compound for a, c in zip(rows["compound"], conditions, strict=True))
+        assert rows["sample_id"].is_unique
+
+
+def test_vehicle_repeats_no_image_on_the_whole_tier() -> None:
+    tier = load_tier("sim")
+    for track in tier.spec.tracks:
+        conditions = tier.conditions(track)
+        rows = load_model("vehicle", tier, "cpu").rows(conditions, 0)  # type: ignore[attr-defined]
+        assert rows["sample_id"].is_unique
+        same = (rows["plate"].to_numpy() == np.array([c.plate for c in conditions])).sum()
+        assert same == 4 * 64, "each test plate's own wells are used first"
+
+
+def test_an_evaluation_in_a_loop_needs_no_installed_model(tier: Tier, tmp_path: Path) -> None:
+    """A model author hands over an object."""
+
+    class Black:
+        def __init__(self) -> None:
+            self.manifest = {"method": "nothing"}
+
+        def generate(self, conditions: object, seed: int) -> np.ndarray:
+            return np.zeros((len(conditions), 128, 128, 3), np.uint8)  # type: ignore[arg-type]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MORPHOBENCH_CACHE", str(tmp_path / "cache"))
+        report = evaluation.evaluate(
+            model=Black(), tier=tier, tracks=["id"], folder=tmp_path, embedding="efficientnet_lite0"
+        ).report
+    assert any("flagged as empty" in note for note in report.notes)
+    assert value(report, "kd[efficientnet_lite0]") > 0
+    assert all(score.value is None for score in report.scores if score.key.startswith("lfc"))
