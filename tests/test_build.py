@@ -13,7 +13,7 @@ from bbbc021_layout import MECHANISMS, PIXELS, lay_out, real_rows, tiff_bytes, w
 
 from morphobench import storage
 from morphobench.datasets import SPLITS, bbbc021, load_tier
-from morphobench.datasets.build import build, built_path, deal_splits, load_built, verify
+from morphobench.datasets.build import ALL_FIELDS, build, built_path, deal_splits, load_built, verify
 from morphobench.datasets.manifest import load_compounds, load_landmarks
 from morphobench.errors import BadInput, Unavailable
 from morphobench.evaluation import evaluate
@@ -98,7 +98,7 @@ def real(tmp_path_factory: pytest.TempPathFactory, shared_data: Path) -> tuple[P
 def test_real_build_holds_what_was_laid_out(real):
     tier = load_built("morphogene", real[1])
     assert tier.spec.counts == {"train": 4, "id": 4, "ood": 2, "id_replicate": 4, "ood_replicate": 2, "vehicle": 12}
-    assert "PARTIAL BUILD: 3 of 55 plates, 3 of 98 compounds, 28 images" in tier.spec.title
+    assert "PARTIAL BUILD: 3 of 55 plates, 3 of 98 compounds, 30 of 11,888 fields" in tier.spec.title
     assert "HT115 at 6 h" in tier.spec.title
     assert tier.samples["sample_id"].is_unique
     assert set(tier.rows("train")["plate"]) == {PLATES[0]}
@@ -166,6 +166,7 @@ def test_full_splits_keep_plates_apart(shared_data):
     plates = fields.groupby("split")["plate"].agg(set)
     for tested in ("id", "ood", "id_replicate", "ood_replicate"):
         assert not plates["train"] & plates[tested]
+    assert len(fields) == ALL_FIELDS
     counts = fields.groupby(["split", "compound"]).size()
     assert counts["train"].min() == 32
     for track, cohort in (("id", 44), ("ood", 54)):

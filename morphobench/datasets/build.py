@@ -33,7 +33,7 @@ __all__ = ["build", "built_path", "deal_splits", "load_built", "verify"]
 
 COLUMNS = (*SAMPLE_COLUMNS, "site", "mechanism")
 """Of a built tier's samples: `mechanism` is BBBC021's for that compound at that dose, empty where it gives none."""
-ALL_PLATES, ALL_FIELDS = 55, 13_200
+ALL_PLATES, ALL_FIELDS = 55, 11_888  # of the 98 compounds and the vehicle; the image table has 13,200 fields
 L1000_ADDRESS = "https://s3.amazonaws.com/macchiato.clue.io/builds/LINCS2020/"
 _COHORT_SPLITS = {
     "ID": {"train": "train", "test": "id", "replicate": "id_replicate"},
@@ -87,15 +87,7 @@ def build(
         contrast, sums = _write_images(temporary, images, samples, progress)
         _write(temporary, sums, "samples.csv", samples[list(COLUMNS)].to_csv(index=False).encode())
         _write(temporary, sums, "expression.npz", _expression_bytes(profiles))
-        about = {
-            "image_table_sha256": storage.sha256_file(bbbc021.image_table_path(images)),
-            "l1000_files": list(profiles.files),
-            "l1000_passed_over": dict(profiles.passed_over),
-            "cell": cell,
-            "hours": hours,
-            "treated_wells": dict(zip(profiles.compounds, map(int, profiles.treated_wells), strict=True)),
-            "contrast": contrast,
-        }
+        about = _provenance(images, profiles, cell, hours) | {"contrast": contrast}
         _write(temporary, sums, "build.json", (json.dumps(about, indent=1) + "\n").encode())
         _write(temporary, sums, "tier.toml", _toml(_spec(spec, samples, len(fields), cell, hours)).encode())
         table = "".join(f"{digest}  {file}\n" for file, digest in sorted(sums.items()))
@@ -207,6 +199,17 @@ def _write(folder: Path, sums: dict[str, str], name: str, data: bytes) -> None:
     sums[name] = storage.sha256_bytes(data)
 
 
+def _provenance(images: Path, profiles: l1000.Profiles, cell: str, hours: float) -> dict[str, object]:
+    return {
+        "image_table_sha256": storage.sha256_file(bbbc021.image_table_path(images)),
+        "l1000_files": list(profiles.files),
+        "l1000_passed_over": dict(profiles.passed_over),
+        "cell": cell,
+        "hours": hours,
+        "treated_wells": dict(zip(profiles.compounds, map(int, profiles.treated_wells), strict=True)),
+    }
+
+
 def _expression_bytes(profiles: l1000.Profiles) -> bytes:
     stream = io.BytesIO()
     vehicle = profiles.vehicle[None]
@@ -221,12 +224,11 @@ def _expression_bytes(profiles: l1000.Profiles) -> bytes:
 
 def _spec(spec: TierSpec, samples: pd.DataFrame, n_fields: int, cell: str, hours: float) -> TierSpec:
     built = [compound for compound in samples["compound"].unique() if compound != bbbc021.VEHICLE]
-    n_plates, n_all = samples["plate"].nunique(), len(load_compounds())
     title = spec.title
-    if (n_plates, len(built)) != (ALL_PLATES, n_all):
+    if n_fields != ALL_FIELDS:
         title += (
-            f" (PARTIAL BUILD: {n_plates} of {ALL_PLATES} plates, {len(built)} of {n_all} compounds, "
-            f"{len(samples)} images)"
+            f" (PARTIAL BUILD: {samples['plate'].nunique()} of {ALL_PLATES} plates, {len(built)} of "
+            f"{len(load_compounds())} compounds, {n_fields:,} of {ALL_FIELDS:,} fields)"
         )
     if (cell, hours) != ("MCF7", 24.0):
         title += f", expression of {cell} at {hours:g} h"
