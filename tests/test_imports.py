@@ -11,15 +11,16 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LAYERS = [
-    {"errors", "schema", "contents", "provenance"},
-    {"storage"},
+    {"errors", "schema", "provenance"},
+    {"storage", "contents"},
     {"datasets", "metrics"},
     {"ingest", "models", "enrichment"},
     {"features"},
     {"measurements"},
     {"scoring"},
     {"evaluation"},
-    {"report", "leaderboard"},
+    {"report"},
+    {"leaderboard"},
     {"run"},
     {"cli"},
     {"__main__", "__init__"},
