@@ -1,0 +1,302 @@
+"""Every figure that the documentation quotes about the sim tier, by one command.
+
+    python benchmarks/sim.py [--images 200]
+
+Expression, structures, images and speed; everything is SIMULATED. All random draws are seeded, so every figure but the
+speed is the same on every run. Takes about a minute of processor time; it renders about 1,050 images and keeps none.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+from scipy import ndimage, stats
+from skimage.filters import threshold_otsu
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.model_selection import StratifiedKFold, cross_val_score
+
+from morphobench import provenance
+from morphobench.datasets import Tier, load_gene_sets, load_tier
+from morphobench.datasets.manifest import morgan_fingerprint
+from morphobench.datasets.sim import simulate_image
+from morphobench.datasets.simulate import expression
+from morphobench.datasets.simulate.cells import sample_population
+from morphobench.datasets.simulate.mechanisms import INACTIVE, MECHANISMS, main_mechanism
+from morphobench.datasets.simulate.microscope import plate_optics
+from morphobench.datasets.simulate.render import render, streams
+from morphobench.enrichment import TOP
+from morphobench.metrics import lfc_pearson_per_compound
+
+TREES = 300
+VEHICLES_PER_PLATE = 24
+ACTIVITY = 0.8
+"""Of the one mechanism of an image, where mechanisms are to be named."""
+TREATED_PER_PLATE = 5
+FIT_PLATES = ("T01", "T02", "T03", "T04")
+ASKED_PLATES = ("E01", "E02", "E03", "E04")
+SMALLEST_NUCLEUS = 20
+"""Pixels; smaller objects of the threshold are debris."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One line of the table."""
+
+    about: str
+    what: str
+    value: str
+
+
+def fold_changes(tier: Tier, rows: pd.DataFrame) -> np.ndarray:
+    """Log2 fold change of each well against its plate's vehicle mean, (N, 978)."""
+    g_pre, g_post = tier.expression(rows)
+    return g_post.astype(np.float64) - g_pre
+
+
+def row_correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Pearson r of each row of a (N, G) with the same row of b: (N,)."""
+    a, b = a - a.mean(axis=1, keepdims=True), b - b.mean(axis=1, keepdims=True)
+    return (a * b).sum(axis=1) / np.sqrt((a**2).sum(axis=1) * (b**2).sum(axis=1))
+
+
+def mean_predictor(tier: Tier) -> Iterator[Figure]:
+    """How well the mean change of all other compounds predicts a compound's change, and how little raw profiles say."""
+    for split in ("train", "id", "ood"):
+        rows = tier.rows(split)
+        change = fold_changes(tier, rows)
+        names, member = np.unique(rows["compound"], return_inverse=True)
+        means = np.stack([change[member == code].mean(axis=0) for code in range(len(names))])
+        others = (means.sum(axis=0) - means) / (len(means) - 1)
+        averaged = row_correlation(means, others).mean()
+        single = row_correlation(change, others[member]).mean()
+        yield Figure("mean predictor", f"{split}: LFC r, replicates averaged", f"{averaged:.3f}")
+        yield Figure("mean predictor", f"{split}: LFC r, single wells", f"{single:.3f}")
+    for split in ("id", "ood"):
+        g_pre, g_post = tier.expression(tier.rows(split))
+        yield Figure(
+            "mean predictor", f"{split}: raw r of G_pre and G_post", f"{row_correlation(g_pre, g_post).mean():.3f}"
+        )
+
+
+def empty_predictions(tier: Tier) -> Iterator[Figure]:
+    """What the expression scores give for predictions that know no compound."""
+    rows = tier.rows("train")
+    change = fold_changes(tier, rows)
+    train_mean = np.stack([change[own].mean(axis=0) for own in rows.groupby("compound").indices.values()]).mean(axis=0)
+    for split in ("id", "ood"):
+        rows = tier.rows(split)
+        g_pre, g_post = tier.expression(rows)
+        compounds = rows["compound"].to_numpy(dtype=str)
+        mean = lfc_pearson_per_compound(g_pre + train_mean, g_pre, g_post, compounds).mean()
+        nothing = lfc_pearson_per_compound(g_pre, g_pre, g_post, compounds, train_mean).mean()
+        yield Figure("empty predictions", f"{split}: training mean, r against the vehicle", f"{mean:.3f}")
+        yield Figure("empty predictions", f"{split}: no change, r against the perturbed mean", f"{nothing:.3f}")
+
+
+def replicates(tier: Tier) -> Iterator[Figure]:
+    """LFC r between wells of one compound at its top dose on different test plates, by its main mechanism."""
+    rows = pd.concat([tier.rows("id"), tier.rows("ood")], ignore_index=True)
+    top = rows["dose_um"] == rows.groupby("compound")["dose_um"].transform("max")
+    rows = rows[top].reset_index(drop=True)
+    change = fold_changes(tier, rows)
+    found: dict[str, list[float]] = {}
+    for compound, wells in rows.groupby("compound").indices.items():
+        r = np.corrcoef(change[wells])
+        plates = rows["plate"].to_numpy()[wells]
+        apart = [r[i, j] for i, j in combinations(range(len(wells)), 2) if plates[i] != plates[j]]
+        found.setdefault(main_mechanism(compound), []).append(float(np.mean(apart)))
+    active = [r for mechanism, values in found.items() if mechanism != INACTIVE for r in values]
+    yield Figure("replicate LFC r", f"active compounds ({len(active)})", f"{np.mean(active):.3f}")
+    for mechanism, values in sorted(found.items(), key=lambda item: np.mean(item[1])):
+        yield Figure("replicate LFC r", f"{mechanism} ({len(values)})", f"{np.mean(values):.3f}")
+
+
+def docetaxel(tier: Tier) -> Iterator[Figure]:
+    """Adjusted hypergeometric q of the planted gene sets among the TOP genes, noiseless and measured."""
+    rows = tier.rows("id")
+    rows = rows[rows["compound"] == "docetaxel"]
+    changes = {
+        "noiseless, top dose": expression.response(tier.spec.version, "docetaxel", float(rows["dose_um"].max())),
+        "measured, 16 wells": fold_changes(tier, rows).mean(axis=0),
+    }
+    planted = expression.planted_programmes(main_mechanism("docetaxel"))
+    for source, change in changes.items():
+        for direction, sign in (("up", 1), ("down", -1)):
+            q = over_representation(set(np.array(tier.genes)[np.argsort(-sign * change, kind="stable")[:TOP]]))
+            ranks = sorted(q.values())
+            for term in planted[direction]:
+                place = f"q = {q[term]:.1e}, place {ranks.index(q[term]) + 1} of {len(q)}"
+                yield Figure(f"docetaxel, {source}", f"{direction}: {term}", place)
+
+
+def over_representation(genes: set[str]) -> dict[str, float]:
+    """{gene set: p of the hypergeometric test against the landmarks, adjusted by Benjamini and Hochberg}."""
+    sets = load_gene_sets()
+    landmarks = len(expression.symbols())
+    p = [stats.hypergeom.sf(len(genes & set(s)) - 1, landmarks, len(s), len(genes)) for s in sets.values()]
+    return dict(zip(sets, stats.false_discovery_control(p).tolist(), strict=True))
+
+
+def neighbours(tier: Tier) -> Iterator[Figure]:
+    """How often the training compound most alike in structure shares the main mechanism of a held-out compound."""
+    known = tier.compounds[tier.compounds["smiles"] != ""].reset_index(drop=True)
+    bits = np.stack([morgan_fingerprint(smiles) for smiles in known["smiles"]]).astype(float)
+    shared = bits @ bits.T
+    tanimoto = shared / (bits.sum(axis=1)[:, None] + bits.sum(axis=1) - shared)
+    mechanism, trained = known["mechanism"].to_numpy(), (known["cohort"] == "ID").to_numpy()
+    asked = np.flatnonzero(~trained & (mechanism != INACTIVE))
+    nearest = np.flatnonzero(trained)[tanimoto[np.ix_(asked, trained)].argmax(axis=1)]
+    chance = np.mean([(mechanism[trained] == mechanism[row]).mean() for row in asked])
+    same = (mechanism[nearest] == mechanism[asked]).mean()
+    yield Figure(
+        "structure", f"nearest training compound has the same mechanism ({len(asked)} held out)", f"{same:.1%}"
+    )
+    yield Figure("structure", "a training compound at random has", f"{chance:.1%}")
+
+
+def speed_and_saturation(tier: Tier, count: int) -> Iterator[Figure]:
+    """Images per second of processor time of one process, and the pixels at 255, over rows spread over the tier."""
+    rows = tier.samples.iloc[np.linspace(0, len(tier.samples) - 1, count).astype(int)]
+    render_rows(tier, rows.head(2))  # imports and tables are not part of the work
+    start = time.process_time()
+    images = render_rows(tier, rows)
+    seconds = time.process_time() - start
+    yield Figure("images", f"rendered per second, one process, processor time ({count})", f"{count / seconds:.1f}")
+    for channel, name in enumerate(tier.spec.channels):
+        share = (images[..., channel] == 255).mean()
+        yield Figure("images", f"pixels at 255, {name} ({count} images)", f"{share:.3%}")
+
+
+def render_rows(tier: Tier, rows: pd.DataFrame) -> np.ndarray:
+    """The images of some samples, uint8 (N, H, W, 3), rendered here and not taken from the cache."""
+    columns = zip(*(rows[name] for name in ("sample_id", "compound", "dose_um", "plate")), strict=True)
+    version, size = tier.spec.version, tier.spec.image_size
+    return np.stack(
+        [simulate_image(version, name, compound, dose, plate, size) for name, compound, dose, plate in columns]
+    )
+
+
+def vehicles(tier: Tier) -> Iterator[Figure]:
+    """Vehicle images: nuclei planted and found, and whether a forest on crude features names the plate."""
+    rows = tier.rows("vehicle").groupby("plate", sort=False).head(VEHICLES_PER_PLATE)
+    images = render_rows(tier, rows)
+    size, version = tier.spec.image_size, tier.spec.version
+    populations = [
+        sample_population({}, streams(expression.seed(version, "image", name))[0], size)[1]
+        for name in rows["sample_id"]
+    ]
+    planted = np.array([cells.in_frame(size).sum() for cells in populations])
+    areas = [nucleus_areas(image) for image in images]
+    found = np.array([len(values) for values in areas])
+    diameters = 2 * np.sqrt(np.concatenate(areas) / np.pi)
+    low, middle, high = np.percentile(diameters, (5, 50, 95))
+    about = f"vehicle images ({len(rows)})"
+    yield Figure(about, "cells planted with their centre in the image", spread(planted))
+    yield Figure(about, "objects of an Otsu threshold on DNA", spread(found))
+    yield Figure(about, "mean absolute difference of the two", f"{np.abs(found - planted).mean():.2f}")
+    yield Figure(about, "their equivalent diameter, pixels: median (5%, 95%)", f"{middle:.1f} ({low:.1f}, {high:.1f})")
+    folds = StratifiedKFold(4, shuffle=True, random_state=0)
+    accuracy = cross_val_score(forest(), crude_features(images), rows["plate"], cv=folds).mean()
+    plates = rows["plate"].nunique()
+    yield Figure(about, f"forest names the plate, 4 folds (chance {1 / plates:.1%})", f"{accuracy:.1%}")
+
+
+def nucleus_areas(image: np.ndarray) -> np.ndarray:
+    """Areas, pixels, of the objects of one Otsu threshold on the blurred DNA channel."""
+    blurred = ndimage.gaussian_filter(image[..., 2].astype(float), 1.0)
+    labels, _ = ndimage.label(blurred > threshold_otsu(blurred))
+    areas = np.bincount(labels.ravel())[1:]
+    return areas[areas >= SMALLEST_NUCLEUS]
+
+
+def mechanisms(tier: Tier) -> Iterator[Figure]:
+    """Whether a forest fitted on some plates names the mechanism of images from others."""
+    classes = ("vehicle", *MECHANISMS)
+
+    def draw(plates: Iterable[str]) -> tuple[np.ndarray, np.ndarray]:
+        wanted = [(name, plate, k) for plate in plates for name in classes for k in range(TREATED_PER_PLATE)]
+        images = [
+            render(
+                {} if name == "vehicle" else {name: ACTIVITY},
+                plate_optics(tier.spec.version, plate),
+                expression.seed(tier.spec.version, "benchmark", name, plate, str(k)),
+                tier.spec.image_size,
+            )
+            for name, plate, k in wanted
+        ]
+        return crude_features(np.stack(images)), np.array([name for name, _, _ in wanted])
+
+    fitted = forest().fit(*draw(FIT_PLATES))
+    features, truth = draw(ASKED_PLATES)
+    accuracy = (fitted.predict(features) == truth).mean()
+    about = f"mechanism at activity {ACTIVITY} ({len(truth)} images)"
+    yield Figure(about, f"forest names it on unseen plates (chance {1 / len(classes):.1%})", f"{accuracy:.1%}")
+
+
+def crude_features(images: np.ndarray) -> np.ndarray:
+    """Five numbers per channel of uint8 (N, H, W, 3): (N, 15).
+
+    Mean, standard deviation, 5th and 95th percentile, and mean absolute step between neighbours along a row.
+    """
+    pixels = images.astype(np.float32)
+    per_channel = [
+        pixels.mean(axis=(1, 2)),
+        pixels.std(axis=(1, 2)),
+        *np.percentile(pixels, (5, 95), axis=(1, 2)),
+        np.abs(np.diff(pixels, axis=2)).mean(axis=(1, 2)),
+    ]
+    return np.concatenate(per_channel, axis=1)
+
+
+def forest() -> RandomForestClassifier:
+    """The classifier of every question here, seeded."""
+    return RandomForestClassifier(TREES, random_state=0)
+
+
+def spread(values: np.ndarray) -> str:
+    """Mean and standard deviation."""
+    return f"{values.mean():.1f} ± {values.std(ddof=1):.1f}"
+
+
+def show(figures: Iterable[Figure], console: Console) -> None:
+    """Print one table, a section per subject."""
+    table = Table(title="SIMULATED: the sim tier in figures", title_justify="left")
+    for heading in ("about", "figure", "value"):
+        table.add_column(heading, justify="right" if heading == "value" else "left")
+    before = ""
+    for figure in figures:
+        if before and figure.about != before:
+            table.add_section()
+        table.add_row("" if figure.about == before else figure.about, figure.what, figure.value)
+        before = figure.about
+    console.print(table)
+
+
+def main() -> None:
+    """Compute and print everything."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=int, default=200, help="images for speed and saturation")
+    count = parser.parse_args().images
+    tier = load_tier("sim")
+    figures = [
+        *mean_predictor(tier), *empty_predictions(tier), *replicates(tier), *docetaxel(tier), *neighbours(tier),
+        *speed_and_saturation(tier, count), *vehicles(tier), *mechanisms(tier),
+    ]  # fmt: skip
+    console = Console(width=120, highlight=False)
+    show(figures, console)
+    setting = {"tier": f"sim {tier.spec.version}", "split": tier.split_sha256[:12]}
+    setting |= provenance.hardware("cpu") | {"load": f"{os.getloadavg()[0]:.1f}"} | provenance.versions()
+    console.print(", ".join(f"{name} {value}" for name, value in setting.items()))
+
+
+if __name__ == "__main__":
+    main()
