@@ -1,0 +1,153 @@
+"""Every size and choice of TRIDENT. `PAPER` is the published model where the paper speaks and the field's default
+where it is silent; `SIM` is the model that ships for the sim tier, and names each deviation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class ConditionConfig:
+    """Transcription-drug condition module (paper section 3.2)."""
+
+    z_width: int
+    """Width of one condition token; equals the transformer's width, because z and the time embedding are added."""
+    tokens: int = 1
+    """Condition tokens K. 1 is the paper: one key, so that cross-attention reduces to a projection."""
+    genes: int = 978
+    morgan_radius: int = 2
+    morgan_bits: int = 1024
+    drug_features: Literal["morgan", "rdkit2d"] = "morgan"
+    use_dose: bool = False
+    """Append log10 dose (micromolar) to the drug embedding. The paper has no dose input."""
+    hidden: int = 512
+    """Hidden width of the four MLPs and width of X_rna and X_drug."""
+    log_variance_bound: float = 10.0
+    """Both predicted log variances are kept within +-this, so that exp() stays finite."""
+
+
+@dataclass(frozen=True)
+class TransformerConfig:
+    """Denoising transformer f_theta (paper section 3.3 and appendix A)."""
+
+    latent_channels: int
+    latent_size: int
+    patch: int
+    width: int
+    depth: int
+    heads: int
+    mlp_ratio: int = 4
+    time_features: int = 256
+    normalise_condition: bool = True
+    """RMS-normalise z and the time embedding before their sum, so that neither drowns the other."""
+
+    @property
+    def image_tokens(self) -> int:
+        return (self.latent_size // self.patch) ** 2
+
+
+@dataclass(frozen=True)
+class DiffusionConfig:
+    """Forward process (Eqs. 4-6): T steps, beta linear between the ends."""
+
+    timesteps: int = 1000
+    beta_start: float = 1e-4
+    beta_end: float = 0.02
+
+
+@dataclass(frozen=True)
+class SamplerConfig:
+    """`ddpm` is Algorithm 2 over all T steps; `dpmsolver++` is diffusers' second-order multistep ODE solver."""
+
+    solver: Literal["ddpm", "dpmsolver++"] = "ddpm"
+    steps: int = 1000
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How the weights are trained. AdamW, constant rate after `warmup` steps."""
+
+    steps: int
+    batch: int = 32
+    learning_rate: float = 1e-4
+    weight_decay: float = 0.0
+    warmup: int = 0
+    clip: float | None = None
+    """Largest global gradient norm; None leaves gradients alone."""
+    ema: float = 0.9999
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class AutoencoderConfig:
+    """Image autoencoder. `convolutional` is ours (sim); `stable-diffusion` is diffusers' AutoencoderKL from a local
+    folder."""
+
+    kind: Literal["convolutional", "stable-diffusion"]
+    latent_channels: int
+    downsampling: int = 8
+    widths: tuple[int, int, int] = (128, 80, 40)
+    """Channels of the convolutional decoder at 1/8, 1/4 and 1/2 of the image size."""
+    scale: float = 1.0
+    """Latents are multiplied by this for the diffusion (stable diffusion: 0.18215); ours are standardised per
+    channel."""
+
+
+@dataclass(frozen=True)
+class TridentConfig:
+    """One complete model."""
+
+    name: str
+    image_size: int
+    autoencoder: AutoencoderConfig
+    condition: ConditionConfig
+    transformer: TransformerConfig
+    diffusion: DiffusionConfig
+    sampler: SamplerConfig
+    recipe: Recipe
+
+    def __post_init__(self) -> None:
+        if self.condition.z_width != self.transformer.width:
+            raise ValueError(
+                f"{self.condition.z_width=} != {self.transformer.width=}: z and the time embedding are added"
+            )
+        if self.transformer.latent_channels != self.autoencoder.latent_channels:
+            raise ValueError(f"{self.transformer.latent_channels=} != {self.autoencoder.latent_channels=}")
+        if self.transformer.latent_size * self.autoencoder.downsampling != self.image_size:
+            raise ValueError(
+                f"{self.transformer.latent_size=} x {self.autoencoder.downsampling=} != {self.image_size=}"
+            )
+
+
+PAPER_10K = Recipe(steps=10_000)
+"""The comparison of the paper's Table 1 trains every model this long."""
+PAPER_100K = Recipe(steps=100_000)
+"""The final model of the paper's appendix A."""
+
+PAPER = TridentConfig(
+    name="paper",
+    image_size=512,
+    autoencoder=AutoencoderConfig("stable-diffusion", latent_channels=4, scale=0.18215),
+    condition=ConditionConfig(z_width=1152),
+    transformer=TransformerConfig(latent_channels=4, latent_size=64, patch=2, width=1152, depth=28, heads=16),
+    diffusion=DiffusionConfig(),
+    sampler=SamplerConfig("ddpm", 1000),
+    recipe=PAPER_10K,
+)
+
+SIM = TridentConfig(
+    name="sim",
+    image_size=128,
+    autoencoder=AutoencoderConfig("convolutional", latent_channels=8),
+    condition=ConditionConfig(z_width=160, use_dose=True, hidden=96),
+    transformer=TransformerConfig(latent_channels=8, latent_size=16, patch=2, width=160, depth=5, heads=5),
+    diffusion=DiffusionConfig(),
+    sampler=SamplerConfig("dpmsolver++", 20),
+    recipe=replace(PAPER_10K, learning_rate=5e-4, warmup=200, clip=1.0, ema=0.999),
+)
+"""Deviations from the paper, each for the small size or the short run: 128 px and our own autoencoder, 5 x 160 x 5
+(64 image tokens), dose as an input (the tier's images differ in dose), learning rate 5e-4 after 200 steps of warm-up
+with gradients clipped to norm 1, EMA 0.999 (0.9999 still holds a third of the initial weights after 10,000 steps), 20
+solver steps."""

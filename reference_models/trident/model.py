@@ -1,0 +1,90 @@
+"""TRIDENT as the benchmark sees it: conditions in, uint8 images and predicted expression out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.progress import track
+
+from morphobench.errors import BadInput
+from morphobench.schema import Condition, Conditions
+from morphobench.storage import sha256_text
+from reference_models.trident.autoencoder import ImageAutoencoder, to_uint8
+from reference_models.trident.condition import Drugs, featurise
+from reference_models.trident.config import SamplerConfig
+from reference_models.trident.network import TridentNetwork, count_parameters
+
+PAPER_TITLE = (
+    "TRIDENT: A Trimodal Cascade Generative Framework for Drug and RNA-Conditioned Cellular Morphology Synthesis"
+)
+BATCH = 64
+"""Images per forward pass; the images do not depend on it."""
+
+
+class Trident:
+    """A trained TRIDENT.
+
+    The noise of an image comes from (seed, track, compound, index) alone, so that neither the batch size nor which
+    other images are asked for changes it, beyond float rounding.
+    """
+
+    def __init__(
+        self,
+        network: TridentNetwork,
+        autoencoder: ImageAutoencoder,
+        training_data: str,
+        device: str = "cpu",
+        sampler: SamplerConfig | None = None,
+    ) -> None:
+        self.device = torch.device(device)
+        self.network = network.to(self.device).eval().requires_grad_(False)
+        self.autoencoder = autoencoder
+        self.sampler = sampler or network.config.sampler
+        self.manifest: dict[str, Any] = {
+            "method": "latent diffusion transformer conditioned on drug structure and pre-treatment expression",
+            "parameters": count_parameters(network),
+            "sampler": self.sampler.solver,
+            "steps": self.sampler.steps,
+            "training_data": training_data,
+            "licence": "Apache-2.0",
+            "code": "reference_models/trident",
+            "paper": PAPER_TITLE,
+            "uses_measured_g_post": False,
+        }
+
+    def generate(self, conditions: Conditions, seed: int, batch: int = BATCH) -> np.ndarray:
+        """Images uint8 (N, H, W, 3), one per condition, in their order. Progress goes to stderr."""
+        size = self.network.config.image_size
+        images = np.empty((len(conditions), size, size, 3), np.uint8)
+        starts = range(0, len(conditions), batch)
+        for start in track(starts, "TRIDENT samples", console=Console(stderr=True), transient=True):
+            part = conditions.take(np.arange(start, min(start + batch, len(conditions))))
+            images[start : start + len(part)] = self._generate(part, seed)
+        return images
+
+    def _generate(self, conditions: Conditions, seed: int) -> np.ndarray:
+        generators = [torch.Generator().manual_seed(noise_seed(seed, record)) for record in conditions]
+        g_pre, drugs = self._inputs(conditions)
+        latents = self.network.sample(g_pre, drugs, self.sampler, generators)
+        with torch.no_grad():
+            return to_uint8(self.autoencoder.decode(latents))
+
+    def predict_expression(self, conditions: Conditions) -> np.ndarray:
+        """Predicted log2 G_post, float32 (N, 978): the mean of D_perturb at z = mu_z. No image is drawn for it."""
+        return self.network.predict_expression(*self._inputs(conditions)).cpu().numpy()
+
+    def _inputs(self, conditions: Conditions) -> tuple[torch.Tensor, Drugs]:
+        g_pre = torch.from_numpy(np.ascontiguousarray(conditions.g_pre, dtype=np.float32)).to(self.device)
+        genes = self.network.config.condition.genes
+        if g_pre.shape[1] != genes:
+            raise BadInput(f"G_pre has {g_pre.shape[1]} genes, the model reads {genes}; use the tier it was trained on")
+        return g_pre, featurise(conditions.records, self.network.config.condition).to(self.device)
+
+
+def noise_seed(seed: int, record: Condition) -> int:
+    """Seed of one image's noise, 63 bits of SHA-256."""
+    digest = sha256_text(str(seed), record.track, record.compound, str(record.index))
+    return int(digest[:16], 16) >> 1

@@ -1,0 +1,106 @@
+"""TRIDENT's trained part: condition module and transformer, their joint loss (Algorithm 1) and sampling (Algorithm
+2)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from reference_models.trident import diffusion
+from reference_models.trident.condition import ConditionModule, Drugs, gaussian_nll, kl_to_standard_normal
+from reference_models.trident.config import SamplerConfig, TridentConfig
+from reference_models.trident.transformer import DenoisingTransformer
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Every random draw of one training batch (Algorithm 1, lines 8, 15 and 16)."""
+
+    z: Tensor  # (N, K, W)
+    steps: Tensor  # (N,) in 0..T-1
+    latents: Tensor  # (N, C, S, S)
+
+
+@dataclass(frozen=True)
+class Losses:
+    """Batch means of per-image sums: over genes, over z, over the latent."""
+
+    reconstruction: Tensor
+    kl: Tensor
+    diffusion: Tensor
+
+    @property
+    def total(self) -> Tensor:
+        """Eqs. 3 and 10: L_VAE + L_LDM, with beta = 1."""
+        return self.reconstruction + self.kl + self.diffusion
+
+
+class TridentNetwork(nn.Module):
+    """phi, psi, theta and gamma of Algorithm 1. Expression is standardised by the training set's per-gene mean and
+    deviation, which travel with the weights."""
+
+    pre_mean: Tensor
+    pre_std: Tensor
+    post_mean: Tensor
+    post_std: Tensor
+
+    def __init__(self, config: TridentConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.condition = ConditionModule(config.condition)
+        self.transformer = DenoisingTransformer(config.transformer)
+        self.schedule = diffusion.linear_schedule(config.diffusion)
+        for name in ("pre", "post"):
+            self.register_buffer(f"{name}_mean", torch.zeros(config.condition.genes))
+            self.register_buffer(f"{name}_std", torch.ones(config.condition.genes))
+
+    def fit_standardisation(self, g_pre: Tensor, g_post: Tensor) -> None:
+        """Set the per-gene statistics from training expression (N, G). A gene that never varies keeps deviation 1."""
+        for name, values in (("pre", g_pre), ("post", g_post)):
+            std = values.std(0)
+            getattr(self, f"{name}_mean").copy_(values.mean(0))
+            getattr(self, f"{name}_std").copy_(torch.where(std > 1e-6, std, torch.ones_like(std)))
+
+    def losses(self, latents: Tensor, g_pre: Tensor, g_post: Tensor, drugs: Drugs, noise: Noise) -> Losses:
+        """Algorithm 1, lines 6-22, for latents (N, C, S, S), log2 expression (N, G) and N drugs."""
+        condition = self.condition((g_pre - self.pre_mean) / self.pre_std, drugs, noise.z)
+        target = (g_post - self.post_mean) / self.post_std
+        noisy = diffusion.add_noise(self.schedule, latents, noise.latents, noise.steps)
+        predicted = self.transformer(noisy, condition.z, noise.steps)
+        return Losses(
+            gaussian_nll(target, condition.g_post_mean.float(), condition.g_post_log_variance.float()).mean(),
+            kl_to_standard_normal(condition.mean.float(), condition.log_variance.float()).mean(),
+            diffusion.squared_error(noise.latents, predicted.float()).mean(),
+        )
+
+    @torch.no_grad()
+    def sample(
+        self, g_pre: Tensor, drugs: Drugs, sampler: SamplerConfig, generators: Sequence[torch.Generator]
+    ) -> Tensor:
+        """Algorithm 2, lines 1-13: latents (N, C, S, S) for log2 G_pre (N, G) and N drugs; one generator per image."""
+        sizes = self.config.transformer
+        z_noise = diffusion.draw((self.config.condition.tokens, sizes.width), generators, g_pre.device)
+        z = self.condition((g_pre - self.pre_mean) / self.pre_std, drugs, z_noise).z
+        shape = (sizes.latent_channels, sizes.latent_size, sizes.latent_size)
+        start = diffusion.draw(shape, generators, g_pre.device)
+        return diffusion.sample(
+            lambda latents, steps: self.transformer(latents, z, steps),
+            self.config.diffusion,
+            sampler,
+            start,
+            generators,
+        )
+
+    @torch.no_grad()
+    def predict_expression(self, g_pre: Tensor, drugs: Drugs) -> Tensor:
+        """Predicted log2 G_post (N, G): the mean of D_perturb at z = mu_z."""
+        mean, _ = self.condition.encode((g_pre - self.pre_mean) / self.pre_std, drugs)
+        return self.condition.decode(mean)[0] * self.post_std + self.post_mean
+
+
+def count_parameters(module: nn.Module) -> int:
+    """Trained weights of a module."""
+    return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)

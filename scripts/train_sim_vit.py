@@ -1,0 +1,162 @@
+"""Train the small vision transformer of the sim tier without labels (SimCLR, Chen et al. 2020) and export it to the
+package.
+
+    python scripts/train_sim_vit.py --out runs/sim-vit
+
+It sees the training images and the vehicle images of the training plates. Two views of one image (turned, flipped,
+cropped, each channel's gain and gamma changed, half of the patches dropped) must find each other among all views of
+the batch; the changes of gain and gamma are larger than those between plates, so that plates do not help. Started
+again with the same folder, it continues.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from morphobench import features
+from morphobench.datasets import load_tier
+from morphobench.features.torchvision_ops import ensure_torchvision
+from morphobench.storage import atomic_path
+from reference_models.trident.training import Run, train
+
+ARCHITECTURE: dict[str, Any] = {
+    "img_size": 128,
+    "patch_size": 16,
+    "embed_dim": 192,
+    "depth": 4,
+    "num_heads": 3,
+    "num_classes": 0,
+    "class_token": False,
+    "global_pool": "avg",
+}
+"""Arguments of timm's VisionTransformer: 1.9 million weights."""
+PATCH_DROP = 0.5
+TEMPERATURE = 0.15
+LEARNING_RATE = 1e-3
+WEIGHT_DECAY = 0.05
+WARM_UP = 50
+SEED = 0
+
+
+class Contrastive(nn.Module):
+    """The transformer and the projection that only the loss sees."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        ensure_torchvision()
+        from timm.models.vision_transformer import VisionTransformer
+
+        width = ARCHITECTURE["embed_dim"]
+        self.vit = VisionTransformer(**ARCHITECTURE, patch_drop_rate=PATCH_DROP)
+        self.project = nn.Sequential(nn.Linear(width, 512), nn.BatchNorm1d(512), nn.ReLU(), nn.Linear(512, 128))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.project(self.vit(images))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True, help="folder of the run: checkpoint and log")
+    parser.add_argument("--steps", type=int, default=500)
+    parser.add_argument("--batch", type=int, default=96)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument(
+        "--bfloat16", action="store_true", help="mixed precision; faster on processors with AVX512-BF16"
+    )
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    torch.manual_seed(SEED)
+    images = unlabelled_images()
+    model = Contrastive()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
+    run = Run({"model": model}, {"adamw": optimizer}, torch.Generator().manual_seed(SEED))
+
+    def update(run: Run) -> dict[str, float]:
+        torch.manual_seed(SEED + run.step)  # timm draws the dropped patches from the global state
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(run.step, arguments.steps)
+        rows = torch.randperm(len(images), generator=run.generator)[: arguments.batch]
+        batch = images[rows].float() / 255
+        views = torch.cat([augment(batch, run.generator), augment(batch, run.generator)])
+        with torch.autocast("cpu", torch.bfloat16, enabled=arguments.bfloat16):
+            projected = model((views - 0.5) / 0.5)
+        loss, accuracy = contrastive_loss(projected.float())
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        return {"loss": float(loss.detach()), "accuracy": accuracy}
+
+    train(run, update, arguments.steps, arguments.out, log_every=10, save_every=100)
+    export(model.vit, arguments)
+
+
+def unlabelled_images() -> Tensor:
+    """uint8 (N, 3, H, W): the train split, then the vehicle images of its plates."""
+    tier = load_tier("sim")
+    train_rows, vehicle = tier.rows("train"), tier.rows("vehicle")
+    vehicle = vehicle[vehicle["plate"].isin(train_rows["plate"])].reset_index(drop=True)
+    parts = [part for rows in (train_rows, vehicle) for part in tier.images(rows).batches(64)]
+    return torch.from_numpy(np.concatenate(parts)).permute(0, 3, 1, 2).contiguous()
+
+
+def learning_rate(step: int, steps: int) -> float:
+    """Linear warm-up, then a half cosine to zero."""
+    return LEARNING_RATE * min(1.0, (step + 1) / WARM_UP) * 0.5 * (1 + math.cos(math.pi * step / steps))
+
+
+def augment(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Random views of images (N, 3, H, W) in [0, 1]: any rotation, a flip, zoom 1..1.3, a shift, and per channel a
+    gain and a gamma."""
+    n = len(images)
+
+    def uniform(low: float, high: float, *shape: int) -> Tensor:
+        return low + (high - low) * torch.rand(*(shape or (n,)), generator=generator)
+
+    angle, zoom = uniform(-math.pi, math.pi), uniform(1.0, 1.3)
+    flip = torch.where(uniform(0, 1) < 0.5, -1.0, 1.0)
+    cosine, sine = angle.cos() / zoom, angle.sin() / zoom
+    shift = uniform(-0.25, 0.25, 2, n)
+    rows = torch.stack([cosine * flip, -sine, shift[0], sine * flip, cosine, shift[1]], 1).view(n, 2, 3)
+    grid = functional.affine_grid(rows, list(images.shape), align_corners=False)
+    turned = functional.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
+    gain = torch.exp(0.35 * torch.randn(n, 3, 1, 1, generator=generator))
+    gamma = torch.exp(uniform(-0.25, 0.25, n, 3, 1, 1))
+    return (gain * turned.clamp(min=1e-4) ** gamma).clamp(0, 1)
+
+
+def contrastive_loss(projected: Tensor) -> tuple[Tensor, float]:
+    """NT-Xent of (2 B, D), rows i and i + B two views of one image; and the share of views whose nearest is their
+    partner."""
+    unit = functional.normalize(projected, dim=1)
+    similarity = unit @ unit.T / TEMPERATURE
+    similarity.fill_diagonal_(float("-inf"))
+    partner = torch.arange(len(unit)).roll(len(unit) // 2)
+    return functional.cross_entropy(similarity, partner), float((similarity.argmax(1) == partner).float().mean())
+
+
+def export(vit: nn.Module, arguments: argparse.Namespace) -> None:
+    """Half-precision weights with the architecture in the metadata, and the log beside them."""
+    from safetensors.torch import save_file
+
+    folder = Path(features.__file__).parent / "weights"
+    recipe = {"steps": arguments.steps, "batch": arguments.batch, "bfloat16": arguments.bfloat16, "seed": SEED}
+    metadata = {"architecture": json.dumps(ARCHITECTURE), "tier": "sim", "recipe": json.dumps(recipe)}
+    tensors = {name: value.detach().half().contiguous() for name, value in vit.state_dict().items()}
+    with atomic_path(folder / "sim_vit.safetensors") as temporary:
+        save_file(tensors, temporary, metadata)
+    with atomic_path(folder / "sim_vit.log.jsonl") as temporary:
+        temporary.write_bytes((arguments.out / "log.jsonl").read_bytes())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,95 @@
+"""Denoising transformer: sizes, shapes, and what one condition token does."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from reference_models.trident.config import PAPER, SIM, TransformerConfig
+from reference_models.trident.network import TridentNetwork, count_parameters
+from reference_models.trident.transformer import (
+    CrossAttention,
+    DenoisingTransformer,
+    parameter_count,
+    patchify,
+    sincos_positions,
+    unpatchify,
+)
+
+SMALL = TransformerConfig(latent_channels=3, latent_size=8, patch=2, width=32, depth=2, heads=4)
+
+
+@pytest.mark.parametrize("config", [PAPER.transformer, SIM.transformer, SMALL])
+def test_parameters_in_closed_form(config: TransformerConfig) -> None:
+    with torch.device("meta"):
+        assert count_parameters(DenoisingTransformer(config)) == parameter_count(config)
+
+
+def test_paper_and_sim_sizes() -> None:
+    """DiT-XL/2 has 675.1 million with adaptive norms (6 W^2 a block); ours has cross-attention (4 W^2) and the
+    condition module."""
+    width, depth = PAPER.transformer.width, PAPER.transformer.depth
+    assert parameter_count(PAPER.transformer) == pytest.approx(depth * 16 * width**2, rel=0.01)
+    assert PAPER.transformer.image_tokens == 1024
+    with torch.device("meta"):
+        assert count_parameters(TridentNetwork(SIM)) == pytest.approx(2.5e6, rel=0.1)
+    assert SIM.transformer.image_tokens == 64
+
+
+def test_patches_come_back() -> None:
+    latents = torch.randn(2, 3, 8, 8)
+    tokens = patchify(latents, 2)
+    assert tokens.shape == (2, 16, 12)
+    assert set(tokens[0, 1].tolist()) == set(latents[0, :, 0:2, 2:4].flatten().tolist())
+    assert torch.equal(unpatchify(tokens, 2, 3), latents)
+
+
+def test_positions_are_frozen_and_all_different() -> None:
+    table = sincos_positions(4, 32)
+    assert table.shape == (16, 32)
+    assert torch.cdist(table, table).add(torch.eye(16) * 9).min() > 0.1
+    assert "positions" not in dict(DenoisingTransformer(SMALL).named_parameters())
+
+
+def test_one_condition_token_shortcut_is_exact() -> None:
+    """Softmax over one key is 1, so the block adds one vector to every token, and queries get no gradient."""
+    torch.manual_seed(0)
+    attention = CrossAttention(32, 4).double()
+    x, condition = torch.randn(2, 16, 32).double(), torch.randn(2, 1, 32).double()
+    short = attention(x, condition)
+    attention.exact_shortcut = False
+    full = attention(x, condition)
+    torch.testing.assert_close(short.expand_as(full), full, rtol=0, atol=1e-14)
+    full.square().sum().backward()
+    assert attention.query.weight.grad is not None
+    assert attention.query.weight.grad.abs().max() < 1e-12
+
+
+def test_more_condition_tokens_take_the_full_path() -> None:
+    torch.manual_seed(0)
+    attention = CrossAttention(32, 4)
+    x, condition = torch.randn(2, 16, 32), torch.randn(2, 3, 32)
+    out = attention(x, condition)
+    assert out.shape == x.shape
+    assert out.std(1).max() > 1e-3, "with several keys the answer depends on the query"
+
+
+def test_normalised_condition_weighs_z_and_time_equally() -> None:
+    network = DenoisingTransformer(SMALL)
+    z, steps = 100 * torch.randn(2, 1, 32), torch.tensor([5, 900])
+    time_part = network.condition(z, steps) - torch.nn.functional.rms_norm(z, (32,))
+    torch.testing.assert_close(time_part.square().mean(-1), torch.ones(2, 1), rtol=1e-3, atol=1e-3)
+    plain = DenoisingTransformer(replace(SMALL, normalise_condition=False))
+    plain.load_state_dict(network.state_dict())
+    assert (plain.condition(z, steps) - z).abs().max() < 10
+
+
+def test_forward_starts_at_zero_and_reads_its_condition() -> None:
+    torch.manual_seed(0)
+    network = DenoisingTransformer(SMALL)
+    latents, steps = torch.randn(2, 3, 8, 8), torch.tensor([0, 999])
+    assert not network(latents, torch.randn(2, 1, 32), steps).any()
+    torch.nn.init.normal_(network.output.weight)
+    one, other = (network(latents, torch.randn(2, 1, 32), steps) for _ in range(2))
+    assert one.shape == latents.shape
+    assert not torch.allclose(one, other)
