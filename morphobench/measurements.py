@@ -16,6 +16,7 @@ from morphobench.features.extractor import Features, load_extractor
 from morphobench.features.profile import measure_images
 from morphobench.features.segment import ENGINE
 from morphobench.ingest.submission import Submission
+from morphobench.storage import verify_listed
 
 SHIPPED = "features"
 """Folder of a tier that holds the measurements of its real images, made once by `scripts/derive_features.py`."""
@@ -186,4 +187,4 @@ def measure_track(
 def _shipped(tier: Tier, name: str, split: str) -> Path | None:
     """The shipped measurements of a split, if the tier has any by that name."""
     path = tier.folder / SHIPPED / tier.spec.name / f"{name.replace(':', '_')}__{split}.safetensors"
-    return path if path.is_file() else None
+    return verify_listed(tier.folder, path) if path.is_file() else None

@@ -23,7 +23,7 @@ from morphobench.metrics.inputs import (
 )
 from morphobench.metrics.registry import METRICS, Metric, key_for, scaled
 from morphobench.schema import Score
-from morphobench.storage import atomic_write_text
+from morphobench.storage import atomic_write_text, verify_listed
 
 REPLICATES = 200
 """Draws of the cluster bootstrap: the end points of an interval then move by about a tenth of its width."""
@@ -75,7 +75,7 @@ def read_controls(tier: Tier) -> ControlScores:
     if not path.is_file():
         return {}
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(verify_listed(tier.folder, path).read_text(encoding="utf-8"))
         version, split, scores = content["tier_version"], content["split_sha256"], content["scores"]
     except (ValueError, KeyError, TypeError) as error:
         raise BadInput(f"{path}: not a file of control scores ({error}); score the controls again") from error

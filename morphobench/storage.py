@@ -152,6 +152,15 @@ def verify_file(folder: Path, name: str, expected: str) -> Path:
     return path
 
 
+def verify_listed(folder: Path, path: Path) -> Path:
+    """`path`, checked if `folder/SHA256SUMS` lists it: files made after the table was written are not in it."""
+    if (folder / "SHA256SUMS").is_file():
+        sums, name = read_sums(folder), path.relative_to(folder).as_posix()
+        if name in sums:
+            return verify_file(folder, name, sums[name])
+    return path
+
+
 def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)

@@ -1,9 +1,9 @@
-"""Measure the real images of the sim tier once, and ship the measurements: morphobench/datasets/features/sim/*.safetensors.
+"""Measure the real images of the sim tier once and ship the measurements (morphobench/datasets/features/sim).
 
     python scripts/derive_features.py && python scripts/derive_manifest.py --sums-only
 
-A run then renders and measures only what it generated. Each file says of which images, by which extractor and with which
-weights it was made; one that does not fit any more is ignored by `morphobench evaluate` and made again here.
+A run then renders and measures only what it generated. Each file says of which images, by which extractor and with
+which weights it was made; one that does not fit any more is ignored by `morphobench evaluate` and made again here.
 """
 
 from __future__ import annotations

@@ -29,7 +29,16 @@ DATASETS = Path(__file__).parents[1] / "morphobench" / "datasets"
 SET_SIZE = (5, 200)
 KEPT_TERMS = ("GO:0001558", "GO:0006260", "GO:2001233")
 """Terms of the paper's Figure 5: kept down to three landmark genes."""
-HASHED = ("*.csv", "*.csv.gz", "splits/*.csv", "splits/*.csv.gz", "simulate/*.csv", "tiers/sim.toml")
+HASHED = (
+    "*.csv",
+    "*.csv.gz",
+    "splits/*.csv",
+    "splits/*.csv.gz",
+    "simulate/*.csv",
+    "tiers/sim.toml",
+    "features/sim/*.safetensors",
+    "controls/sim.json",
+)
 
 
 def derive_compounds(table: Path, moa: Path, image_table: Path) -> pd.DataFrame:
