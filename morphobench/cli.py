@@ -156,17 +156,21 @@ def submission_pack(folder: Path, out: Path, tier: TierName = "sim") -> None:
 @data_app.command("build")
 def data_build(
     name: Annotated[str, typer.Argument(help="A tier that is built on this machine: morphogene.")],
-    images: Annotated[Path, typer.Option(help="Folder with BBBC021's tables and plate zips or folders.")],
-    l1000: Annotated[Path, typer.Option(help="Folder with L1000 GCTX or GCT files.")],
-    compounds: Annotated[
-        list[str] | None, typer.Option(help="Build these compounds (and vehicle) only; repeat.")
-    ] = None,
-    plates: Annotated[list[str] | None, typer.Option(help="Build these plates only; repeat.")] = None,
+    images: Annotated[Path | None, typer.Option(help="Folder with BBBC021's tables and plate zips or folders.")] = None,
+    l1000: Annotated[Path | None, typer.Option(help="Folder with L1000 GCTX or GCT files.")] = None,
+    compounds: Annotated[list[str] | None, typer.Option(help="Only these compounds, and vehicle; repeat.")] = None,
+    plates: Annotated[list[str] | None, typer.Option(help="Only these plates; repeat.")] = None,
+    cell: Annotated[str, typer.Option(help="Cell line of the L1000 profiles.")] = "MCF7",
+    hours: Annotated[float, typer.Option(min=0, help="Hours of treatment of the L1000 profiles.")] = 24.0,
 ) -> None:
     """Build a tier from files on disk."""
     from morphobench.datasets.build import build
 
-    print(build(name, images, l1000, compounds=compounds, plates=plates))
+    built = build(
+        name, images, l1000, plates=plates, compounds=compounds, cell=cell, hours=hours,
+        progress=lambda line: print(line, file=sys.stderr),
+    )  # fmt: skip
+    print(built)
 
 
 @data_app.command("info")

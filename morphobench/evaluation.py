@@ -129,6 +129,7 @@ def score(
     scores: list[Score] = []
     terms: list[Enrichment] = []
     contents: list[TrackContents] = []
+    notes: list[str] = []
     measured: Measurements | None = None
     for track in tracks:
         measured = measure_track(submission, tier, track, protocol, cache_dir(), watch.stage)
@@ -136,6 +137,7 @@ def score(
             scores += scoring.score_track(measured, tier, seed)
         with watch.stage("enrichment"):
             terms += _enrichment(measured, gene_sets)
+        notes += scoring.track_notes(measured)
         contents.append(_contents(submission, tier, measured))
     assert measured is not None
     report = Report(
@@ -147,7 +149,7 @@ def score(
         images_sha256=submission.images_sha256,
         scores=tuple(scores),
         enrichment=tuple(terms),
-        notes=scoring.notes(scores, measured),
+        notes=(*scoring.floor_note(scores), *notes),
         seed=seed,
         protocol=measured.protocol,
         versions=provenance.versions() | {"morphobench": __version__},
@@ -216,13 +218,15 @@ def _panel(submission: Submission, tier: Tier, measured: Measurements) -> tuple[
     for number, compound in enumerate(name for name in tier.spec.panel_compounds if name in set(rows["compound"])):
         mine = rows[rows["compound"] == compound]
         top = mine[mine["dose_um"] == mine["dose_um"].max()].head(PANEL_IMAGES)
+        # Other vehicle fields for each drug, from the start again where a small build runs out of them.
+        beside = [(number * PANEL_IMAGES + image) % len(vehicle) for image in range(len(top))]
         columns.append(
             PanelColumn(
                 compound=compound,
                 dose_um=float(top["dose_um"].iloc[0]),
                 real=tier.images(top).take(range(len(top))),
                 generated=submission.images[measured.track].take(top.index.tolist()),
-                vehicle=tier.images(vehicle.iloc[number * PANEL_IMAGES :][: len(top)]).take(range(len(top))),
+                vehicle=tier.images(vehicle.iloc[beside]).take(range(len(top))),
             )
         )
     return tuple(columns)

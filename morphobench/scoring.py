@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,8 @@ from morphobench.storage import atomic_write_text, verify_listed
 
 REPLICATES = 200
 """Draws of the cluster bootstrap: the end points of an interval then move by about a tenth of its width."""
+MIN_COMPOUNDS, MIN_PLATES = 5, 2
+"""Fewest clusters for an interval."""
 FLOOR = "real-replicates"
 VEHICLE = "vehicle"
 ControlScores = dict[str, dict[str, dict[str, float | None]]]
@@ -41,6 +43,8 @@ class Task:
     key: str
     inputs: Any
     reason: str = ""
+    clustered: bool = True
+    """Whether there are compounds and plates enough for an interval over them."""
 
 
 def score_track(measured: Measurements, tier: Tier, seed: int) -> list[Score]:
@@ -53,7 +57,7 @@ def score_track(measured: Measurements, tier: Tier, seed: int) -> list[Score]:
             {name: of.get(measured.track, {}).get(task.key) for name, of in controls.items()},
             seed,
         )
-        for task in _tasks(measured)
+        for task in (replace(task, clustered=_enough_clusters(measured)) for task in _tasks(measured))
     ]
 
 
@@ -84,19 +88,21 @@ def read_controls(tier: Tier) -> ControlScores:
     return scores
 
 
-def notes(scores: Iterable[Score], measured: Measurements) -> tuple[str, ...]:
-    """What a reader must know beside the numbers: controls that are absent, images that the segmentation mistrusts."""
+def floor_note(scores: Iterable[Score]) -> tuple[str, ...]:
+    """A line for the reader where scores lack their floor."""
+    if all(score.value is None or score.floor is not None for score in scores):
+        return ()
+    return ("some scores have no floor: run `morphobench data controls` for this tier with the same extractors first",)
+
+
+def track_notes(measured: Measurements) -> tuple[str, ...]:
+    """What a reader must know of a track beside the numbers: too few clusters, images the segmentation mistrusts."""
     found = []
-    if any(score.value is not None and score.floor is None for score in scores):
+    if not _enough_clusters(measured):
         found.append(
-            "some scores have no floor: score the controls of this tier with the same extractors first "
-            "(morphobench data controls)"
+            f"{measured.track}: no intervals; they need {MIN_COMPOUNDS} compounds and {MIN_PLATES} plates, "
+            f"here are {len(np.unique(measured.compounds))} and {len(np.unique(measured.plates))}"
         )
-    flags = {
-        column.removeprefix("ImageQuality_Flag").lower(): values.sum()
-        for column, values in measured.profiles["generated"].items()
-        if column.startswith("ImageQuality_Flag")
-    }
     n = len(measured.compounds)
     found += [
         f"{measured.track}: {int(count)} of {n} generated images are flagged as {flag} by the segmentation; "
@@ -126,10 +132,15 @@ def _score(task: Task, track: str, controls: dict[str, float | None], seed: int)
         value=value,
         n=n,
         nan=metric.undefined(task.inputs),
-        interval=metric.interval(task.inputs, REPLICATES, seed),
+        interval=metric.interval(task.inputs, REPLICATES, seed) if task.clustered else None,
         scaled=scaled(value, vehicle, ceiling) if ranked and vehicle is not None and ceiling is not None else None,
         **common,
     )
+
+
+def _enough_clusters(measured: Measurements) -> bool:
+    """Fewer clusters than these would give an interval that is too narrow, and look like certainty."""
+    return len(np.unique(measured.compounds)) >= MIN_COMPOUNDS and len(np.unique(measured.plates)) >= MIN_PLATES
 
 
 def _tasks(measured: Measurements) -> Iterator[Task]:

@@ -4,11 +4,11 @@ from morphobench.datasets.manifest import load_compounds, load_gene_sets, load_l
 from morphobench.datasets.tier import SPLITS, ImageSet, Tier, TierSpec, Track
 from morphobench.errors import BadInput
 
-BUILT = ("morphogene", "morphogene-paper")
+BUILT = ("morphogene",)
 
 
 def available_tiers() -> tuple[str, ...]:
-    """Names that `load_tier` knows; the built ones need `morphobench data build` first."""
+    """Names that `load_tier` knows; a built one needs `morphobench data build` first."""
     return ("sim", *BUILT)
 
 

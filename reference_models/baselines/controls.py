@@ -42,10 +42,11 @@ class RealImages:
     def predict_expression(self, conditions: Conditions) -> np.ndarray:
         """Condition G_pre plus the LFC measured for the chosen sample, (N, 978) log2.
 
-        Profiles are moved between plates as changes, because each plate has its own baseline.
+        Profiles are moved between plates as changes, because each plate has its own baseline. Where the chosen sample
+        has no measured profile the prediction is no change.
         """
         g_pre, g_post = self.tier.expression(self.rows(conditions, seed=0))
-        return conditions.g_pre + (g_post - g_pre)
+        return conditions.g_pre + np.nan_to_num(g_post - g_pre)
 
 
 @dataclass(frozen=True)
