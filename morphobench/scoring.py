@@ -104,6 +104,11 @@ def track_notes(measured: Measurements) -> tuple[str, ...]:
             f"here are {len(np.unique(measured.compounds))} and {len(np.unique(measured.plates))}"
         )
     n = len(measured.compounds)
+    flags = {
+        column.removeprefix("ImageQuality_Flag").lower(): values.sum()
+        for column, values in measured.profiles["generated"].items()
+        if column.startswith("ImageQuality_Flag")
+    }
     found += [
         f"{measured.track}: {int(count)} of {n} generated images are flagged as {flag} by the segmentation; "
         "their areas are not to be read as biology"
