@@ -1,0 +1,236 @@
+"""What the documentation says is there: links, commands, metric keys, snippets, error messages."""
+
+from __future__ import annotations
+
+import io
+import re
+import shlex
+import sys
+import tomllib
+import types
+from importlib.metadata import EntryPoint
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+import typer
+from PIL import Image
+from tiny_tier import tiny_tier
+from typer.testing import CliRunner
+
+from morphobench import evaluation, models
+from morphobench.cli import app
+from morphobench.errors import BadInput
+from morphobench.ingest.images import decode_png, encode_png
+from morphobench.ingest.submission import open_submission
+from morphobench.metrics import METRICS
+from morphobench.metrics.registry import GENUINE
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
+COMMAND = typer.main.get_command(app)
+SHELL = ("bash", "sh", "shell", "console")
+
+
+class Fence(NamedTuple):
+    """A fenced block of a page."""
+
+    language: str
+    text: str
+
+
+def fences(page: Path) -> list[Fence]:
+    found = re.findall(r"^```(\w*)[^\n]*\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    return [Fence(*block) for block in found]
+
+
+def prose(page: Path) -> str:
+    """The page without its fenced blocks."""
+    return re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+
+
+def anchors(page: Path) -> set[str]:
+    """The fragments that the headings of a page can be linked by."""
+    headings = re.findall(r"^#+ +(.+)$", prose(page), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_every_relative_link_resolves(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", prose(page)):
+        if re.match(r"[a-z]+:", target):
+            continue
+        path, _, fragment = target.partition("#")
+        place = page.parent / path if path else page
+        assert place.exists(), f"{page.name}: {target}"
+        assert not fragment or fragment in anchors(place), f"{page.name}: {target}"
+
+
+def shown_commands(page: Path) -> list[str]:
+    """Every `morphobench ...` in the fenced blocks of a page: all of shell blocks, after a $ in others."""
+    found = []
+    for language, text in fences(page):
+        for line in text.replace("\\\n", " ").splitlines():
+            stripped = line.strip()
+            if language not in SHELL and not stripped.startswith("$ "):
+                continue
+            for part in re.split(r"&&|\||;|>", stripped.removeprefix("$ ")):
+                words = shlex.split(part, comments=True)
+                if words[:1] == ["morphobench"] or words[:3] == ["python", "-m", "morphobench"]:
+                    found.append(shlex.join(words[1:] if words[0] == "morphobench" else words[3:]))
+    return found
+
+
+def mentioned_commands(page: Path) -> list[str]:
+    """Every `morphobench ...` in the running text of a page."""
+    return re.findall(r"`morphobench +([^`]+)`", prose(page))
+
+
+def subcommand(words: list[str]) -> tuple[list[str], object, list[str]]:
+    """The path of the command that the words name, the command, and the words that are left."""
+    path, command = [], COMMAND
+    while words and words[0] in getattr(command, "commands", {}):
+        command = command.commands[words[0]]
+        path.append(words[0])
+        words = words[1:]
+    return path, command, words
+
+
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_every_shown_command_parses(page: Path) -> None:
+    for line in shown_commands(page):
+        path, command, rest = subcommand(shlex.split(line))
+        assert path, f"{page.name}: morphobench {line}"
+        assert CliRunner().invoke(app, [*path, "--help"]).exit_code == 0
+        command.make_context(path[-1], rest)  # raises for an unknown option, a missing or an extra argument
+
+
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_every_mentioned_command_and_option_exists(page: Path) -> None:
+    for line in mentioned_commands(page):
+        first, *alternatives = re.sub(r"\s+", " ", line).split("|")
+        words = first.split()
+        _, group, _ = subcommand(words[:-1])
+        for other in alternatives:
+            assert other.split()[0] in group.commands, f"{page.name}: morphobench {line}"
+        path, command, rest = subcommand(words)
+        assert path or rest[0].startswith("--"), f"{page.name}: morphobench {line}"
+        known = {name for parameter in command.params for name in parameter.opts} | {"--help"}
+        for option in (word for word in rest if word.startswith("-")):
+            assert option.partition("=")[0] in known, f"{page.name}: morphobench {line}"
+
+
+def test_commands_are_found() -> None:
+    shown = [line for page in PAGES for line in shown_commands(page)]
+    assert "evaluate --model trident" in shown
+    assert len(shown) >= 10
+
+
+def test_every_metric_is_documented_and_every_documented_one_exists() -> None:
+    text = (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")
+    headings = re.findall(r"^### `([^`]+)`$", text, re.MULTILINE)
+    table = re.findall(r"^\| `(area_occupied_shift\[[^`]+)` \|", text, re.MULTILINE)
+    assert sorted(headings + table) == sorted(METRICS)
+    for name in GENUINE.values():
+        assert f"`{name}`" in text
+
+
+@pytest.mark.parametrize("key", METRICS)
+def test_the_documented_smallest_n_and_direction_are_the_registrys(key: str) -> None:
+    metric = METRICS[key]
+    text = (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")
+    own = re.search(rf"^### `{re.escape(key)}`$(.*?)(?=^##)", text, re.MULTILINE | re.DOTALL)
+    family = {"area": "Morphology", "lfc_": "Expression"}.get(key[:4], "")
+    common = re.search(rf"^## {family}$(.*?)(?=^##)", text, re.MULTILINE | re.DOTALL) if family else None
+    section = " ".join(" ".join(part[1].split()) for part in (own, common) if part)
+    assert f"smallest N {metric.smallest_n}" in section
+    assert {"min": "Lower is better", "max": "Higher is better", "none": "No direction"}[metric.direction] in section
+    assert metric.unit in section
+
+
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_python_and_toml_snippets_are_valid(page: Path) -> None:
+    for number, (language, text) in enumerate(fences(page)):
+        if language == "python":
+            compile(text, f"{page.name}, block {number}", "exec")
+        if language == "toml":
+            tomllib.loads(text)
+
+
+@pytest.mark.parametrize("name", ["metrics.md", "sim.md"])
+def test_snippets_that_stand_alone_run(name: str) -> None:
+    blocks = [text for language, text in fences(ROOT / "docs" / name) if language == "python"]
+    assert blocks
+    for text in blocks:
+        exec(compile(text, name, "exec"), {})
+
+
+def test_the_example_model_is_found_generates_and_is_a_valid_submission(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = ROOT / "docs" / "submission.md"
+    (source,) = [text for language, text in fences(page) if language == "python" and "def load(" in text]
+    (entry,) = [tomllib.loads(text) for language, text in fences(page) if language == "toml"]
+    ((name, value),) = entry["project"]["entry-points"][models.GROUP].items()
+    package = tmp_path / "packages" / value.partition(":")[0]
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text(source)
+    monkeypatch.syspath_prepend(package.parent)
+    monkeypatch.setattr(models, "entry_points", lambda group: [EntryPoint(name, value, group)])
+    tier = tiny_tier(tmp_path / "tier")
+    try:
+        folder = evaluation.generate(name, tier, ["id", "ood"], tmp_path / "run", seed=0, device="cpu")
+    finally:
+        sys.modules.pop(package.name, None)
+    opened = open_submission(folder, tier)
+    assert opened.manifest.name == name
+    assert opened.manifest.group == "my-group"
+    assert {track: len(images) for track, images in opened.images.items()} == {"id": 12, "ood": 12}
+    assert opened.expression is not None
+    assert np.array_equal(opened.expression["ood"], tier.conditions("ood").g_pre)
+
+
+def test_an_object_is_a_model_too(tmp_path: Path) -> None:
+    (source,) = [
+        text for language, text in fences(ROOT / "docs" / "submission.md") if language == "python" and "load(" in text
+    ]
+    module = types.ModuleType("noise_model_example")
+    sys.modules[module.__name__] = module  # dataclasses look their module up
+    try:
+        exec(source, module.__dict__)
+        tier = tiny_tier(tmp_path / "tier")
+        model = module.NoiseModel(tier.spec.image_size, module.MANIFEST)
+        folder = evaluation.generate(model, tier, ["id"], tmp_path / "run", seed=0, device="cpu")
+    finally:
+        del sys.modules[module.__name__]
+    assert len(open_submission(folder, tier, ["id"]).images["id"]) == 12
+
+
+def png(image: Image.Image) -> bytes:
+    stream = io.BytesIO()
+    image.save(stream, format="PNG")
+    return stream.getvalue()
+
+
+def test_the_shown_error_lines_are_what_a_wrong_image_gives() -> None:
+    blocks = [text for language, text in fences(ROOT / "docs" / "submission.md") if language == "text"]
+    shown = "".join(blocks).splitlines()
+    name = "my-model: images/id/docetaxel/0003.png"
+    wrong = {
+        "a JPEG": b"\xff\xd8\xff",
+        "greyscale": png(Image.new("L", (128, 128))),
+        # 16 bits per channel: the depth of the header of an ordinary file.
+        "16 bits": (data := encode_png(np.zeros((128, 128, 3), np.uint8)))[:24] + b"\x10" + data[25:],
+        "too large": encode_png(np.zeros((256, 256, 3), np.uint8)),
+    }
+    for what, data in wrong.items():
+        with pytest.raises(BadInput) as caught:
+            decode_png(data, name, 128)
+        assert f"morphobench: {caught.value}" in shown, what
+
+
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_no_machine_path_is_named(page: Path) -> None:
+    assert not re.search(r"(?<![\w.])/(work|tmp|opt|root|home)/", page.read_text(encoding="utf-8"))
