@@ -59,7 +59,7 @@ def window(source: np.ndarray, name: str) -> np.ndarray:
     tiling = np.concatenate([source, source[:, ::-1]], axis=1)
     tiling = np.concatenate([tiling, tiling[:, :, ::-1]], axis=2)
     digest = hashlib.sha256(name.encode()).digest()
-    top, left = (int.from_bytes(digest[start : start + 4], "big") for start in (0, 4))
+    top, left = (int.from_bytes(digest[start : start + 4], "big") for start in (8, 12))
     rows = (np.arange(FIELD_SHAPE[0]) + top) % tiling.shape[1]
     columns = (np.arange(FIELD_SHAPE[1]) + left) % tiling.shape[2]
     return tiling[:, rows][:, :, columns]
