@@ -17,7 +17,7 @@ import numpy as np
 from morphobench.datasets.tier import Tier
 from morphobench.errors import BadInput
 from morphobench.schema import Conditions
-from morphobench.storage import folder_sha256
+from morphobench.storage import folder_sha256, sha256_file
 
 GROUP = "morphobench.models"
 
@@ -55,12 +55,16 @@ def load_model(name: str, tier: Tier, device: str) -> Model:
 
 
 def source_sha256(name: str) -> str:
-    """Hash of the package that holds a model, so that a model whose code or weights were edited is run again."""
+    """Hash of the package that holds a model, so that a model whose code or weights were edited is run again.
+
+    A loader in a single-file module is hashed with that file alone.
+    """
     loader: Callable[..., Model] = _entry_point(name).load()
-    source = sys.modules[loader.__module__].__file__
-    if source is None:
+    module = sys.modules[loader.__module__]
+    if module.__file__ is None:
         raise BadInput(f"model {name!r}: {loader.__module__} has no source file; install it as a regular package")
-    return folder_sha256(Path(source).parent)
+    source = Path(module.__file__)
+    return folder_sha256(source.parent) if module.__package__ else sha256_file(source)
 
 
 def _entry_point(name: str) -> EntryPoint:
