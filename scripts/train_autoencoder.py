@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from morphobench.datasets import Tier, load_tier
 from morphobench.storage import atomic_write_text
 from reference_models.trident.autoencoder_training import train_autoencoder
 from reference_models.trident.config import SIM
-from reference_models.trident.weights import FOLDER, export, identity
+from reference_models.trident.weights import AUTOENCODER_PARTS, FOLDER, export, identity
 
 
 def main() -> None:
@@ -35,10 +36,12 @@ def main() -> None:
     autoencoder = train_autoencoder(
         SIM.autoencoder, training_images(tier), arguments.out, arguments.steps, bfloat16=arguments.bfloat16
     )
+    metadata = identity(SIM, tier.spec.version, AUTOENCODER_PARTS)
     recipe = {"steps": str(arguments.steps), "bfloat16": str(arguments.bfloat16)}
-    export(autoencoder, "sim_autoencoder.safetensors", {**identity(SIM, tier.spec.version), **recipe})
-    log = [json.loads(line) for line in (arguments.out / "log.jsonl").read_text().splitlines()]
-    atomic_write_text(FOLDER / "sim_autoencoder.log.jsonl", "".join(json.dumps(line) + "\n" for line in log))
+    export(autoencoder, "sim_autoencoder.safetensors", {**metadata, **recipe})
+    first, *log = [json.loads(line) for line in (arguments.out / "log.jsonl").read_text().splitlines()]
+    first["command"] = " ".join(["python", *sys.argv])
+    atomic_write_text(FOLDER / "sim_autoencoder.log.jsonl", "".join(json.dumps(line) + "\n" for line in [first, *log]))
 
 
 def training_images(tier: Tier) -> torch.Tensor:

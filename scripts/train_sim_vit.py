@@ -4,9 +4,9 @@ package.
     python scripts/train_sim_vit.py --out runs/sim-vit
 
 It sees the training images and the vehicle images of the training plates. Two views of one image (turned, flipped,
-cropped, each channel's gain and gamma changed, half of the patches dropped) must find each other among all views of
-the batch; the changes of gain and gamma are larger than those between plates, so that plates do not help. Started
-again with the same folder, it continues.
+cropped, each channel's gain and gamma changed, a quarter of the patches dropped) must find each other among all views
+of a batch. A batch comes from one plate, so that what differs between plates does not help. Started again with the
+same folder, it continues.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ ARCHITECTURE: dict[str, Any] = {
     "global_pool": "avg",
 }
 """Arguments of timm's VisionTransformer: 1.9 million weights."""
-PATCH_DROP = 0.5
+PATCH_DROP = 0.25
 TEMPERATURE = 0.15
-LEARNING_RATE = 1e-3
+LEARNING_RATE = 5e-4
 WEIGHT_DECAY = 0.05
 WARM_UP = 50
 SEED = 0
@@ -75,8 +75,9 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(SEED)
-    images = unlabelled_images()
+    images, plates = unlabelled_images()
     model = Contrastive()
+    whiten_input(model.vit.patch_embed.proj, images)
     optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
     run = Run({"model": model}, {"adamw": optimizer}, torch.Generator().manual_seed(SEED))
 
@@ -84,7 +85,9 @@ def main() -> None:
         torch.manual_seed(SEED + run.step)  # timm draws the dropped patches from the global state
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(run.step, arguments.steps)
-        rows = torch.randperm(len(images), generator=run.generator)[: arguments.batch]
+        (plate,) = torch.randint(int(plates.max()) + 1, (1,), generator=run.generator)
+        (own,) = torch.nonzero(plates == plate, as_tuple=True)
+        rows = own[torch.randperm(len(own), generator=run.generator)[: arguments.batch]]
         batch = images[rows].float() / 255
         views = torch.cat([augment(batch, run.generator), augment(batch, run.generator)])
         with torch.autocast("cpu", torch.bfloat16, enabled=arguments.bfloat16):
@@ -100,13 +103,25 @@ def main() -> None:
     export(model.vit, arguments)
 
 
-def unlabelled_images() -> Tensor:
-    """uint8 (N, 3, H, W): the train split, then the vehicle images of its plates."""
+def unlabelled_images() -> tuple[Tensor, Tensor]:
+    """Images uint8 (N, 3, H, W) of the train split and of the vehicle on its plates; and the number of each plate."""
     tier = load_tier("sim")
     train_rows, vehicle = tier.rows("train"), tier.rows("vehicle")
     vehicle = vehicle[vehicle["plate"].isin(train_rows["plate"])].reset_index(drop=True)
     parts = [part for rows in (train_rows, vehicle) for part in tier.images(rows).batches(64)]
-    return torch.from_numpy(np.concatenate(parts)).permute(0, 3, 1, 2).contiguous()
+    _, plates = np.unique(np.concatenate([train_rows["plate"], vehicle["plate"]]).astype(str), return_inverse=True)
+    images = torch.from_numpy(np.concatenate(parts)).permute(0, 3, 1, 2).contiguous()
+    return images, torch.from_numpy(plates)
+
+
+@torch.no_grad()
+def whiten_input(first: nn.Conv2d, images: Tensor) -> None:
+    """Let the first layer start as if its channels had mean 0 and deviation 1; dark pixels in -1..1 are far from it."""
+    pixels = (images[::8].float() / 255 - 0.5) / 0.5
+    mean, std = pixels.mean((0, 2, 3)), pixels.std((0, 2, 3))
+    first.weight.div_(std[:, None, None])
+    assert first.bias is not None
+    first.bias.sub_((first.weight.sum((2, 3)) * mean).sum(1))
 
 
 def learning_rate(step: int, steps: int) -> float:

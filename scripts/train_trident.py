@@ -22,7 +22,7 @@ from reference_models.trident.autoencoder import ConvolutionalAutoencoder, dihed
 from reference_models.trident.condition import featurise
 from reference_models.trident.config import SIM, TridentConfig
 from reference_models.trident.training import TrainingSet, train_trident
-from reference_models.trident.weights import FOLDER, export, identity, restore
+from reference_models.trident.weights import AUTOENCODER_PARTS, FOLDER, export, identity, restore
 
 LOG_LINES = 200
 """Lines of the training log that ship, evenly spaced."""
@@ -41,7 +41,7 @@ def main() -> None:
     tier = load_tier("sim")
     metadata = identity(SIM, tier.spec.version)
     autoencoder = ConvolutionalAutoencoder(SIM.autoencoder).eval().requires_grad_(False)
-    restore(autoencoder, "sim_autoencoder.safetensors", metadata)
+    restore(autoencoder, "sim_autoencoder.safetensors", identity(SIM, tier.spec.version, AUTOENCODER_PARTS))
     data = training_set(tier, autoencoder, SIM)
     run = train_trident(SIM, data, arguments.out, arguments.bfloat16, arguments.steps)
     recipe = {"recipe": json.dumps(asdict(SIM.recipe)), "steps": str(run.step), "bfloat16": str(arguments.bfloat16)}

@@ -10,7 +10,7 @@ from reference_models.trident.autoencoder import ConvolutionalAutoencoder
 from reference_models.trident.config import PAPER, SIM, TridentConfig
 from reference_models.trident.model import Trident
 from reference_models.trident.network import TridentNetwork
-from reference_models.trident.weights import identity, restore
+from reference_models.trident.weights import AUTOENCODER_PARTS, identity, restore
 
 __all__ = ["PAPER", "SIM", "Trident", "TridentConfig", "load"]
 
@@ -36,7 +36,7 @@ def load(tier: Tier, device: str = "cpu") -> Trident:
     except RuntimeError as error:
         raise BadInput(f"device {device!r}: unknown; choose cpu or cuda") from error
     network, autoencoder = TridentNetwork(config), ConvolutionalAutoencoder(config.autoencoder)
-    restore(autoencoder, f"{name}_autoencoder.safetensors", identity(config, version))
+    restore(autoencoder, f"{name}_autoencoder.safetensors", identity(config, version, AUTOENCODER_PARTS))
     restore(network, f"{name}_trident.safetensors", identity(config, version))
     training_data = f"{tier.spec.title}, version {version}, train split ({len(tier.rows('train'))} images)"
     return Trident(network, autoencoder.to(target).eval().requires_grad_(False), training_data, device)

@@ -20,8 +20,7 @@ from reference_models.trident.training import Run, train
 LEARNING_RATE = 1e-3
 KL_WEIGHT = 1e-3
 GRADIENT_WEIGHT = 1.0
-ADVERSARIAL_SHARE = 0.75
-"""Gradient of the adversarial term at the last layer, relative to that of the reconstruction (Esser et al. 2021)."""
+ADVERSARIAL_WEIGHT = 0.02
 ADVERSARIAL_FROM = 2 / 3
 """Share of the steps after which the discriminator joins."""
 
@@ -62,15 +61,6 @@ def reconstruction_loss(images: Tensor, decoded: Tensor) -> Tensor:
     return loss
 
 
-def adversarial_weight(reconstruction: Tensor, adversarial: Tensor, last_layer: Tensor) -> Tensor:
-    """Weight that brings the adversarial gradient at the last layer to ADVERSARIAL_SHARE of the reconstruction's; at
-    most 10."""
-    wanted, found = (
-        torch.autograd.grad(term, last_layer, retain_graph=True)[0].norm() for term in (reconstruction, adversarial)
-    )
-    return (ADVERSARIAL_SHARE * wanted / (found + 1e-8)).clamp(max=10.0).detach()
-
-
 def kl_per_value(mean: Tensor, log_variance: Tensor) -> Tensor:
     """KL to a standard normal, averaged over all latent values; keeps latents bounded and smooth for the diffusion."""
     return 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).mean()
@@ -97,7 +87,6 @@ def train_autoencoder(
             discriminator.parameters(), lr=LEARNING_RATE / 2, betas=(0.5, 0.99), weight_decay=0.0
         ),
     }
-    last_layer = autoencoder.decoder.get_parameter(f"{len(autoencoder.decoder) - 2}.weight")
     generator = torch.Generator().manual_seed(seed)
     run = Run({"autoencoder": autoencoder, "discriminator": discriminator}, optimizers, generator)
 
@@ -115,7 +104,7 @@ def train_autoencoder(
             loss = reconstruction + KL_WEIGHT * kl
             if adversarial:
                 fooled = -discriminator(decoded).float().mean()
-                loss = loss + adversarial_weight(reconstruction, fooled, last_layer) * fooled
+                loss = loss + ADVERSARIAL_WEIGHT * fooled
                 terms["fooled"] = float(fooled.detach())
         _step(optimizers["autoencoder"], autoencoder, loss)
         if adversarial:

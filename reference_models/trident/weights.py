@@ -18,11 +18,15 @@ from reference_models.trident.config import TridentConfig
 FOLDER = Path(__file__).parent / "weights"
 
 
-def identity(config: TridentConfig, tier_version: str) -> dict[str, str]:
-    """What a file of weights must match to be used: the sizes of every part, and the tier it was trained on."""
+AUTOENCODER_PARTS = ("autoencoder",)
+NETWORK_PARTS = ("autoencoder", "condition", "transformer", "diffusion")
+
+
+def identity(config: TridentConfig, tier_version: str, parts: tuple[str, ...] = NETWORK_PARTS) -> dict[str, str]:
+    """What a file of weights must match to be used: the sizes of its parts, and the tier it was trained on."""
     sizes = asdict(config)
-    parts = {part: sizes[part] for part in ("autoencoder", "condition", "transformer", "diffusion")}
-    return {"architecture": json.dumps(parts, sort_keys=True), "tier": config.name, "tier_version": tier_version}
+    architecture = json.dumps({part: sizes[part] for part in parts}, sort_keys=True)
+    return {"architecture": architecture, "tier": config.name, "tier_version": tier_version}
 
 
 def export(module: nn.Module, name: str, metadata: dict[str, str], folder: Path = FOLDER) -> Path:
