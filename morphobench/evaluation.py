@@ -78,7 +78,7 @@ def evaluate(
     protocol = Protocol.of(loaded, extractors, embedding, weights or {}, device)
     if model is not None:
         with watch.stage("generate"):
-            submission = generate(model, loaded, names, folder or Path("runs") / loaded.spec.name, seed, device)
+            submission = generate(model, loaded, names, folder or Path("runs") / loaded.spec.name, seed, protocol)
     assert submission is not None
     with watch.stage("check submission"):
         opened = open_submission(submission, loaded, names)
@@ -86,9 +86,11 @@ def evaluate(
 
 
 def generate(
-    model: str | models.Model, tier: Tier, tracks: Sequence[str], folder: Path, seed: int, device: str
+    model: str | models.Model, tier: Tier, tracks: Sequence[str], folder: Path, seed: int, protocol: Protocol
 ) -> Path:
     """Let a model answer the conditions of the tracks; returns the submission folder, `folder`/submission.
+
+    The extractors of `protocol` are loaded first: a missing weight file is better known before minutes of generation.
 
     A submission that is already there is kept if an installed model's package, the tier, the seed and the tracks are
     the same. A model given as an object always generates: nothing tells whether its weights changed.
@@ -97,13 +99,14 @@ def generate(
     key = ""
     if isinstance(model, str):
         key = sha256_text(
-            model, models.source_sha256(model), tier.spec.name, tier.spec.version, tier.split_sha256, str(seed), device,
-            *tracks,
+            model, models.source_sha256(model), tier.spec.name, tier.spec.version, tier.split_sha256, str(seed),
+            protocol.device, *tracks,
         )  # fmt: skip
         if place.is_dir() and stamp.is_file() and stamp.read_text().strip() == key:
             return place
+    _ = protocol.loaded
     name = model if isinstance(model, str) else type(model).__name__.lower()
-    loaded = models.load_model(model, tier, device) if isinstance(model, str) else model
+    loaded = models.load_model(model, tier, protocol.device) if isinstance(model, str) else model
     stamp.unlink(missing_ok=True)
     images, expression = {}, {}
     for track in tracks:

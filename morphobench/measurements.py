@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import numpy as np
 from morphobench.contents import COMPARTMENTS
 from morphobench.datasets.tier import ImageSet, Tier
 from morphobench.features.cache import extract
-from morphobench.features.extractor import Features, load_extractor
+from morphobench.features.extractor import Extractor, Features, load_extractor
 from morphobench.features.profile import measure_images
 from morphobench.features.segment import ENGINE
 from morphobench.ingest.submission import Submission
@@ -49,6 +50,12 @@ class Protocol:
         """
         frozen = (tier.spec.extractor,) if tier.spec.kind == "sim" or not extra else ()
         return cls(tuple(dict.fromkeys((*frozen, *extra))), embedding or tier.spec.embedding, dict(weights), device)
+
+    @cached_property
+    def loaded(self) -> dict[str, Extractor]:
+        """The extractors, ready to run; BadInput or Unavailable where weights are wrong or absent."""
+        names = dict.fromkeys((*self.extractors, self.embedding))
+        return {name: load_extractor(name, self.weights.get(name), self.device) for name in names}
 
 
 @dataclass(frozen=True)
@@ -125,8 +132,7 @@ def measure_track(
     # Vehicle images of the test plates only: a plate's gain must not pass for a drug's effect.
     beside = vehicle["plate"].isin(set(rows["plate"])).to_numpy()
     generated = submission.images[track]
-    loaded = {name: load_extractor(name, protocol.weights.get(name), protocol.device)
-              for name in dict.fromkeys((*protocol.extractors, protocol.embedding))}  # fmt: skip
+    loaded = protocol.loaded
 
     def features(name: str, images: ImageSet, split: str) -> Features:
         shipped = None if split == "generated" else _shipped(tier, name, split)

@@ -55,7 +55,7 @@ def run(request: Request) -> tuple[Report, Path]:
     if request.model is not None:
         folder = folder or Path("runs") / tier.spec.name / request.model
         with watch.stage("generate"):
-            path = evaluation.generate(request.model, tier, tracks, folder, request.seed, request.device)
+            path = evaluation.generate(request.model, tier, tracks, folder, request.seed, protocol)
     assert path is not None
     with watch.stage("check submission"):
         submission = open_submission(path, tier, tracks)
@@ -83,7 +83,7 @@ def run_controls(request: Request) -> Path:
     for control in CONTROLS:
         folder = (request.out or Path("runs") / tier.spec.name) / control
         tracks = tuple(tier.spec.tracks)
-        path = evaluation.generate(control, tier, tracks, folder, request.seed, request.device)
+        path = evaluation.generate(control, tier, tracks, folder, request.seed, protocol)
         submission = open_submission(path, tier, tracks)
         report = evaluation.score(submission, tier, tracks, protocol, request.seed, evaluation.Stopwatch()).report
         for score in report.scores:
