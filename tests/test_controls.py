@@ -128,8 +128,8 @@ def test_shipped_controls_span_every_scale() -> None:
 
 def test_copies_are_of_training_images_and_replicates_are_not(tier: Tier) -> None:
     conditions = tier.conditions("id")
-    copies = load_model("copycat", tier, "cpu").rows(conditions, 0)  # type: ignore[attr-defined]
-    others = load_model("real-replicates", tier, "cpu").rows(conditions, 0)  # type: ignore[attr-defined]
+    copies = load_model("copycat", tier, "cpu").rows(conditions)  # type: ignore[attr-defined]
+    others = load_model("real-replicates", tier, "cpu").rows(conditions)  # type: ignore[attr-defined]
     wanted = [condition.compound for condition in conditions]
     doses = np.array([condition.dose_um for condition in conditions])
     for rows, split in ((copies, "train"), (others, "id_replicate")):
@@ -145,7 +145,7 @@ def test_a_held_out_drug_is_copied_from_its_nearest_neighbour() -> None:
 
     tier = load_tier("sim")
     conditions = tier.conditions("ood")
-    rows = load_model("copycat", tier, "cpu").rows(conditions, 0)  # type: ignore[attr-defined]
+    rows = load_model("copycat", tier, "cpu").rows(conditions)  # type: ignore[attr-defined]
     pairs = dict(zip((c.compound for c in conditions), rows["compound"], strict=True))
     generator = rdFingerprintGenerator.GetMorganGenerator(radius=2, fpSize=1024)
     table = tier.compounds.set_index("compound")
@@ -166,7 +166,7 @@ def test_wrong_compound_is_never_the_right_one() -> None:
     tier = load_tier("sim")
     for track in tier.spec.tracks:
         conditions = tier.conditions(track)
-        rows = load_model("wrong-compound", tier, "cpu").rows(conditions, 3)  # type: ignore[attr-defined]
+        rows = load_model("wrong-compound", tier, "cpu").rows(conditions)  # type: ignore[attr-defined]
         assert all(a != c.compound for a, c in zip(rows["compound"], conditions, strict=True))
         assert rows["sample_id"].is_unique
 
@@ -175,7 +175,7 @@ def test_vehicle_repeats_no_image_on_the_whole_tier() -> None:
     tier = load_tier("sim")
     for track in tier.spec.tracks:
         conditions = tier.conditions(track)
-        rows = load_model("vehicle", tier, "cpu").rows(conditions, 0)  # type: ignore[attr-defined]
+        rows = load_model("vehicle", tier, "cpu").rows(conditions)  # type: ignore[attr-defined]
         assert rows["sample_id"].is_unique
         same = (rows["plate"].to_numpy() == np.array([c.plate for c in conditions])).sum()
         assert same == 4 * 64, "each test plate's own wells are used first"

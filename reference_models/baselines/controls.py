@@ -19,25 +19,31 @@ from morphobench.datasets.tier import Tier
 from morphobench.schema import Condition, Conditions
 
 BATCH = 256
+DRAW_SEED = 0
 Draw = Callable[[Tier, Conditions, np.random.Generator], pd.DataFrame]
 """Picks one real sample per condition: the rows of `tier.samples` whose images and profiles answer the conditions."""
 
 
 @dataclass(frozen=True)
 class RealImages:
-    """A control that answers each condition with one real sample (a `Model`)."""
+    """A control that answers each condition with one real image (a `Model`). The draw is frozen: no seed changes it."""
 
     tier: Tier
     draw: Draw
     manifest: Mapping[str, Any]
 
-    def rows(self, conditions: Conditions, seed: int) -> pd.DataFrame:
+    def rows(self, conditions: Conditions) -> pd.DataFrame:
         """The chosen samples, one per condition."""
-        return self.draw(self.tier, conditions, np.random.default_rng(seed))
+        return self.draw(self.tier, conditions, np.random.default_rng(DRAW_SEED))
 
     def generate(self, conditions: Conditions, seed: int) -> np.ndarray:
         """uint8 (N, H, W, 3)."""
-        return np.concatenate(list(self.tier.images(self.rows(conditions, seed)).batches(BATCH)))
+        return np.concatenate(list(self.tier.images(self.rows(conditions)).batches(BATCH)))
+
+
+@dataclass(frozen=True)
+class RealSamples(RealImages):
+    """Real images with the change of expression that was measured beside them."""
 
     def predict_expression(self, conditions: Conditions) -> np.ndarray:
         """Condition G_pre plus the LFC measured for the chosen sample, (N, 978) log2.
@@ -45,7 +51,7 @@ class RealImages:
         Profiles are moved between plates as changes, because each plate has its own baseline. Where the chosen sample
         has no measured profile the prediction is no change.
         """
-        g_pre, g_post = self.tier.expression(self.rows(conditions, seed=0))
+        g_pre, g_post = self.tier.expression(self.rows(conditions))
         return conditions.g_pre + np.nan_to_num(g_post - g_pre)
 
 
@@ -70,38 +76,44 @@ class MeanImage:
 
 
 def real_replicates(tier: Tier, device: str) -> RealImages:
-    """Other real images of the same compound at the same dose, from plates that no split uses."""
-    return RealImages(tier, _replicates, _manifest("real images of the same compounds and doses, from other plates"))
+    """Other real images of the same compound at the same dose, from plates that no split uses.
+
+    A built tier has one profile per compound: a replicate's would be the answer itself, so none is predicted there.
+    """
+    kind = RealSamples if tier.spec.kind == "sim" else RealImages
+    return kind(tier, _replicates, _manifest("real images of the same compounds and doses, from other plates"))
 
 
-def copycat(tier: Tier, device: str) -> RealImages:
+def copycat(tier: Tier, device: str) -> RealSamples:
     """Training images: of the same compound where it was trained on, else of its nearest training compound."""
-    return RealImages(tier, _copies, _manifest("training images of the compound, or of its Tanimoto neighbour"))
+    method = "training images of the compound, or of its Tanimoto neighbour; their measured change as the prediction"
+    return RealSamples(tier, _copies, _manifest(method, training_data="the train split, copied"))
 
 
-def vehicle(tier: Tier, device: str) -> RealImages:
+def vehicle(tier: Tier, device: str) -> RealSamples:
     """Vehicle (DMSO) images: a model that draws healthy cells and no drug."""
-    return RealImages(tier, _vehicles, _manifest("vehicle images, of the condition's own plate first"))
+    method = "vehicle images, of the condition's own plate first; the change between vehicle wells as the prediction"
+    return RealSamples(tier, _vehicles, _manifest(method))
 
 
-def wrong_compound(tier: Tier, device: str) -> RealImages:
+def wrong_compound(tier: Tier, device: str) -> RealSamples:
     """Real replicate images of another compound of the track: a model with the drugs mixed up."""
-    return RealImages(tier, _wrong, _manifest("real images of another compound of the same track"))
+    return RealSamples(tier, _wrong, _manifest("real images and change of another compound of the same track"))
 
 
 def mean_image(tier: Tier, device: str) -> MeanImage:
     """The mean training image."""
-    return MeanImage(tier, _manifest("pixelwise mean of the training images"))
+    method = "pixelwise mean of the training images; the mean change of the training samples as the prediction"
+    return MeanImage(tier, _manifest(method, training_data="the train split, averaged", uses_measured_g_post=False))
 
 
-def _manifest(method: str) -> dict[str, Any]:
+def _manifest(method: str, training_data: str = "none", uses_measured_g_post: bool = True) -> dict[str, Any]:
     return {
         "group": "morphobench-controls",
         "method": f"control: {method}",
-        "training_data": "none",
+        "training_data": training_data,
         "licence": "as the tier",
-        # The control's profile is measured, not predicted.
-        "uses_measured_g_post": True,
+        "uses_measured_g_post": uses_measured_g_post,
     }
 
 
