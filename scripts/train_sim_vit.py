@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from torch.nn import functional
 from morphobench import features
 from morphobench.datasets import load_tier
 from morphobench.features.torchvision_ops import ensure_torchvision
-from morphobench.storage import atomic_path
+from morphobench.storage import atomic_path, atomic_write_text
 from reference_models.trident.training import Run, train
 
 ARCHITECTURE: dict[str, Any] = {
@@ -169,8 +170,9 @@ def export(vit: nn.Module, arguments: argparse.Namespace) -> None:
     tensors = {name: value.detach().half().contiguous() for name, value in vit.state_dict().items()}
     with atomic_path(folder / "sim_vit.safetensors") as temporary:
         save_file(tensors, temporary, metadata)
-    with atomic_path(folder / "sim_vit.log.jsonl") as temporary:
-        temporary.write_bytes((arguments.out / "log.jsonl").read_bytes())
+    first, *log = [json.loads(line) for line in (arguments.out / "log.jsonl").read_text().splitlines()]
+    first["command"] = " ".join(["python", *sys.argv])
+    atomic_write_text(folder / "sim_vit.log.jsonl", "".join(json.dumps(line) + "\n" for line in [first, *log]))
 
 
 if __name__ == "__main__":

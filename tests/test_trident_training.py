@@ -29,6 +29,7 @@ from reference_models.trident.config import (
     TransformerConfig,
     TridentConfig,
 )
+from reference_models.trident.diffusion import add_noise
 from reference_models.trident.network import TridentNetwork
 from reference_models.trident.training import TrainingSet, draw_batch, new_run, train_trident, update_average, warm_up
 from reference_models.trident.weights import export, identity, restore
@@ -84,6 +85,19 @@ def test_losses_are_equation_10_term_by_term(data: TrainingSet) -> None:
     nll = gaussian_nll(target, out.g_post_mean, out.g_post_log_variance).mean()
     kl = kl_to_standard_normal(out.mean, out.log_variance).mean()
     torch.testing.assert_close(losses.total, nll + kl + losses.diffusion)
+
+
+def test_skip_starts_as_the_best_guess_that_knows_nothing(data: TrainingSet) -> None:
+    """f_theta starts at zero. For unit-variance latents sqrt(1 - abar) X^t is then the noise's regression on X^t."""
+    network = TridentNetwork(replace(TINY, diffusion=replace(TINY.diffusion, noise_skip=True)))
+    steps = torch.tensor([0, 300, 999])
+    latents, noise = torch.randn(3, 2, 4, 4), torch.randn(3, 2, 4, 4)
+    noisy = add_noise(network.schedule, latents, noise, steps)
+    predicted = network.predict_noise(noisy, torch.randn(3, 1, 32), steps)
+    alpha_bar = network.schedule.alpha_bar[steps].float()
+    torch.testing.assert_close(predicted, (1 - alpha_bar).sqrt().view(3, 1, 1, 1) * noisy)
+    plain = TridentNetwork(TINY).predict_noise(noisy, torch.randn(3, 1, 32), steps)
+    assert not plain.any()
 
 
 def test_standardisation_comes_from_the_training_set(data: TrainingSet) -> None:

@@ -69,12 +69,20 @@ class TridentNetwork(nn.Module):
         condition = self.condition((g_pre - self.pre_mean) / self.pre_std, drugs, noise.z)
         target = (g_post - self.post_mean) / self.post_std
         noisy = diffusion.add_noise(self.schedule, latents, noise.latents, noise.steps)
-        predicted = self.transformer(noisy, condition.z, noise.steps)
+        predicted = self.predict_noise(noisy, condition.z, noise.steps)
         return Losses(
             gaussian_nll(target, condition.g_post_mean.float(), condition.g_post_log_variance.float()).mean(),
             kl_to_standard_normal(condition.mean.float(), condition.log_variance.float()).mean(),
             diffusion.squared_error(noise.latents, predicted.float()).mean(),
         )
+
+    def predict_noise(self, latents: Tensor, z: Tensor, steps: Tensor) -> Tensor:
+        """Noise in latents (N, C, S, S) at steps (N,), given z (N, K, W)."""
+        output = self.transformer(latents, z, steps)
+        if not self.config.diffusion.noise_skip:
+            return output
+        # sqrt(alpha_bar_t) f_theta + sqrt(1 - alpha_bar_t) X^t: the weights are those of Eq. 6.
+        return diffusion.add_noise(self.schedule, output.float(), latents, steps)
 
     @torch.no_grad()
     def sample(
@@ -87,7 +95,7 @@ class TridentNetwork(nn.Module):
         shape = (sizes.latent_channels, sizes.latent_size, sizes.latent_size)
         start = diffusion.draw(shape, generators, g_pre.device)
         return diffusion.sample(
-            lambda latents, steps: self.transformer(latents, z, steps),
+            lambda latents, steps: self.predict_noise(latents, z, steps),
             self.config.diffusion,
             sampler,
             start,
