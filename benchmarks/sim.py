@@ -19,12 +19,14 @@ import numpy as np
 import pandas as pd
 from rich.console import Console
 from rich.table import Table
+from safetensors.numpy import load_file
 from scipy import ndimage, stats
 from skimage.filters import threshold_otsu
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.model_selection import StratifiedKFold, cross_val_score
 
 from morphobench import provenance
+from morphobench.contents import COMPARTMENTS
 from morphobench.datasets import Tier, load_gene_sets, load_tier
 from morphobench.datasets.manifest import morgan_fingerprint
 from morphobench.datasets.sim import simulate_image
@@ -34,7 +36,14 @@ from morphobench.datasets.simulate.mechanisms import INACTIVE, MECHANISMS, main_
 from morphobench.datasets.simulate.microscope import plate_optics
 from morphobench.datasets.simulate.render import render, streams
 from morphobench.enrichment import TOP
-from morphobench.metrics import lfc_pearson_per_compound
+from morphobench.features.segment import ENGINE
+from morphobench.measurements import SHIPPED
+from morphobench.metrics import (
+    area_occupied_shift_by_compound,
+    kernel_distance,
+    lfc_pearson,
+    lfc_pearson_per_compound,
+)
 
 TREES = 300
 VEHICLES_PER_PLATE = 24
@@ -87,19 +96,80 @@ def mean_predictor(tier: Tier) -> Iterator[Figure]:
         )
 
 
-def empty_predictions(tier: Tier) -> Iterator[Figure]:
-    """What the expression scores give for predictions that know no compound."""
+def predictions_without_a_model(tier: Tier) -> Iterator[Figure]:
+    """What the expression scores give for the training mean, for a lookup of training compounds, for replicates."""
     rows = tier.rows("train")
     change = fold_changes(tier, rows)
-    train_mean = np.stack([change[own].mean(axis=0) for own in rows.groupby("compound").indices.values()]).mean(axis=0)
+    table = {name: change[own].mean(axis=0) for name, own in rows.groupby("compound").indices.items()}
+    train_mean = np.stack(list(table.values())).mean(axis=0)
     for split in ("id", "ood"):
         rows = tier.rows(split)
         g_pre, g_post = tier.expression(rows)
         compounds = rows["compound"].to_numpy(dtype=str)
         mean = lfc_pearson_per_compound(g_pre + train_mean, g_pre, g_post, compounds).mean()
-        nothing = lfc_pearson_per_compound(g_pre, g_pre, g_post, compounds, train_mean).mean()
-        yield Figure("empty predictions", f"{split}: training mean, r against the vehicle", f"{mean:.3f}")
-        yield Figure("empty predictions", f"{split}: no change, r against the perturbed mean", f"{nothing:.3f}")
+        yield Figure("no model", f"{split}: training mean, lfc_pearson_vehicle", f"{mean:.3f}")
+        for share in (0.0, 0.5, 1.0):
+            r = lfc_pearson_per_compound(g_pre + share * train_mean, g_pre, g_post, compounds, centred=True)
+            value = "undefined" if np.isnan(r).all() else f"{np.nanmean(r):.3f}"
+            yield Figure("no model", f"{split}: {share} x training mean, lfc_pearson_perturbed_mean", value)
+    rows = tier.rows("id")
+    g_pre, g_post = tier.expression(rows)
+    compounds = rows["compound"].to_numpy(dtype=str)
+    replicate = same_conditions(rows, tier.rows("id_replicate"))
+    predictions = {
+        "lookup of 48 training wells": np.stack([table[name] for name in compounds]),
+        "replicate wells": fold_changes(tier, replicate),
+    }
+    for name, lfc in predictions.items():
+        profiles = (g_pre + lfc, g_pre, g_post, compounds)
+        values = {
+            "lfc_pearson": lfc_pearson(*profiles),
+            "lfc_pearson_vehicle": lfc_pearson_per_compound(*profiles).mean(),
+            "lfc_pearson_perturbed_mean": lfc_pearson_per_compound(*profiles, centred=True).mean(),
+        }
+        for key, value in values.items():
+            yield Figure("no model", f"id: {name}, {key}", f"{value:.3f}")
+
+
+def same_conditions(rows: pd.DataFrame, others: pd.DataFrame) -> pd.DataFrame:
+    """Rows of `others` in an order that pairs compound and dose with `rows`."""
+    key = ["compound", "dose_um"]
+    wanted = rows[key].assign(turn=rows.groupby(key).cumcount())
+    offered = others.assign(turn=others.groupby(key).cumcount())
+    return wanted.merge(offered, on=[*key, "turn"], how="left", validate="one_to_one")
+
+
+def plate_distances(tier: Tier) -> Iterator[Figure]:
+    """Kernel distance between real test images of one plate and another: equal compounds and doses, other optics."""
+    name = tier.spec.extractor
+    for split in ("id", "ood"):
+        plates = tier.rows(split)["plate"].to_numpy(dtype=str)
+        features = shipped(tier, name, split)["embedding"].astype(np.float64)
+        pairs = combinations(np.unique(plates), 2)
+        values = [kernel_distance(features[plates == a], features[plates == b]) for a, b in pairs]
+        low, high = min(values), max(values)
+        text = f"{np.mean(values):.4f} ({low:.4f} to {high:.4f})"
+        yield Figure("plates", f"{split}: kd[{name}] of two test plates, mean of {len(values)} pairs (range)", text)
+
+
+def constant_areas(tier: Tier) -> Iterator[Figure]:
+    """AreaOccupied shift of the best constant: every image of a compound has the median of its real images."""
+    vehicle = shipped(tier, ENGINE, "vehicle")
+    for split in ("id", "ood"):
+        rows = tier.rows(split)
+        beside = tier.rows("vehicle")["plate"].isin(set(rows["plate"])).to_numpy()
+        real, compounds = shipped(tier, ENGINE, split), rows["compound"].to_numpy(dtype=str)
+        for part in COMPARTMENTS:
+            column = f"AreaOccupied_AreaOccupied_{part.capitalize()}"
+            area = real[column].astype(float)
+            medians = pd.Series(area).groupby(compounds).transform("median").to_numpy()
+            value = area_occupied_shift_by_compound(medians, compounds, area, compounds, vehicle[column][beside])
+            yield Figure("constant area", f"{split}: median of each compound, {part}", f"{value:.3f}")
+
+
+def shipped(tier: Tier, name: str, split: str) -> dict[str, np.ndarray]:
+    """Measurements of real images that the tier ships."""
+    return load_file(tier.folder / SHIPPED / tier.spec.name / f"{name}__{split}.safetensors")
 
 
 def replicates(tier: Tier) -> Iterator[Figure]:
@@ -288,7 +358,8 @@ def main() -> None:
     count = parser.parse_args().images
     tier = load_tier("sim")
     figures = [
-        *mean_predictor(tier), *empty_predictions(tier), *replicates(tier), *docetaxel(tier), *neighbours(tier),
+        *mean_predictor(tier), *predictions_without_a_model(tier), *plate_distances(tier),
+        *constant_areas(tier), *replicates(tier), *docetaxel(tier), *neighbours(tier),
         *speed_and_saturation(tier, count), *vehicles(tier), *mechanisms(tier),
     ]  # fmt: skip
     console = Console(width=120, highlight=False)

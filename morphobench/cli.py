@@ -85,7 +85,7 @@ def evaluate(
     out: Annotated[
         Path | None, typer.Option(help="Folder for the submission and the report. Default: runs/TIER/NAME.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the generation and of the intervals.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the generation.")] = 0,
     device: Annotated[str, typer.Option(help="torch device of models and extractors.")] = "cpu",
     extractor: Annotated[
         list[str] | None,

@@ -137,7 +137,7 @@ def score(
     for track in tracks:
         measured = measure_track(submission, tier, track, protocol, cache_dir(), watch.stage)
         with watch.stage("scores"):
-            scores += scoring.score_track(measured, tier, seed)
+            scores += scoring.score_track(measured, tier)
         with watch.stage("enrichment"):
             terms += _enrichment(measured, gene_sets)
         notes += scoring.track_notes(measured)

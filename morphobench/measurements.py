@@ -75,7 +75,6 @@ class Measurements:
     embedding: "generated", "real" (N), "vehicle" (V), "train" (T) -> (., D).
     profiles: the same names but "train" -> column -> (.,), see `features.profile`.
     expression: "pre", "post" and, if predicted, "predicted" -> (N, 978) log2.
-    train_lfc: mean LFC per training compound, (C, 978).
     """
 
     track: str
@@ -92,7 +91,6 @@ class Measurements:
     embedding: Mapping[str, np.ndarray]
     profiles: Mapping[str, Mapping[str, np.ndarray]]
     expression: Mapping[str, np.ndarray]
-    train_lfc: np.ndarray
     protocol: dict[str, str]
 
     def area(self, images: str, edge: bool = True) -> dict[str, np.ndarray]:
@@ -168,8 +166,6 @@ def measure_track(
     expression = {"pre": pre, "post": post}
     if submission.expression is not None:
         expression["predicted"] = submission.expression[track]
-    train_pre, train_post = tier.expression(train)
-    _, train_lfc = compound_means(train_post - train_pre, train["compound"].to_numpy(dtype=str))
     return Measurements(
         track=track,
         genes=tier.genes,
@@ -185,7 +181,6 @@ def measure_track(
         embedding=embedding,
         profiles=profiles,
         expression=expression,
-        train_lfc=train_lfc[np.isfinite(train_lfc).all(axis=1)],
         protocol={name: extractor.weights_sha256 for name, extractor in loaded.items()} | {"segmentation": ENGINE},
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +27,10 @@ from morphobench.storage import atomic_write_text, verify_listed
 
 REPLICATES = 200
 """Draws of the cluster bootstrap: the end points of an interval then move by about a tenth of its width."""
-MIN_COMPOUNDS, MIN_PLATES = 5, 2
-"""Fewest clusters for an interval."""
+BOOTSTRAP_SEED = 0
+"""The same for everybody: every submission gets the same draws, and nobody gets to choose among intervals."""
+MIN_COMPOUNDS, MIN_PLATES = 5, 3
+"""Fewest clusters for an interval. For two plates Student's t is 12.7: such an interval would exclude nothing."""
 FLOOR = "real-replicates"
 VEHICLE = "vehicle"
 ControlScores = dict[str, dict[str, dict[str, float | None]]]
@@ -43,11 +45,15 @@ class Task:
     key: str
     inputs: Any
     reason: str = ""
-    clustered: bool = True
-    """Whether there are compounds and plates enough for an interval over them."""
+
+    @property
+    def clustered(self) -> bool:
+        """Whether its own arrays, which may be fewer than the track's, hold clusters enough for an interval."""
+        compounds, plates = self.inputs.clusters
+        return bool(compounds >= MIN_COMPOUNDS and plates >= MIN_PLATES)
 
 
-def score_track(measured: Measurements, tier: Tier, seed: int) -> list[Score]:
+def score_track(measured: Measurements, tier: Tier) -> list[Score]:
     """Every score of a track. One that cannot be computed has no value but the reason, and the rest are computed."""
     controls = read_controls(tier)
     return [
@@ -55,9 +61,8 @@ def score_track(measured: Measurements, tier: Tier, seed: int) -> list[Score]:
             task,
             measured.track,
             {name: of.get(measured.track, {}).get(task.key) for name, of in controls.items()},
-            seed,
         )
-        for task in (replace(task, clustered=_enough_clusters(measured)) for task in _tasks(measured))
+        for task in _tasks(measured)
     ]
 
 
@@ -68,7 +73,12 @@ def controls_path(tier: Tier) -> Path:
 
 def write_controls(tier: Tier, scores: ControlScores) -> Path:
     """File the scores of the controls of a tier, whole or not at all."""
-    content = {"tier_version": tier.spec.version, "split_sha256": tier.split_sha256, "scores": scores}
+    content = {
+        "simulated": tier.spec.simulated,
+        "tier_version": tier.spec.version,
+        "split_sha256": tier.split_sha256,
+        "scores": scores,
+    }
     atomic_write_text(controls_path(tier), json.dumps(content, indent=1, sort_keys=True) + "\n")
     return controls_path(tier)
 
@@ -89,20 +99,46 @@ def read_controls(tier: Tier) -> ControlScores:
 
 
 def floor_note(scores: Iterable[Score]) -> tuple[str, ...]:
-    """A line for the reader where scores lack their floor."""
-    if all(score.value is None or score.floor is not None for score in scores):
-        return ()
-    return ("some scores have no floor: run `morphobench data controls` for this tier with the same extractors first",)
+    """Lines for the reader where scores lack their floor, or their floor spans no scale from the vehicle."""
+    valued = [score for score in scores if score.value is not None]
+    found = []
+    if any(score.floor is None for score in valued):
+        found.append(
+            "some scores have no floor: run `morphobench data controls` for this tier with the same extractors first"
+        )
+    flat = [
+        f"{score.key} ({score.track})"
+        for score in valued
+        if score.direction in ("min", "max") and score.scaled is None
+        and score.floor is not None and score.controls.get(VEHICLE) is not None
+    ]  # fmt: skip
+    if flat:
+        found.append(f"not scaled, as real replicates do no better than the vehicle there: {', '.join(flat)}")
+    return tuple(found)
 
 
 def track_notes(measured: Measurements) -> tuple[str, ...]:
-    """What a reader must know of a track beside the numbers: too few clusters, images the segmentation mistrusts."""
-    found = []
-    if not _enough_clusters(measured):
-        found.append(
-            f"{measured.track}: no intervals; they need {MIN_COMPOUNDS} compounds and {MIN_PLATES} plates, "
-            f"here are {len(np.unique(measured.compounds))} and {len(np.unique(measured.plates))}"
-        )
+    """What a reader must know of a track beside the numbers.
+
+    Scores with too few clusters for an interval, the chance level of separability, images the segmentation mistrusts.
+    """
+    tasks = [task for task in _tasks(measured) if task.inputs is not None]
+    few: dict[tuple[int, int], list[str]] = {}
+    for task in tasks:
+        if not task.clustered:
+            few.setdefault(task.inputs.clusters, []).append(task.key)
+    found = [
+        f"{measured.track}: no intervals for {', '.join(keys)}: {compounds} compounds on {plates} plates; "
+        f"{MIN_COMPOUNDS} on {MIN_PLATES} are needed"
+        for (compounds, plates), keys in few.items()
+    ]
+    for task in tasks:
+        if task.key == "lda_separability":
+            classes = len(np.unique(task.inputs.generated_y))
+            found.append(
+                f"{measured.track}: lda_separability asks for {classes} mechanisms; one answer for all scores at most "
+                f"{1 / classes:.3f}"
+            )
     n = len(measured.compounds)
     flags = {
         column.removeprefix("ImageQuality_Flag").lower(): values.sum()
@@ -118,7 +154,7 @@ def track_notes(measured: Measurements) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _score(task: Task, track: str, controls: dict[str, float | None], seed: int) -> Score:
+def _score(task: Task, track: str, controls: dict[str, float | None]) -> Score:
     metric = task.metric
     common: dict[str, Any] = {
         "key": task.key, "version": metric.version, "track": track, "direction": metric.direction,
@@ -132,20 +168,14 @@ def _score(task: Task, track: str, controls: dict[str, float | None], seed: int)
     except ValueError as error:
         return Score(value=None, reason=str(error), n=n, **common)
     vehicle, ceiling = controls.get(VEHICLE), controls.get(FLOOR)
-    ranked = metric.direction != "none" and vehicle is not None and ceiling is not None and vehicle != ceiling
     return Score(
         value=value,
         n=n,
         nan=metric.undefined(task.inputs),
-        interval=metric.interval(task.inputs, REPLICATES, seed) if task.clustered else None,
-        scaled=scaled(value, vehicle, ceiling) if ranked and vehicle is not None and ceiling is not None else None,
+        interval=metric.interval(task.inputs, REPLICATES, BOOTSTRAP_SEED) if task.clustered else None,
+        scaled=None if vehicle is None or ceiling is None else scaled(value, vehicle, ceiling, metric.direction),
         **common,
     )
-
-
-def _enough_clusters(measured: Measurements) -> bool:
-    """Fewer clusters than these would give an interval that is too narrow, and look like certainty."""
-    return len(np.unique(measured.compounds)) >= MIN_COMPOUNDS and len(np.unique(measured.plates)) >= MIN_PLATES
 
 
 def _tasks(measured: Measurements) -> Iterator[Task]:
@@ -209,13 +239,13 @@ def _expression(measured: Measurements) -> Iterator[Task]:
             yield Task(METRICS[key], key, None, "the submission predicts no expression")
         return
     known = np.isfinite(measured.expression["post"]).all(axis=1)
-    if not known.any() or not len(measured.train_lfc):
+    if not known.any():
         for key in keys:
-            yield Task(METRICS[key], key, None, "no compound of this track, or of training, has measured expression")
+            yield Task(METRICS[key], key, None, "no compound of this track has measured expression")
         return
     inputs = ExpressionInputs(
         measured.expression["predicted"][known], measured.expression["post"][known], measured.expression["pre"][known],
-        measured.compounds[known], measured.plates[known], measured.train_lfc.mean(axis=0),
+        measured.compounds[known], measured.plates[known],
     )  # fmt: skip
     for key in keys:
         yield Task(METRICS[key], key, inputs)

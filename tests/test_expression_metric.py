@@ -43,9 +43,8 @@ def test_per_compound_equals_scipy(profiles):
     changes = [compound_means(p - pre, compounds) for p in (predicted, post)]
     expected = [pearsonr(p, m)[0] for p, m in zip(*changes, strict=True)]
     assert lfc_pearson_per_compound(predicted, pre, post, compounds) == pytest.approx(expected)
-    mean = np.random.default_rng(2).normal(size=G)
-    expected = [pearsonr(p - mean, m - mean)[0] for p, m in zip(*changes, strict=True)]
-    assert lfc_pearson_per_compound(predicted, pre, post, compounds, mean) == pytest.approx(expected)
+    expected = [pearsonr(p, m)[0] for p, m in zip(*(c - c.mean(axis=0) for c in changes), strict=True)]
+    assert lfc_pearson_per_compound(predicted, pre, post, compounds, centred=True) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
@@ -54,10 +53,20 @@ def test_the_mean_for_every_compound_looks_good_against_vehicle_only(profiles, d
     mean = (post - pre).mean(axis=0)
     predicted = pre + mean
     assert np.nanmean(lfc_pearson_per_compound(predicted, pre, post, compounds)) > 0.7
-    # Rounding in float32 must not be scored as a pattern.
-    assert np.isnan(lfc_pearson_per_compound(predicted, pre, post, compounds, mean)).all()
     with pytest.raises(ValueError, match="the same for all 6 compounds"):
         lfc_pearson(predicted, pre, post, compounds)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.25, 0.5, 1.0, 2.0, -1.0])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_no_drug_free_prediction_has_a_score_beyond_the_mean(profiles, share, dtype):
+    """Also where the training mean is not that of the asked compounds, and rounding must not pass for a pattern."""
+    pre, post, compounds = (x.astype(dtype) if x.dtype.kind == "f" else x for x in profiles)
+    training_mean = (post - pre)[compounds < "c3"].mean(axis=0)
+    predicted = (pre + share * training_mean).astype(dtype)
+    assert np.isnan(lfc_pearson_per_compound(predicted, pre, post, compounds, centred=True)).all()
+    weights, counts = np.ones((1, len(compounds))), {f"c{i}": np.array([i % 3]) for i in range(C)}
+    assert np.isnan(per_compound_resamples(predicted, pre, post, compounds, True, weights, counts)).all()
 
 
 def test_raw_profiles_would_flatter_an_empty_prediction(profiles):
@@ -81,14 +90,17 @@ def test_replicates_equal_the_score_on_repeated_rows(profiles):
     weights = np.stack([np.ones(len(rows)), rows])
     taken = np.repeat(np.arange(len(rows)), rows)
     r = lfc_pearson_per_compound(predicted[taken], pre[taken], post[taken], compounds[taken])
-    means = per_compound_resamples(predicted, pre, post, compounds, None, weights, counts)
+    means = per_compound_resamples(predicted, pre, post, compounds, False, weights, counts)
     assert means[0] == pytest.approx(lfc_pearson_per_compound(predicted, pre, post, compounds).mean())
     assert means[1] == pytest.approx(np.average(r, weights=[0, 1, 2, 1, 1, 1]))
     drawn = np.concatenate([np.flatnonzero(compounds[taken] == f"c{i}") for i in (1, 2, 2, 3, 4, 5)])
     names = np.repeat([f"d{i}" for i in range(6)], REPEATS)
+    repeated = (predicted[taken][drawn], pre[taken][drawn], post[taken][drawn], names)
+    own = per_compound_resamples(predicted, pre, post, compounds, True, weights, counts)
+    assert own[0] == pytest.approx(lfc_pearson_per_compound(predicted, pre, post, compounds, centred=True).mean())
+    assert own[1] == pytest.approx(lfc_pearson_per_compound(*repeated, centred=True).mean())
     pooled = pooled_resamples(predicted, pre, post, compounds, weights, counts)
-    again = lfc_pearson(predicted[taken][drawn], pre[taken][drawn], post[taken][drawn], names)
-    assert pooled == pytest.approx([lfc_pearson(predicted, pre, post, compounds), again])
+    assert pooled == pytest.approx([lfc_pearson(predicted, pre, post, compounds), lfc_pearson(*repeated)])
 
 
 def test_bad_input_is_named(profiles):
@@ -97,5 +109,3 @@ def test_bad_input_is_named(profiles):
         lfc_pearson(post[:, 1:], pre, post, compounds)
     with pytest.raises(ValueError, match="predicted_post: 50 values are not finite"):
         lfc_pearson(np.where(np.arange(24)[:, None] == 0, np.nan, post), pre, post, compounds)
-    with pytest.raises(ValueError, match=r"mean_lfc.shape=\(3,\)"):
-        lfc_pearson_per_compound(post, pre, post, compounds, np.zeros(3))

@@ -111,13 +111,35 @@ def test_missing_values_come_last_and_unranked_metrics_have_no_rank() -> None:
     assert rank_metric([score(5.0, direction="none"), score(9.0, direction="none")]) == [None, None]
 
 
+def test_a_wide_interval_lifts_nobody_over_a_better_value() -> None:
+    assert rank_metric([score(1.0, half=0.1), score(2.0, half=0.1), score(3.0, half=5.0)]) == [1, 2, 2]
+    assert rank_metric([score(9.0, half=20, direction="max"), score(1.0, direction="max")]) == [1, 1]
+    # an equal value with a narrow interval is not a better one
+    assert rank_metric([score(1.0, half=0.1), score(2.0, half=0.1), score(2.0, half=5.0)]) == [1, 2, 1]
+
+
+def test_a_missing_interval_never_wins() -> None:
+    """It beats nobody, and does not shield its own value."""
+    assert rank_metric([score(1.0, interval=None), score(9.0)]) == [1, 1]
+    assert rank_metric([score(1.0, half=0.5), score(2.0, interval=None)]) == [1, 2]
+    assert rank_metric([score(1.0, half=0.5), score(1.6, half=0.5), score(1.6, interval=None)]) == [1, 1, 2]
+    assert rank_metric([score(1.0, interval=None), score(9.0, interval=None)]) == [None, None]
+
+
+def test_frechet_distances_are_shown_and_not_ranked() -> None:
+    rows = rank_track([report(manifest("a", "lab"), quality=0.9), report(manifest("b", "lab"), quality=0.2)], "id")
+    assert all("fd[efficientnet_lite0]" in row.scores for row in rows)
+    assert all("fd[efficientnet_lite0]" not in row.ranks for row in rows)
+    assert all("kd[efficientnet_lite0]" in row.ranks for row in rows)
+
+
 def test_a_metric_that_one_submission_lacks_ranks_nobody() -> None:
     both = report(manifest("a", "lab"), quality=0.9)
     fewer = report(manifest("b", "lab"), quality=0.2)
-    fewer = fewer.model_copy(update={"scores": tuple(s for s in fewer.scores if not s.key.startswith("fd["))})
+    fewer = fewer.model_copy(update={"scores": tuple(s for s in fewer.scores if not s.key.startswith("kd["))})
     rows = rank_track([both, fewer], "id")
-    assert all("fd[efficientnet_lite0]" not in row.ranks for row in rows)
-    assert all("kd[efficientnet_lite0]" in row.ranks for row in rows)
+    assert all("kd[efficientnet_lite0]" not in row.ranks for row in rows)
+    assert all("lda_separability" in row.ranks for row in rows)
 
 
 def test_images_without_expression_lose_no_place() -> None:

@@ -10,7 +10,9 @@ from morphobench.metrics import (
     MorphologyInputs,
     ProbabilityInputs,
     SeparabilityInputs,
+    few_clusters_widening,
     key_for,
+    recentred_interval,
     scaled,
 )
 
@@ -38,7 +40,7 @@ def bundle(kind, rows=slice(None), replicate_plates=False):
         vehicle_plates = np.repeat(["p", "v"], 5)
         return MorphologyInputs(*area, compounds, plates, COMPOUNDS, real_plates, vehicle_plates, dropped=3)
     profiles = (features + others)[rows], (features - 0.5 * others)[rows], np.zeros((n, 12))[rows]
-    return ExpressionInputs(*profiles, compounds, plates, np.zeros(12))
+    return ExpressionInputs(*profiles, compounds, plates)
 
 
 @pytest.mark.parametrize("key", METRICS)
@@ -77,12 +79,12 @@ def test_undefined_items_are_counted():
     assert METRICS["area_occupied_shift[cells]"].undefined(bundle(MorphologyInputs)) == 3
     inputs = bundle(ExpressionInputs)
     predicted = np.where((COMPOUNDS == "b")[:, None], inputs.pre, inputs.predicted_post)
-    flat = ExpressionInputs(predicted, inputs.measured_post, inputs.pre, COMPOUNDS, PLATES, np.zeros(12))
+    flat = ExpressionInputs(predicted, inputs.measured_post, inputs.pre, COMPOUNDS, PLATES)
     metric = METRICS["lfc_pearson_vehicle"]
     assert metric.undefined(flat) == 1
     kept = COMPOUNDS != "b"
     rest = (inputs.predicted_post[kept], inputs.measured_post[kept], inputs.pre[kept])
-    without = ExpressionInputs(*rest, COMPOUNDS[kept], PLATES[kept], np.zeros(12))
+    without = ExpressionInputs(*rest, COMPOUNDS[kept], PLATES[kept])
     assert metric.score(flat) == pytest.approx(metric.score(without))
 
 
@@ -95,7 +97,7 @@ def test_one_compound_on_one_plate_has_no_interval():
 
 def test_constant_prediction_has_no_score():
     inputs = bundle(ExpressionInputs)
-    none = ExpressionInputs(inputs.pre, inputs.measured_post, inputs.pre, COMPOUNDS, PLATES, np.zeros(12))
+    none = ExpressionInputs(inputs.pre, inputs.measured_post, inputs.pre, COMPOUNDS, PLATES)
     for key in ("lfc_pearson", "lfc_pearson_vehicle", "lfc_pearson_perturbed_mean"):
         with pytest.raises(ValueError, match=r"constant over genes|the same for all"):
             METRICS[key].score(none)
@@ -116,8 +118,33 @@ def test_only_genuine_inception_features_take_the_published_names():
 
 
 def test_scaled_is_not_clipped_and_works_in_both_directions():
-    assert scaled(5.0, vehicle=10.0, ceiling=0.0) == 0.5
-    assert scaled(12.0, vehicle=10.0, ceiling=0.0) == pytest.approx(-0.2)
-    assert scaled(0.9, vehicle=0.1, ceiling=0.5) == pytest.approx(2)
-    with pytest.raises(ValueError, match="span no scale"):
-        scaled(1.0, vehicle=2.0, ceiling=2.0)
+    assert scaled(5.0, vehicle=10.0, ceiling=0.0, direction="min") == 0.5
+    assert scaled(12.0, vehicle=10.0, ceiling=0.0, direction="min") == pytest.approx(-0.2)
+    assert scaled(0.9, vehicle=0.1, ceiling=0.5, direction="max") == pytest.approx(2)
+
+
+@pytest.mark.parametrize(
+    ("vehicle", "ceiling", "direction"),
+    [(2.0, 2.0, "min"), (0.0, 10.0, "min"), (0.5, 0.1, "max"), (0.1, 0.5, "none"), (0.1, 0.5, "target")],
+)
+def test_nothing_is_scaled_unless_replicates_beat_the_vehicle(vehicle, ceiling, direction):
+    assert scaled(1.0, vehicle=vehicle, ceiling=ceiling, direction=direction) is None
+
+
+def test_biased_and_blind_rows_are_shown_and_not_ranked():
+    assert {key for key, metric in METRICS.items() if not metric.ranked} == {"fd", "is"}
+
+
+def test_an_interval_is_as_wide_as_its_fewest_clusters_ask():
+    inputs = bundle(FeatureInputs)
+    assert inputs.clusters == (4, 2)
+    metric = METRICS["kd"]
+    low, high = metric.interval(inputs, replicates=100, seed=1)
+    plain = recentred_interval(metric.score(inputs), metric.resample(inputs, 100, 1))
+    assert high - low == pytest.approx((plain[1] - plain[0]) * few_clusters_widening(2))
+
+
+def test_one_plate_has_no_interval_however_many_compounds():
+    inputs = bundle(ProbabilityInputs)
+    alone = ProbabilityInputs(inputs.probabilities, COMPOUNDS, np.full(len(COMPOUNDS), "p"))
+    assert METRICS["is"].interval(alone, replicates=50, seed=0) is None

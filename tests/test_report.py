@@ -200,7 +200,15 @@ def test_one_predicted_row_and_a_constant_one_are_drawn() -> None:
 
 def score(value: float | None, half: float = 1.0, direction: str = "min", **fields: object) -> Score:
     interval = None if value is None else (value - half, value + half)
-    given = {"key": "fd[x]", "version": 1, "track": "id", "value": value, "n": 9, "interval": interval, "unit": ""}
+    given: dict[str, object] = {
+        "key": "fd[x]",
+        "version": 1,
+        "track": "id",
+        "value": value,
+        "n": 9,
+        "interval": interval,
+        "unit": "",
+    }
     return Score.model_validate(given | {"direction": direction} | fields)
 
 
@@ -219,6 +227,8 @@ def test_scale_is_zero_at_vehicle_one_at_replicates_and_unclipped() -> None:
     made = score(5.0, floor=2.0, controls={"vehicle": 10.0})
     assert [scale(made, value) for value in (10.0, 2.0, 6.0, 18.0, -6.0)] == [0.0, 1.0, 0.5, -1.0, 2.0]
     assert scale(score(5.0, floor=2.0), 5.0) is None
+    # replicates no better than the vehicle: no scale, rather than one that turns worse into better
+    assert scale(score(5.0, floor=10.0, controls={"vehicle": 2.0}), 5.0) is None
     assert scale(score(5.0, floor=2.0, controls={"vehicle": 2.0}), 5.0) is None
 
 
@@ -249,6 +259,8 @@ def test_verdict_follows_the_scores() -> None:
     def said(quality: float) -> str:
         return " ".join(sentence.answer for sentence in verdict(report(quality=quality), "id"))
 
+    assert "Kernel distance" in said(1.0)
+    assert "Fréchet" not in said(1.0)
     assert "Close to real replicates" in said(1.0)
     assert "Beats the best trivial predictor" in said(1.0)
     assert "no nearer" in said(0.0).lower() or "further from" in said(0.0).lower()

@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+from sklearn.metrics import recall_score
 
 from morphobench.metrics import lda_projection, lda_separability
-from morphobench.metrics.separability import lda_correct
+from morphobench.metrics.separability import balanced_resamples, lda_correct
 
 NAMES = np.array(["taxol", "emetine", "colchicine", "nocodazole"])
 
@@ -53,6 +54,35 @@ def test_projection_separates_the_classes_on_two_axes():
     assert distances.min() > 1
     with pytest.raises(ValueError, match="2 classes span"):
         lda_projection(x[:60], y[:60], gx)
+
+
+def test_one_answer_for_all_scores_one_in_the_number_of_classes():
+    x, y = classes(30)
+    centre = x[y == "emetine"].mean(axis=0)
+    asked = np.repeat(NAMES, [5, 200, 7, 1])  # the class that is always named holds nearly every image
+    assert lda_separability(x, y, np.tile(centre, (len(asked), 1)), asked) == pytest.approx(0.25)
+
+
+def test_a_common_class_draws_no_answers_from_a_rare_one():
+    (x, y), (gx, gy) = classes(400, gap=2.0), classes(2000, gap=2.0, seed=1)
+    kept = (y != "taxol") | (np.arange(len(y)) < 40)
+    recall = [lda_correct(x[kept], y[kept], gx, gy)[gy == name].mean() for name in NAMES]
+    assert min(recall) > 0.7  # about 0.45 for priors that are the training shares
+
+
+def test_it_is_the_balanced_accuracy_under_any_weights():
+    (x, y), (gx, gy) = classes(30, gap=1.5), classes(50, gap=1.5, seed=1)
+    gx, gy = gx[20:], gy[20:]
+    correct = lda_correct(x, y, gx, gy)
+    answers = np.where(correct, gy, "none")
+    weights = np.random.default_rng(0).integers(0, 3, (5, len(gy)))
+    expected = [recall_score(gy, answers, labels=NAMES, average="macro", sample_weight=w) for w in weights]
+    assert balanced_resamples(correct, gy, weights) == pytest.approx(expected)
+    assert lda_separability(x, y, gx, gy) == pytest.approx(recall_score(gy, answers, labels=NAMES, average="macro"))
+    absent = np.stack([gy != "taxol", np.zeros(len(gy))]).astype(int)
+    found = balanced_resamples(correct, gy, absent)
+    assert found[0] == pytest.approx(np.mean([correct[gy == name].mean() for name in NAMES[1:]]))
+    assert np.isnan(found[1])
 
 
 def test_bad_input_is_named():

@@ -154,7 +154,9 @@ def _track(name: str, standings: list[Standing]) -> TrackBoard:
 
 def _column(key: str, standings: list[Standing]) -> Column:
     direction = next(row.scores[key].direction for row in standings if key in row.scores)
-    return Column(key, read(key), ARROWS[direction], READINGS[direction])
+    words = read(key)
+    reading = READINGS[direction] if words.ranked or direction == "none" else f"{READINGS[direction]}; not ranked"
+    return Column(key, words, ARROWS[direction], reading)
 
 
 def _line(row: Standing, keys: list[str]) -> Line:

@@ -1,10 +1,11 @@
 """Who is ahead, as far as the intervals allow.
 
 On one metric a submission's rank is one more than the number of submissions that are better beyond doubt, that is whose
-whole 95% interval lies on the better side of its own; overlapping intervals tie. Ranks are averaged within a family of
-metrics and then over families, so that six AreaOccupied rows weigh as much as one separability row. Expression is
-optional in a submission and has a rank of its own. A metric counts when every ranked submission reports it; a value
-that could not be computed comes last. Metrics without a direction and the controls are shown and never ranked.
+whole 95% interval lies on the better side of its own; overlapping intervals tie. No submission ranks before one with a
+better value, however wide its interval. Ranks are averaged within a family of metrics and then over families, so that
+six AreaOccupied rows weigh as much as one separability row. Expression is optional in a submission and has a rank of
+its own. A metric counts when every ranked submission reports it; a value that could not be computed comes last. Metrics
+whose registry row is not `ranked` and the controls are shown and never ranked.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 from statistics import fmean
 
-from morphobench.report.reading import FAMILIES, badness_interval, read
+from morphobench.report.reading import FAMILIES, badness, badness_interval, read
 from morphobench.schema import Report, Score
 
 CONTROL_GROUP = "morphobench-controls"
@@ -49,7 +50,7 @@ def rank_track(reports: list[Report], track: str) -> list[Standing]:
     scores = {id(report): {s.key: s for s in report.scores if s.track == track} for report in reports}
     ranked = [report for report in reports if not is_control(report)]
     ranks: dict[int, dict[str, int]] = {id(report): {} for report in reports}
-    for key in keys_of(ranked, track):
+    for key in (key for key in keys_of(ranked, track) if read(key).ranked):
         column = [scores[id(report)].get(key) for report in ranked]
         present = [score for score in column if score is not None]
         if len(present) == len(ranked):
@@ -66,14 +67,29 @@ def rank_track(reports: list[Report], track: str) -> list[Standing]:
 
 
 def rank_metric(scores: list[Score]) -> list[int | None]:
-    """Rank of each score of one metric: 1 + the number that are better beyond their intervals; None where unranked."""
+    """Rank of each score of one metric: 1 + the number that are better beyond their intervals; None where unranked.
+
+    A score without an interval is never better beyond doubt, and is beaten by any interval on the better side of its
+    value: nobody gains by uncertainty that is not told. Where no score has an interval nothing is known, and nobody is
+    ranked. A rank is at least that of every better value, so that a wide interval lifts nobody over one.
+    """
     spans = [badness_interval(score) for score in scores]
-    if all(span is None for span in spans):
+    if not any(span and score.interval for span, score in zip(spans, scores, strict=True)):
         return [None] * len(scores)
-    last = 1 + sum(span is not None for span in spans)
-    return [
-        last if span is None else 1 + sum(other is not None and other[1] < span[0] for other in spans) for span in spans
-    ]
+    surely = [span[1] for span, score in zip(spans, scores, strict=True) if span and score.interval]
+    ranks: list[int | None] = [1 + sum(span is not None for span in spans)] * len(scores)
+    values = [None if score.value is None else badness(score, score.value) for score in scores]
+    best_first = sorted((value, place) for place, value in enumerate(values) if value is not None)
+    floor = reached = 1
+    before: float | None = None
+    for value, place in best_first:
+        if value != before:
+            floor, before = reached, value
+        span = spans[place]
+        assert span is not None
+        rank = max(floor, 1 + sum(worst < span[0] for worst in surely))
+        ranks[place], reached = rank, max(reached, rank)
+    return ranks
 
 
 def _mean_rank(ranks: dict[str, int]) -> float | None:

@@ -6,7 +6,12 @@
 `registry.METRICS` lists what the benchmark computes of them, with intervals.
 """
 
-from morphobench.metrics.bootstrap import cluster_weights, percentile_interval, recentred_interval
+from morphobench.metrics.bootstrap import (
+    cluster_weights,
+    few_clusters_widening,
+    percentile_interval,
+    recentred_interval,
+)
 from morphobench.metrics.expression import lfc_pearson, lfc_pearson_per_compound
 from morphobench.metrics.frechet import FrechetReference, frechet_distance
 from morphobench.metrics.inception_score import inception_score
@@ -34,6 +39,7 @@ __all__ = [
     "area_occupied_shift",
     "area_occupied_shift_by_compound",
     "cluster_weights",
+    "few_clusters_widening",
     "frechet_distance",
     "inception_score",
     "kernel_distance",

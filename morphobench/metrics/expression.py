@@ -15,15 +15,14 @@ CONSTANT = 5e-6
 four decimals of `expression.csv`, averaged over a compound's rows."""
 
 
-def lfc_pearson(
-    predicted_post: np.ndarray, pre: np.ndarray, measured_post: np.ndarray, compounds: np.ndarray
-) -> float:
+def lfc_pearson(predicted_post: np.ndarray, pre: np.ndarray, measured_post: np.ndarray, compounds: np.ndarray) -> float:
     """The seed paper's correlation: LFC per compound, z-scored per gene over compounds, all (compound, gene) pooled.
 
     Profiles (N, G) log2; compounds (N,). The paper (section 4.3, figure 5a) takes the training compounds and states
     neither axis nor pooling; this is the usual heat map's z-score. A gene that is constant over compounds gets z = 0.
-    A lookup table scores 1 on training compounds, so the value says what was memorised. Raises ValueError for shapes
-    that differ, NaN, fewer than two compounds, or a prediction (or measurement) that is the same for all compounds.
+    A lookup table of the training compounds scores high (1 on the very wells it holds), so the value says what was
+    memorised. Raises ValueError for shapes that differ, NaN, fewer than two compounds, or a prediction (or
+    measurement) that is the same for all compounds.
     """
     changes = _changes(predicted_post, pre, measured_post, compounds)
     names, predicted, measured = _compound_means(changes, compounds, np.ones(len(compounds)))
@@ -38,18 +37,21 @@ def lfc_pearson_per_compound(
     pre: np.ndarray,
     measured_post: np.ndarray,
     compounds: np.ndarray,
-    mean_lfc: np.ndarray | None = None,
+    centred: bool = False,
 ) -> np.ndarray:
     """Pearson r over genes between predicted and measured LFC, one per compound in sorted order: (C,).
 
-    With `mean_lfc` (G,), the mean LFC of the *training* compounds, both sides are taken relative to it: what is left
-    is what sets this compound apart, and predicting that mean for every compound is no prediction at all. NaN where
-    either side is constant over genes. Raises ValueError for shapes that differ or NaN.
+    With `centred`, each side is taken relative to its own mean over these compounds (equal weight): what is left is
+    what sets a compound apart, and a prediction that is the same for every compound leaves nothing. A reference from
+    elsewhere, the training compounds' mean for one, would leave the difference of the two means in every measured
+    compound, and a drug-free prediction could point along it. NaN where either side is constant over genes. Raises
+    ValueError for shapes that differ or NaN.
     """
     changes = _changes(predicted_post, pre, measured_post, compounds)
     _, predicted, measured = _compound_means(changes, compounds, np.ones(len(compounds)))
-    offset = _checked_mean(mean_lfc, predicted.shape[1])
-    return _row_correlation(predicted - offset, measured - offset, _tolerance(predicted_post, measured_post))
+    if centred:
+        predicted, measured = predicted - predicted.mean(axis=0), measured - measured.mean(axis=0)
+    return _row_correlation(predicted, measured, _tolerance(predicted_post, measured_post))
 
 
 def pooled_resamples(
@@ -76,19 +78,26 @@ def per_compound_resamples(
     pre: np.ndarray,
     measured_post: np.ndarray,
     compounds: np.ndarray,
-    mean_lfc: np.ndarray | None,
+    centred: bool,
     weights: np.ndarray,
     compound_counts: dict[str, np.ndarray],
 ) -> np.ndarray:
-    """Mean of `lfc_pearson_per_compound` under R sets of row weights (R, N) and counts of compounds: (R,)."""
+    """Mean of `lfc_pearson_per_compound` under R sets of row weights (R, N) and counts of compounds: (R,).
+
+    The means of `centred` are those of the drawn compounds, as often as they were drawn.
+    """
     tolerance = _tolerance(predicted_post, measured_post)
     changes = _changes(predicted_post, pre, measured_post, compounds)
-    offset = _checked_mean(mean_lfc, predicted_post.shape[1])
     result = np.full(len(weights), np.nan)
     for replicate, row_weights in enumerate(weights):
         names, predicted, measured = _compound_means(changes, compounds, row_weights)
-        r = _row_correlation(predicted - offset, measured - offset, tolerance)
         counts = np.array([compound_counts[name][replicate] for name in names], dtype=float)
+        if not counts.any():
+            continue
+        if centred:
+            share = counts / counts.sum()
+            predicted, measured = predicted - share @ predicted, measured - share @ measured
+        r = _row_correlation(predicted, measured, tolerance)
         counts[np.isnan(r)] = 0
         if counts.any():
             result[replicate] = np.average(r[counts > 0], weights=counts[counts > 0])
@@ -148,14 +157,6 @@ def _row_correlation(predicted: np.ndarray, measured: np.ndarray, tolerance: flo
     p, m = p[defined], m[defined]
     r[defined] = (p * m).sum(axis=1) / np.sqrt((p**2).sum(axis=1) * (m**2).sum(axis=1))
     return r
-
-
-def _checked_mean(mean_lfc: np.ndarray | None, genes: int) -> np.ndarray:
-    if mean_lfc is None:
-        return np.zeros(genes)
-    if mean_lfc.shape != (genes,) or not np.isfinite(mean_lfc).all():
-        raise ValueError(f"{mean_lfc.shape=}: {genes} finite values are needed")
-    return np.asarray(mean_lfc, dtype=np.float64)
 
 
 def _tolerance(predicted_post: np.ndarray, measured_post: np.ndarray) -> float:

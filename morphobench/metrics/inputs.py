@@ -22,6 +22,14 @@ class FeatureInputs:
         _aligned("generated", self.generated, self.generated_compounds, self.generated_plates)
         _aligned("real", self.real, self.real_compounds, self.real_plates)
 
+    @property
+    def clusters(self) -> tuple[int, int]:
+        """Numbers of compounds and of plates, on the side that has fewer."""
+        return (
+            min(_distinct(self.generated_compounds), _distinct(self.real_compounds)),
+            min(_distinct(self.generated_plates), _distinct(self.real_plates)),
+        )
+
 
 @dataclass(frozen=True)
 class ProbabilityInputs:
@@ -33,6 +41,11 @@ class ProbabilityInputs:
 
     def __post_init__(self) -> None:
         _aligned("probabilities", self.probabilities, self.compounds, self.plates)
+
+    @property
+    def clusters(self) -> tuple[int, int]:
+        """Numbers of compounds and of plates."""
+        return _distinct(self.compounds), _distinct(self.plates)
 
 
 @dataclass(frozen=True)
@@ -49,6 +62,11 @@ class SeparabilityInputs:
     def __post_init__(self) -> None:
         _aligned("train_x", self.train_x, self.train_y)
         _aligned("generated_x", self.generated_x, self.generated_y, self.compounds, self.plates)
+
+    @property
+    def clusters(self) -> tuple[int, int]:
+        """Numbers of compounds and of plates."""
+        return _distinct(self.compounds), _distinct(self.plates)
 
 
 @dataclass(frozen=True)
@@ -73,20 +91,36 @@ class MorphologyInputs:
         _aligned("real", self.real, self.real_compounds, self.real_plates)
         _aligned("vehicle", self.vehicle, self.vehicle_plates)
 
+    @property
+    def clusters(self) -> tuple[int, int]:
+        """Numbers of compounds and of plates, on the side that has fewest."""
+        return (
+            min(_distinct(self.generated_compounds), _distinct(self.real_compounds)),
+            min(_distinct(self.generated_plates), _distinct(self.real_plates), _distinct(self.vehicle_plates)),
+        )
+
 
 @dataclass(frozen=True)
 class ExpressionInputs:
-    """Profiles (N, G) in log2: predicted, measured, matched vehicle; and the mean LFC of training compounds (G,)."""
+    """Profiles (N, G) in log2: predicted, measured, matched vehicle."""
 
     predicted_post: np.ndarray
     measured_post: np.ndarray
     pre: np.ndarray
     compounds: np.ndarray
     plates: np.ndarray
-    train_mean_lfc: np.ndarray
 
     def __post_init__(self) -> None:
         _aligned("predicted_post", self.predicted_post, self.measured_post, self.pre, self.compounds, self.plates)
+
+    @property
+    def clusters(self) -> tuple[int, int]:
+        """Numbers of compounds and of plates."""
+        return _distinct(self.compounds), _distinct(self.plates)
+
+
+def _distinct(labels: np.ndarray) -> int:
+    return len(np.unique(labels))
 
 
 def _aligned(name: str, values: np.ndarray, *others: np.ndarray) -> None:

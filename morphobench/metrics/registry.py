@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from morphobench.metrics import replicates as resample
-from morphobench.metrics.bootstrap import recentred_interval
+from morphobench.metrics.bootstrap import few_clusters_widening, recentred_interval
 from morphobench.metrics.expression import lfc_pearson, lfc_pearson_per_compound
 from morphobench.metrics.frechet import frechet_distance
 from morphobench.metrics.inception_score import inception_score
@@ -38,7 +38,7 @@ class Metric:
     """A row.
 
     `compute` and `resample` are the score and its replicates; `count` is the N of the smaller side; `undefined` how
-    many items have no value (they are left out, never counted as 0).
+    many items have no value (they are left out, never counted as 0); `ranked` whether the board orders by it.
     """
 
     key: str
@@ -53,6 +53,7 @@ class Metric:
     count: Callable[[Any], int]
     undefined: Callable[[Any], int] = lambda inputs: 0
     target: float | None = None
+    ranked: bool = True
 
     def score(self, inputs: Any) -> float:
         """The value for one bundle. Raises ValueError, with the reason, where there is none; never returns NaN."""
@@ -67,15 +68,19 @@ class Metric:
         return value
 
     def interval(self, inputs: Any, replicates: int, seed: int) -> tuple[float, float] | None:
-        """95% interval around `score`; None where the replicates tell nothing of its spread.
+        """95% interval around `score`, widened for few clusters; None where nothing is known of its spread.
 
-        That is when fewer than half have a value, or all are equal (one compound on one plate, for one).
+        That is when there is a single compound or plate, when fewer than half of the replicates have a value, or when
+        all are equal.
         """
+        clusters = min(inputs.clusters)
+        if clusters < 2:
+            return None
         values = self.resample(inputs, replicates, seed)
         defined = values[np.isfinite(values)]
         if len(defined) < max(2, replicates / 2) or np.ptp(defined) <= ROUNDING * np.abs(defined).max():
             return None
-        return recentred_interval(self.score(inputs), values)
+        return recentred_interval(self.score(inputs), values, widening=few_clusters_widening(clusters))
 
 
 def key_for(family: str, extractor: str) -> str:
@@ -87,13 +92,17 @@ def key_for(family: str, extractor: str) -> str:
     return genuine if extractor == "inception" else f"{family}[{extractor}]"
 
 
-def scaled(value: float, vehicle: float, ceiling: float) -> float:
+def scaled(
+    value: float, vehicle: float, ceiling: float, direction: Literal["min", "max", "target", "none"]
+) -> float | None:
     """(value - vehicle) / (ceiling - vehicle): 0 for the vehicle control, 1 for real replicates, not clipped.
 
-    Right for either direction. Raises ValueError when the two controls score the same.
+    None unless the ceiling is better than the vehicle in a `direction` of min or max: where real replicates do no
+    better than the vehicle, the quotient would call worse values better.
     """
-    if ceiling == vehicle:
-        raise ValueError(f"{vehicle=} and {ceiling=} are equal: they span no scale")
+    gain = {"min": vehicle - ceiling, "max": ceiling - vehicle}.get(direction, 0.0)
+    if gain <= 0:
+        return None
     return (value - vehicle) / (ceiling - vehicle)
 
 
@@ -113,7 +122,7 @@ def _r_vehicle(inputs: ExpressionInputs) -> np.ndarray:
 
 def _r_perturbed_mean(inputs: ExpressionInputs) -> np.ndarray:
     profiles = (inputs.predicted_post, inputs.pre, inputs.measured_post, inputs.compounds)
-    return lfc_pearson_per_compound(*profiles, inputs.train_mean_lfc)
+    return lfc_pearson_per_compound(*profiles, centred=True)
 
 
 def _defined_mean(values: np.ndarray) -> float:
@@ -162,6 +171,7 @@ ROWS = (
         unit="squared feature units",
         smallest_n=16,
         summary="Frechet distance between Gaussians fitted to generated and real features; biased up at small N.",
+        ranked=False,
         compute=lambda inputs: frechet_distance(inputs.generated, inputs.real),
         resample=resample.frechet_replicates,
         count=_smaller_side,
@@ -195,6 +205,7 @@ ROWS = (
         version=1,
         inputs=ProbabilityInputs,
         direction="none",
+        ranked=False,
         unit="effective classes",
         smallest_n=20,
         summary="Inception score of the generated images; read beside the real images' value, ranks nothing.",
@@ -207,12 +218,10 @@ ROWS = (
         version=1,
         inputs=SeparabilityInputs,
         direction="max",
-        unit="accuracy",
+        unit="balanced accuracy",
         smallest_n=10,
-        summary="Share of generated images whose class an LDA fitted on real training embeddings names.",
-        compute=lambda inputs: lda_separability(
-            inputs.train_x, inputs.train_y, inputs.generated_x, inputs.generated_y
-        ),
+        summary="Share of a mechanism's images that an LDA of real ones names, averaged; chance is 1 / mechanisms.",
+        compute=lambda inputs: lda_separability(inputs.train_x, inputs.train_y, inputs.generated_x, inputs.generated_y),
         resample=resample.separability_replicates,
         count=lambda inputs: len(inputs.generated_x),
     ),
@@ -228,10 +237,8 @@ ROWS = (
         direction="max",
         unit="correlation",
         smallest_n=2,
-        summary="The paper's LFC correlation: training compounds, z-scored per gene, pooled; a lookup table scores 1.",
-        compute=lambda inputs: lfc_pearson(
-            inputs.predicted_post, inputs.pre, inputs.measured_post, inputs.compounds
-        ),
+        summary="The paper's LFC correlation: training compounds, z-scored per gene, pooled; rewards a lookup table.",
+        compute=lambda inputs: lfc_pearson(inputs.predicted_post, inputs.pre, inputs.measured_post, inputs.compounds),
         resample=resample.pooled_lfc_replicates,
         count=_compounds,
     ),
@@ -255,7 +262,7 @@ ROWS = (
         direction="max",
         unit="correlation",
         smallest_n=2,
-        summary="The same correlation after subtracting the training compounds' mean LFC: what sets a compound apart.",
+        summary="The same after each side's mean over compounds is subtracted: what sets a compound apart.",
         compute=lambda inputs: _defined_mean(_r_perturbed_mean(inputs)),
         resample=resample.lfc_perturbed_mean_replicates,
         count=_compounds,

@@ -21,7 +21,7 @@ from morphobench.metrics.inputs import (
 )
 from morphobench.metrics.kernel import compound_resamples, kernel_resamples
 from morphobench.metrics.morphology import shift_resamples
-from morphobench.metrics.separability import lda_correct
+from morphobench.metrics.separability import balanced_resamples, lda_correct
 
 
 def frechet_replicates(inputs: FeatureInputs, replicates: int, seed: int) -> np.ndarray:
@@ -55,12 +55,10 @@ def inception_replicates(inputs: ProbabilityInputs, replicates: int, seed: int) 
 
 
 def separability_replicates(inputs: SeparabilityInputs, replicates: int, seed: int) -> np.ndarray:
-    """LDA accuracy; the classifier stays as fitted, only the generated images are drawn."""
+    """Balanced accuracy of the LDA; the classifier stays as fitted, only the generated images are drawn."""
     correct = lda_correct(inputs.train_x, inputs.train_y, inputs.generated_x, inputs.generated_y)
     draws = draw_clusters([inputs.compounds], [inputs.plates], replicates, seed)
-    weights = draws.weights(inputs.compounds, inputs.plates)
-    total = weights.sum(axis=1)
-    return np.divide(weights @ correct, total, out=np.full(replicates, np.nan), where=total > 0)
+    return balanced_resamples(correct, inputs.generated_y, draws.weights(inputs.compounds, inputs.plates))
 
 
 def shift_replicates(inputs: MorphologyInputs, replicates: int, seed: int) -> np.ndarray:
@@ -93,20 +91,18 @@ def pooled_lfc_replicates(inputs: ExpressionInputs, replicates: int, seed: int) 
 
 def lfc_vehicle_replicates(inputs: ExpressionInputs, replicates: int, seed: int) -> np.ndarray:
     """LFC correlation per compound against the vehicle, averaged."""
-    return _per_compound_replicates(inputs, None, replicates, seed)
+    return _per_compound_replicates(inputs, False, replicates, seed)
 
 
 def lfc_perturbed_mean_replicates(inputs: ExpressionInputs, replicates: int, seed: int) -> np.ndarray:
-    """LFC correlation per compound against the training compounds' mean, averaged."""
-    return _per_compound_replicates(inputs, inputs.train_mean_lfc, replicates, seed)
+    """LFC correlation per compound, each side centred by its mean over compounds, averaged."""
+    return _per_compound_replicates(inputs, True, replicates, seed)
 
 
-def _per_compound_replicates(
-    inputs: ExpressionInputs, mean_lfc: np.ndarray | None, replicates: int, seed: int
-) -> np.ndarray:
+def _per_compound_replicates(inputs: ExpressionInputs, centred: bool, replicates: int, seed: int) -> np.ndarray:
     draws = draw_clusters([inputs.compounds], [inputs.plates], replicates, seed)
     profiles = (inputs.predicted_post, inputs.pre, inputs.measured_post, inputs.compounds)
-    return per_compound_resamples(*profiles, mean_lfc, draws.plate_weights(inputs.plates), draws.compound_counts)
+    return per_compound_resamples(*profiles, centred, draws.plate_weights(inputs.plates), draws.compound_counts)
 
 
 def _image_weights(inputs: FeatureInputs, replicates: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -1,4 +1,4 @@
-"""Separability: are generated images of a compound told apart as real ones are?
+"""Separability: is the mechanism of generated images told as that of real ones is?
 
 Linear discriminant analysis is fitted on embeddings of real training images and asked for the class of generated
 ones. The seed paper draws this map (its figure 4a) without a number; the accuracy is the number.
@@ -13,12 +13,28 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 def lda_separability(
     train_x: np.ndarray, train_y: np.ndarray, generated_x: np.ndarray, generated_y: np.ndarray
 ) -> float:
-    """Share of generated embeddings (n, d) given their true class by an LDA fitted on real ones (m, d), in 0..1.
+    """Balanced accuracy: share of a class's generated embeddings (n, d) that an LDA names, averaged over classes, 0..1.
 
-    train_y (m,) and generated_y (n,) are class names (compounds or mechanisms). Raises ValueError when a generated
-    class was not fitted, a fitted class has fewer than two images, shapes differ, or a value is not finite.
+    The LDA is fitted on real embeddings (m, d) with equal priors. train_y (m,) and generated_y (n,) are class names.
+    Classes weigh equally on both sides, so that one answer for every image scores at most 1 / classes of generated_y,
+    however common that class is. Raises ValueError when a generated class was not fitted, a fitted class has fewer than
+    two images, shapes differ, or a value is not finite.
     """
-    return float(lda_correct(train_x, train_y, generated_x, generated_y).mean())
+    correct = lda_correct(train_x, train_y, generated_x, generated_y)
+    return float(balanced_resamples(correct, generated_y, np.ones((1, len(correct))))[0])
+
+
+def balanced_resamples(correct: np.ndarray, classes: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Mean over classes (n,) of the share of `correct` (n,) images, under R sets of weights (R, n): (R,).
+
+    A class without weight in a replicate is left out of it; NaN where every class is.
+    """
+    names, member = np.unique(classes, return_inverse=True)
+    one_hot = np.eye(len(names))[member]
+    total = weights @ one_hot
+    share = np.divide(weights @ (one_hot * correct[:, None]), total, out=np.zeros_like(total), where=total > 0)
+    present = (total > 0).sum(axis=1)
+    return np.divide(share.sum(axis=1), present, out=np.full(len(weights), np.nan), where=present > 0)
 
 
 def lda_correct(
@@ -52,7 +68,9 @@ def _fit(train_x: np.ndarray, train_y: np.ndarray) -> LinearDiscriminantAnalysis
         raise ValueError(f"{len(names)} classes, the smallest has {counts.min()} images; two of each are needed")
     # Ledoit-Wolf shrinkage: embeddings have about as many dimensions as a class has images, and without it the
     # within-class covariance is singular. The eigen solver is the one that also gives the axes of the map.
-    return LinearDiscriminantAnalysis(solver="eigen", shrinkage="auto").fit(np.asarray(train_x, np.float64), train_y)
+    equal = np.full(len(names), 1 / len(names))
+    model = LinearDiscriminantAnalysis(solver="eigen", shrinkage="auto", priors=equal)
+    return model.fit(np.asarray(train_x, np.float64), train_y)
 
 
 def _check(x: np.ndarray, y: np.ndarray) -> None:

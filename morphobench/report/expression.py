@@ -13,6 +13,8 @@ from morphobench.report.drawing import FAINT, GENERATED, INK, REAL, WIDTH, Pictu
 from morphobench.schema import Enrichment
 
 TERMS_PER_SOURCE = 5
+SIGNIFICANT = 0.05
+"""Adjusted p above this is drawn open."""
 _ACCESSION = re.compile(r"\s*\((GO:\d+)\)\s*$")
 
 
@@ -67,12 +69,22 @@ def enrichment_chart(rows: tuple[Enrichment, ...], compound: str, simulated: boo
             for source, colour, marker in (("measured", REAL, "o"), ("predicted", GENERATED, "^")):
                 hits = [r.p_adjusted for r in mine if (r.term, r.direction, r.source) == (term, direction, source)]
                 if hits:
-                    axes.scatter(-np.log10(max(min(hits), 1e-300)), place, s=48, color=colour, marker=marker, zorder=2)
-        axes.axvline(-np.log10(0.05), color=FAINT, linestyle="--", linewidth=1)
+                    q = min(hits)
+                    fill = colour if q <= SIGNIFICANT else "white"
+                    axes.scatter(
+                        -np.log10(max(q, 1e-300)),
+                        place,
+                        s=48,
+                        facecolor=fill,
+                        edgecolor=colour,
+                        marker=marker,
+                        zorder=2,
+                    )
+        axes.axvline(-np.log10(SIGNIFICANT), color=FAINT, linestyle="--", linewidth=1)
         axes.set(title=f"{direction} genes", yticks=range(len(terms)), ylim=(len(terms) - 0.4, -0.6), xlim=(0, None))
         axes.set_yticklabels([_wrap(_ACCESSION.sub("", term)) for term in terms])
         axes.tick_params(length=0)
-    panels[-1].set_xlabel("−log10 adjusted p (dashed: 0.05)")
+    panels[-1].set_xlabel(f"−log10 adjusted p (dashed: {SIGNIFICANT}; open marks: not significant)")
     handles = [
         panels[0].scatter([], [], s=48, color=colour, marker=marker, label=name)
         for name, colour, marker in (("measured", REAL, "o"), ("predicted", GENERATED, "^"))
@@ -80,7 +92,8 @@ def enrichment_chart(rows: tuple[Enrichment, ...], compound: str, simulated: boo
     figure.legend(handles=handles, loc="outside upper right", ncols=2)
     caption = (
         f"Gene sets enriched among {compound}'s changed genes. Where circle and triangle agree, the model predicts the "
-        f"biology that was measured; a lone mark is in one profile only. {lines} leading sets of {len(mine)} rows."
+        f"biology that was measured; a lone mark is in one profile only; an open one is not significant "
+        f"(adjusted p > {SIGNIFICANT}). {lines} leading sets of {len(mine)} rows."
     )
     alt = f"Enriched gene sets of {compound}: " + "; ".join(
         f"{direction}: {', '.join(_ACCESSION.sub('', term) for term in terms)}" for direction, terms in blocks

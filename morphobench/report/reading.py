@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from morphobench.metrics.registry import METRICS
+from morphobench.metrics.registry import METRICS, scaled
 from morphobench.schema import Score
 
 FAMILIES = ("realism", "per compound", "separability", "morphology", "expression", "reliance", "memorisation", "other")
@@ -28,11 +28,12 @@ Standing = Literal["better", "worse", "unclear"]
 
 @dataclass(frozen=True)
 class Reading:
-    """A metric in words: its family (one of FAMILIES), its title, and the registry's summary of it."""
+    """A metric in words: its family (one of FAMILIES), its title, the registry's summary, and whether it is ranked."""
 
     family: str
     title: str
     summary: str
+    ranked: bool
 
 
 _WORDS = {
@@ -67,7 +68,7 @@ def read(key: str) -> Reading:
     metric = METRICS.get(key) or METRICS.get(row)
     about = rest.rstrip("]").replace("_no_edge", ", no edge objects")
     title = genuine or (f"{title} ({about})" if about and family != "other" else title)
-    return Reading(family, title, metric.summary if metric else "")
+    return Reading(family, title, metric.summary if metric else "", metric is not None and metric.ranked)
 
 
 def badness(score: Score, value: float) -> float | None:
@@ -103,12 +104,11 @@ def standing(score: Score, other: float | None) -> Standing | None:
 
 
 def scale(score: Score, value: float | None) -> float | None:
-    """`value` on the scale 0 = vehicle control, 1 = real replicates, unclipped; None where the scale has no ends."""
+    """`value` on the scale 0 = vehicle control, 1 = real replicates, unclipped; None as `registry.scaled`."""
     vehicle = score.controls.get(VEHICLE)
-    if value is None or vehicle is None or score.floor is None or score.direction not in ("min", "max"):
+    if value is None or vehicle is None or score.floor is None:
         return None
-    span = score.floor - vehicle
-    return (value - vehicle) / span if abs(span) > 1e-12 else None
+    return scaled(value, vehicle, score.floor, score.direction)
 
 
 def number(value: float | None) -> str:

@@ -8,7 +8,7 @@ from morphobench.report.reading import REPLICATES, VEHICLE, number, read, scale,
 from morphobench.schema import Report, Score
 
 HEADLINES = (
-    (("fid", "fd"), "How real the crowd looks"),
+    (("kid", "kd"), "How real the crowd looks"),
     (("lda_separability",), "Whether the mechanism shows"),
     (("area_occupied_shift",), "Whether cells change size and number"),
 )
@@ -28,7 +28,7 @@ class Sentence:
 def verdict(report: Report, track: str) -> list[Sentence]:
     """What the scores of one track say, in words; a question without a score is left out."""
     scores = [score for score in report.scores if score.track == track and score.value is not None]
-    images = [score for score in scores if read(score.key).family != "expression" and score.direction != "none"]
+    images = [score for score in scores if read(score.key).family != "expression" and read(score.key).ranked]
     found = [Sentence("Better than no treatment?", _against_vehicle(images))]
     for stems, question in HEADLINES:
         first = next((score for stem in stems for score in scores if score.key.partition("[")[0] == stem), None)
