@@ -25,6 +25,7 @@ from reference_models.trident.config import (
     SIM,
     AutoencoderConfig,
     ConditionConfig,
+    DiffusionConfig,
     Recipe,
     TransformerConfig,
     TridentConfig,
@@ -40,7 +41,7 @@ TINY = TridentConfig(
     autoencoder=AutoencoderConfig("convolutional", latent_channels=2, widths=(16, 16, 8)),
     condition=ConditionConfig(z_width=32, genes=12, hidden=16),
     transformer=TransformerConfig(latent_channels=2, latent_size=4, patch=2, width=32, depth=2, heads=4),
-    diffusion=SIM.diffusion,
+    diffusion=DiffusionConfig(),
     sampler=SIM.sampler,
     recipe=Recipe(steps=12, batch=8, learning_rate=3e-3, warmup=4, clip=1.0, ema=0.9),
 )

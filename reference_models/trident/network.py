@@ -110,5 +110,5 @@ class TridentNetwork(nn.Module):
 
 
 def count_parameters(module: nn.Module) -> int:
-    """Trained weights of a module."""
-    return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
+    """Weights of a module; the frozen position table is a buffer and does not count."""
+    return sum(parameter.numel() for parameter in module.parameters())
