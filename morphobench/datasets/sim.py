@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 import multiprocessing
-import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -31,6 +30,7 @@ from morphobench.datasets.simulate.microscope import plate_optics
 from morphobench.datasets.simulate.render import render
 from morphobench.datasets.tier import SPLITS, Tier, TierSpec, read_spec
 from morphobench.errors import BadInput
+from morphobench.provenance import usable_cores
 
 RENDERER_VERSION = "1"
 """Raised whenever the simulator draws a different image for the same sample: part of every image digest."""
@@ -211,7 +211,7 @@ def render_shards(shards: Sequence[Shard]) -> None:
     total = sum(len(shard.sample_ids) for shard in shards)
     # Forked workers need no import and no guard in the caller's script; they touch nothing but NumPy and SciPy.
     context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
-    workers = min(os.cpu_count() or 1, len(shards))
+    workers = min(usable_cores(), len(shards))
     with ProcessPoolExecutor(workers, mp_context=context, initializer=_ignore_interrupt) as pool:
         futures = [pool.submit(shard.write) for shard in shards]
         try:
