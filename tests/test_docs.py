@@ -21,9 +21,11 @@ from typer.testing import CliRunner
 
 from morphobench import evaluation, models
 from morphobench.cli import app
+from morphobench.datasets.tier import Tier
 from morphobench.errors import BadInput
 from morphobench.ingest.images import decode_png, encode_png
 from morphobench.ingest.submission import open_submission
+from morphobench.measurements import Protocol
 from morphobench.metrics import METRICS
 from morphobench.metrics.registry import GENUINE
 
@@ -167,6 +169,11 @@ def test_snippets_that_stand_alone_run(name: str) -> None:
         exec(compile(text, name, "exec"), {})
 
 
+def protocol(tier: Tier) -> Protocol:
+    """Measured with a network that ships."""
+    return Protocol.of(tier, (), "efficientnet_lite0", {}, "cpu")
+
+
 def test_the_example_model_is_found_generates_and_is_a_valid_submission(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -181,7 +188,7 @@ def test_the_example_model_is_found_generates_and_is_a_valid_submission(
     monkeypatch.setattr(models, "entry_points", lambda group: [EntryPoint(name, value, group)])
     tier = tiny_tier(tmp_path / "tier")
     try:
-        folder = evaluation.generate(name, tier, ["id", "ood"], tmp_path / "run", seed=0, device="cpu")
+        folder = evaluation.generate(name, tier, ["id", "ood"], tmp_path / "run", 0, protocol(tier))
     finally:
         sys.modules.pop(package.name, None)
     opened = open_submission(folder, tier)
@@ -202,7 +209,7 @@ def test_an_object_is_a_model_too(tmp_path: Path) -> None:
         exec(source, module.__dict__)
         tier = tiny_tier(tmp_path / "tier")
         model = module.NoiseModel(tier.spec.image_size, module.MANIFEST)
-        folder = evaluation.generate(model, tier, ["id"], tmp_path / "run", seed=0, device="cpu")
+        folder = evaluation.generate(model, tier, ["id"], tmp_path / "run", 0, protocol(tier))
     finally:
         del sys.modules[module.__name__]
     assert len(open_submission(folder, tier, ["id"]).images["id"]) == 12

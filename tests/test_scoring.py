@@ -1,0 +1,122 @@
+"""Scores from measurements: who gets an interval, who is scaled, what a reader is told, what is filed."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny_tier import tiny_tier
+
+from morphobench.contents import COMPARTMENTS
+from morphobench.datasets.tier import Tier
+from morphobench.features.extractor import Features
+from morphobench.measurements import Measurements
+from morphobench.schema import Score
+from morphobench.scoring import floor_note, read_controls, score_track, track_notes, write_controls
+
+NAMES = ("a", "b", "c", "d", "e", "f")
+
+
+def measurements(plates: int = 3, annotated: int = 4) -> Measurements:
+    """Six compounds on `plates` plates, two images each; the first `annotated` have a mechanism."""
+    random = np.random.default_rng(0)
+    compounds = np.repeat(NAMES, 2 * plates)
+    places = np.tile(np.repeat([f"E0{i}" for i in range(plates)], 2), len(NAMES))
+    mechanism = {name: ("one", "two")[i % 2] if i < annotated else "" for i, name in enumerate(NAMES)}
+    mechanisms = np.array([mechanism[name] for name in compounds])
+    n, effect = len(compounds), np.repeat(random.normal(size=(len(NAMES), 8)), 2 * plates, axis=0)
+
+    def features() -> np.ndarray:
+        return effect + random.normal(size=(n, 8))
+
+    def profile(rows: int) -> dict[str, np.ndarray]:
+        names = [f"AreaOccupied_AreaOccupied_{part.capitalize()}{s}" for part in COMPARTMENTS for s in ("", "Inner")]
+        return {name: random.random(rows) for name in names}
+
+    pre = np.full((n, 8), 8.0)
+    return Measurements(
+        track="id",
+        genes=tuple("ABCDEFGH"),
+        compounds=compounds,
+        plates=places,
+        doses=np.ones(n),
+        mechanisms=mechanisms,
+        vehicle_plates=np.repeat(np.unique(places), 4),
+        train_compounds=compounds,
+        train_mechanisms=mechanisms,
+        features={"x": {"generated": Features(features(), None), "real": Features(features(), None)}},
+        embedding_name="x",
+        embedding={"generated": features(), "real": features(), "train": features()},
+        profiles={"generated": profile(n), "real": profile(n), "vehicle": profile(4 * plates)},
+        expression={"pre": pre, "post": pre + features(), "predicted": pre + features()},
+        protocol={},
+    )
+
+
+@pytest.fixture
+def tier(tmp_path: Path) -> Tier:
+    return tiny_tier(tmp_path)
+
+
+def by_key(scores: list[Score]) -> dict[str, Score]:
+    return {score.key: score for score in scores}
+
+
+def test_a_score_on_fewer_compounds_than_the_track_has_no_interval_and_the_note_names_it(tier: Tier) -> None:
+    measured = measurements()
+    scores = by_key(score_track(measured, tier))
+    assert scores["kd[x]"].interval is not None
+    assert scores["lda_separability"].value is not None
+    assert scores["lda_separability"].interval is None
+    notes = track_notes(measured)
+    assert notes[0].startswith("id: no intervals for lda_separability: 4 compounds on 3 plates")
+    assert "lda_separability asks for 2 mechanisms; one answer for all scores at most 0.500" in notes[1]
+    assert len(track_notes(measurements(annotated=6))) == 1
+
+
+def test_profiles_that_were_not_measured_do_not_count_as_compounds(tier: Tier) -> None:
+    measured = measurements()
+    post = measured.expression["post"].copy()
+    post[np.isin(measured.compounds, NAMES[4:])] = np.nan
+    fewer = dataclasses.replace(measured, expression={**measured.expression, "post": post})
+    assert by_key(score_track(measured, tier))["lfc_pearson_vehicle"].interval is not None
+    score = by_key(score_track(fewer, tier))["lfc_pearson_vehicle"]
+    assert score.n == 4
+    assert score.interval is None
+
+
+def test_two_plates_give_no_interval_at_all(tier: Tier) -> None:
+    measured = measurements(plates=2)
+    assert all(score.interval is None for score in score_track(measured, tier))
+    assert "6 compounds on 2 plates" in " ".join(track_notes(measured))
+
+
+def test_a_track_is_scored_the_same_every_time(tier: Tier) -> None:
+    assert score_track(measurements(), tier) == score_track(measurements(), tier)
+
+
+def test_nothing_is_scaled_where_replicates_do_no_better_than_the_vehicle(tier: Tier) -> None:
+    plain = by_key(score_track(measurements(), tier))
+    assert floor_note(plain.values())[0].startswith("some scores have no floor")
+    flipped = {score.key: 9.0 if score.direction == "min" else -9.0 for score in plain.values()}
+    write_controls(tier, {"vehicle": {"id": dict.fromkeys(plain, 0.0)}, "real-replicates": {"id": flipped}})
+    scores = by_key(score_track(measurements(), tier))
+    assert all(score.scaled is None for score in scores.values())
+    (note,) = floor_note(scores.values())
+    assert "not scaled" in note
+    assert "kd[x] (id)" in note
+    write_controls(tier, {"vehicle": {"id": flipped}, "real-replicates": {"id": dict.fromkeys(plain, 0.0)}})
+    scores = by_key(score_track(measurements(), tier))
+    kd = scores["kd[x]"]
+    assert kd.value is not None
+    assert kd.scaled == pytest.approx(1 - kd.value / 9)
+    assert floor_note(scores.values()) == ()
+
+
+def test_filed_controls_say_whether_they_are_simulated(tier: Tier) -> None:
+    path = write_controls(tier, {"vehicle": {"id": {"kd[x]": 0.5}}})
+    assert json.loads(path.read_text())["simulated"] is tier.spec.simulated
+    assert read_controls(tier) == {"vehicle": {"id": {"kd[x]": 0.5}}}
