@@ -29,7 +29,7 @@ def versions() -> dict[str, str]:
 
 def hardware(device: str) -> dict[str, str]:
     """Processor, cores this process may use, memory, and the accelerator if one is used."""
-    described = {"processor": _processor(), "cores": str(os.cpu_count() or 1), "system": platform.system()}
+    described = {"processor": _processor(), "cores": str(usable_cores()), "system": platform.system()}
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     described["memory"] = f"{memory:.0f} GiB"
     if device.startswith("cuda"):
@@ -37,6 +37,13 @@ def hardware(device: str) -> dict[str, str]:
 
         described["accelerator"] = torch.cuda.get_device_name(device)
     return described
+
+
+def usable_cores() -> int:
+    """Processor cores that this process may run on, which a scheduler may have made fewer than there are."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _processor() -> str:

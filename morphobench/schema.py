@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, StringConstraints, model_validator
 
-SCHEMA_VERSION = 1
 GENES = 978
 """L1000 landmark genes in every expression vector."""
 
 Direction = Literal["min", "max", "target", "none"]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
-"""A group, model, version or track: it becomes part of a file name."""
+"""A group, model, version or tier: it becomes part of a file name."""
 
 
 class Record(BaseModel):
@@ -69,7 +68,7 @@ class Manifest(Record):
     name: Name
     group: Name
     version: Name
-    tier: str
+    tier: Name
     tier_version: str
     split_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     method: str = Field(min_length=1)
@@ -102,6 +101,12 @@ class Score(Record):
     controls: dict[str, FiniteFloat | None] = Field(default_factory=dict)
     scaled: FiniteFloat | None = Field(default=None, description="0 = vehicle, 1 = real replicates; not clipped")
 
+    @model_validator(mode="after")
+    def _interval_runs_upwards(self) -> Self:
+        if self.interval is not None and self.interval[0] > self.interval[1]:
+            raise ValueError(f"interval {self.interval} ends below its start")
+        return self
+
 
 class Enrichment(Record):
     """One gene set enriched in one compound's up or down genes."""
@@ -119,7 +124,7 @@ class Report(Record):
 
     schema_version: Literal[1] = 1
     submission: Manifest
-    tier: str
+    tier: Name
     tier_version: str
     simulated: bool
     split_sha256: str

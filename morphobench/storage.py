@@ -20,6 +20,8 @@ import pooch
 from morphobench.errors import BadInput, Unavailable
 
 CHUNK = 1 << 20
+REINSTALL = "restore the shipped file or install the package again"
+"""The mend for a changed file that ships with the package."""
 
 
 def cache_dir() -> Path:
@@ -55,6 +57,26 @@ def folder_sha256(folder: Path) -> str:
     return sha256_text(*(f"{path.relative_to(folder).as_posix()}:{sha256_file(path)}" for path in files))
 
 
+def check_folder(path: Path) -> None:
+    """Refuse a path that cannot be a folder, because it or something above it is a file.
+
+    Raises Unavailable for the cache, which is a matter of the machine's setting, and BadInput for any other path.
+    """
+    blocked = next((place for place in (path, *path.parents) if place.exists() and not place.is_dir()), None)
+    if blocked is None:
+        return
+    if cache_dir() == path or cache_dir() in path.parents:
+        raise Unavailable(f"{blocked}: is a file; set MORPHOBENCH_CACHE to a folder")
+    raise BadInput(f"{blocked}: is a file; name a folder")
+
+
+def check_file(path: Path) -> None:
+    """Refuse a path that cannot be a file: a folder stands there, or something above it is a file."""
+    if path.is_dir():
+        raise BadInput(f"{path}: is a folder; name a file")
+    check_folder(path.parent)
+
+
 @contextlib.contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
     """Turn a full disk or a folder that may not be written into one line that names the path."""
@@ -72,6 +94,7 @@ def disk_errors(path: Path) -> Iterator[None]:
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; move it there when the block ends well, remove it otherwise."""
     with disk_errors(path):
+        check_file(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         os.close(handle)
@@ -88,20 +111,31 @@ def atomic_path(path: Path) -> Iterator[Path]:
 def atomic_dir(path: Path) -> Iterator[Path]:
     """Yield a temporary folder beside `path`; it replaces `path` when the block ends well, and goes otherwise."""
     with disk_errors(path):
+        check_folder(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
         try:
             yield temporary
             temporary.chmod(0o777 & ~_umask())
             if path.exists():
-                old = Path(tempfile.mkdtemp(prefix=f".{path.name}.old.", dir=path.parent))
-                path.replace(old / path.name)
-                temporary.replace(path)
-                shutil.rmtree(old)
+                _exchange(temporary, path)
             else:
                 temporary.replace(path)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _exchange(new: Path, path: Path) -> None:
+    """Put the folder `new` in the place of `path`; the old one comes back if that fails or is interrupted."""
+    aside = Path(tempfile.mkdtemp(prefix=f".{path.name}.old.", dir=path.parent))
+    old = aside / path.name
+    try:
+        path.replace(old)
+        new.replace(path)
+    finally:
+        if old.exists() and not path.exists():
+            old.replace(path)
+        shutil.rmtree(aside)
 
 
 def atomic_write_text(path: Path, text: str) -> None:
@@ -114,41 +148,47 @@ def atomic_write_text(path: Path, text: str) -> None:
 def lock(path: Path) -> Iterator[None]:
     """Hold an exclusive lock beside `path`, so that two processes do not build one thing."""
     with disk_errors(path):
+        check_folder(path.parent)
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.with_name(f".{path.name}.lock").open("w") as stream:
             fcntl.flock(stream, fcntl.LOCK_EX)
             yield
 
 
-def verify_sums(folder: Path) -> dict[str, str]:
+def verify_sums(folder: Path, mend: str = REINSTALL) -> dict[str, str]:
     """Check every file listed in `folder/SHA256SUMS`; return {relative name: hash}.
 
-    Raises BadInput that names the first file whose bytes differ or that is absent.
+    Raises BadInput that names the first file whose bytes differ or that is absent, and the mend.
     """
-    sums = read_sums(folder)
+    sums = read_sums(folder, mend)
     for name, expected in sums.items():
-        verify_file(folder, name, expected)
+        verify_file(folder, name, expected, mend)
     return sums
 
 
-def read_sums(folder: Path) -> dict[str, str]:
+def read_sums(folder: Path, mend: str = REINSTALL) -> dict[str, str]:
     """The `SHA256SUMS` table of a folder, {relative name: hash}, unchecked."""
     table = folder / "SHA256SUMS"
     if not table.is_file():
-        raise BadInput(f"{table}: not there; install the package again")
-    return {name: digest for digest, name in (line.split("  ", 1) for line in table.read_text().splitlines() if line)}
+        raise BadInput(f"{table}: not there; {mend}")
+    sums = {}
+    for line in table.read_text(encoding="utf-8", errors="replace").splitlines():
+        digest, separator, name = line.partition("  ")
+        if line and not separator:
+            raise BadInput(f"{table}: {line[:80]!r} is not `HASH  NAME`; {mend}")
+        if line:
+            sums[name] = digest
+    return sums
 
 
-def verify_file(folder: Path, name: str, expected: str) -> Path:
-    """Path of `folder/name` if its SHA-256 is `expected`; BadInput that names it otherwise."""
+def verify_file(folder: Path, name: str, expected: str, mend: str = REINSTALL) -> Path:
+    """Path of `folder/name` if its SHA-256 is `expected`; BadInput that names it and the mend otherwise."""
     path = folder / name
     if not path.is_file():
-        raise BadInput(f"{path}: listed in SHA256SUMS but not there; install the package again")
+        raise BadInput(f"{path}: listed in SHA256SUMS but not there; {mend}")
     found = sha256_file(path)
     if found != expected:
-        raise BadInput(
-            f"{path}: sha256 {found[:12]}... where SHA256SUMS says {expected[:12]}...; restore the shipped file"
-        )
+        raise BadInput(f"{path}: sha256 {found[:12]}... where SHA256SUMS says {expected[:12]}...; {mend}")
     return path
 
 

@@ -29,7 +29,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_loader_knows_its_names() -> None:
-    assert available_tiers() == ("sim", "morphogene", "morphogene-paper")
+    assert available_tiers() == ("sim", "morphogene")
     with pytest.raises(BadInput, match=r"tier 'simm': unknown; choose one of sim, morphogene"):
         load_tier("simm")
 

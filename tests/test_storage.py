@@ -66,3 +66,47 @@ def test_verify_names_the_file_that_changed(tmp_path: Path) -> None:
     (tmp_path / "a.csv").unlink()
     with pytest.raises(BadInput, match=r"a\.csv: listed in SHA256SUMS but not there"):
         storage.verify_sums(tmp_path)
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, OSError])
+def test_a_failed_exchange_puts_the_old_folder_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop: type[BaseException]
+) -> None:
+    path = tmp_path / "tier"
+    with storage.atomic_dir(path) as place:
+        (place / "a").write_text("old")
+    rename = Path.replace
+
+    def fail_on_the_new_one(source: Path, target: Path) -> Path:
+        if target == path and not (source / "a").exists():
+            raise stop
+        return rename(source, target)
+
+    monkeypatch.setattr(Path, "replace", fail_on_the_new_one)
+    with pytest.raises(stop), storage.atomic_dir(path) as place:
+        (place / "b").write_text("new")
+    assert (path / "a").read_text() == "old"
+    assert [item.name for item in tmp_path.iterdir()] == ["tier"]
+
+
+def test_a_file_is_never_replaced_by_a_folder_nor_a_folder_by_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MORPHOBENCH_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "file").write_text("kept")
+    (tmp_path / "folder").mkdir()
+    for path in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(BadInput, match=r"file: is a file; name a folder"), storage.atomic_dir(path):
+            pass
+    with pytest.raises(BadInput, match=r"folder: is a folder; name a file"):
+        storage.atomic_write_text(tmp_path / "folder", "")
+    (tmp_path / "cache").write_text("in the way")
+    with pytest.raises(Unavailable, match="cache: is a file; set MORPHOBENCH_CACHE"):
+        storage.atomic_write_text(tmp_path / "cache" / "x.npz", "")
+    assert (tmp_path / "file").read_text() == "kept"
+
+
+def test_a_spoilt_table_of_hashes_is_named(tmp_path: Path) -> None:
+    (tmp_path / "SHA256SUMS").write_text("what is this\n")
+    with pytest.raises(BadInput, match=r"SHA256SUMS: 'what is this' .*; build it again"):
+        storage.read_sums(tmp_path, "build it again")

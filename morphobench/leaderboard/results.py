@@ -92,6 +92,19 @@ def _check_self(report: Report, path: Path) -> None:
     twice = [place for place, count in Counter((s.track, s.key) for s in report.scores).items() if count > 1]
     if twice:
         raise BadInput(f"{path}: scores: {twice[0][1]} stands twice for track {twice[0][0]}; evaluate again")
+    for score in report.scores:
+        if score.value is not None and score.interval is not None and not _plausible(score.value, *score.interval):
+            raise BadInput(
+                f"{path}: scores: {score.key} ({score.track}) is {score.value:g}, far outside its interval "
+                f"{score.interval[0]:g} to {score.interval[1]:g}; evaluate again"
+            )
+
+
+def _plausible(value: float, low: float, high: float) -> bool:
+    """Whether a bootstrap can have given this interval: a percentile interval may just miss its own value, by less than
+    its width; one that is farther off was not computed with it."""
+    slack = (high - low) + 1e-9 * max(1.0, abs(value))
+    return low - slack <= value <= high + slack
 
 
 def _check_together(found: list[tuple[Path, Report]]) -> None:
