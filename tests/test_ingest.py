@@ -157,7 +157,7 @@ def test_an_image_that_answers_no_condition_is_named(folder: Path, tier: Tier, n
 def test_one_track_may_be_scored_alone(folder: Path, tier: Tier) -> None:
     shutil.rmtree(folder / "images/ood")
     assert set(open_submission(folder, tier, ["id"]).images) == {"id"}
-    with pytest.raises(BadInput, match="images/ood/delta/0000.png is missing"):
+    with pytest.raises(BadInput, match=r"images/ood/delta/0000.png is missing"):
         open_submission(folder, tier)
 
 
@@ -268,3 +268,91 @@ def test_new_gives_all_conditions_and_refuses_a_full_folder(tmp_path: Path, tier
     np.testing.assert_allclose(g_pre.to_numpy()[table["g_pre_row"][:12]], conditions.g_pre, atol=5e-5)
     with pytest.raises(BadInput, match="not empty"):
         new_submission(tmp_path / "mine", tier)
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "words"),
+    [
+        ("images/id/alpha/0001.png", (2 * 3 * SIZE**2) + (64 << 10) + 1, "0001.png: 71,681 bytes; at most 71,680"),
+        ("submission.toml", (64 << 10) + 1, "submission.toml: 65,537 bytes; at most 65,536"),
+    ],
+)
+def test_a_file_too_large_for_its_kind_is_not_read(
+    folder: Path, tier: Tier, tmp_path: Path, name: str, size: int, words: str
+) -> None:
+    packed = pack_submission(folder, tmp_path / "good.zip", tier)
+    with zipfile.ZipFile(packed) as good, zipfile.ZipFile(tmp_path / "large.zip", "w", zipfile.ZIP_DEFLATED) as large:
+        for member in good.namelist():
+            large.writestr(member, bytes(size) if member == name else good.read(member))
+    (folder / name).write_bytes(bytes(size))
+    for path in (folder, tmp_path / "large.zip"):
+        with pytest.raises(BadInput, match=words):
+            open_submission(path, tier)
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2])
+def test_a_rare_compression_is_refused(tmp_path: Path, tier: Tier, method: int) -> None:
+    with zipfile.ZipFile(tmp_path / "rare.zip", "w", method) as archive:
+        archive.writestr("submission.toml", b"x" * 100)
+    with pytest.raises(BadInput, match=rf"rare.zip: member 'submission.toml' is compressed by method {method}"):
+        open_submission(tmp_path / "rare.zip", tier)
+
+
+def test_a_zip_of_a_later_version_is_refused(folder: Path, tier: Tier, tmp_path: Path) -> None:
+    data = bytearray(pack_submission(folder, tmp_path / "s.zip", tier).read_bytes())
+    data[data.index(b"PK\x01\x02") + 6] = 99  # version needed to extract: 9.9
+    (tmp_path / "later.zip").write_bytes(data)
+    with pytest.raises(BadInput, match=r"later.zip: not a readable zip"):
+        open_submission(tmp_path / "later.zip", tier)
+
+
+@pytest.mark.parametrize("text", ["x = " + "[" * 10_000, "parameters = " + "9" * 5000, "\xff"])
+def test_a_manifest_made_to_break_the_parser_is_refused(folder: Path, tier: Tier, text: str) -> None:
+    (folder / "submission.toml").write_bytes(text.encode("latin-1"))
+    with pytest.raises(BadInput, match=r"submission.toml: not TOML that can be read") as caught:
+        open_submission(folder, tier)
+    assert "\n" not in str(caught.value)
+
+
+def test_expression_answers_conditions_only_and_in_log2(folder: Path, tier: Tier) -> None:
+    path = folder / "expression.csv"
+    good = path.read_text().splitlines()
+    path.write_text("\n".join([*good, good[1].replace('"alpha",0', '"alpha",99')]) + "\n")
+    with pytest.raises(BadInput, match=r"\('id', 'alpha', 99\) is no condition of tiny; remove the row"):
+        open_submission(folder, tier)
+    key = '"id","alpha",0,'
+    for value, words in (("4096", "4096 is beyond 64; write log2"), ("1e300", r"1e\+300 is beyond")):
+        path.write_text("\n".join([good[0], key + value + "," + good[1].removeprefix(key).split(",", 1)[1], *good[2:]]))
+        with pytest.raises(BadInput, match=rf"gene G0: {words}"):
+            open_submission(folder, tier)
+    # Rows of a track that is not scored now are still answers to conditions of the tier.
+    path.write_text("\n".join(good) + "\n")
+    assert set(open_submission(folder, tier, ["id"]).expression or ()) == {"id"}
+
+
+def test_a_submission_is_not_packed_into_itself(folder: Path, tier: Tier) -> None:
+    before = sorted(folder.rglob("*"))
+    for out in (folder / "s.zip", folder / "images" / "s.zip"):
+        with pytest.raises(BadInput, match="in the submission's own folder"):
+            pack_submission(folder, out, tier)
+    with pytest.raises(BadInput, match="is a folder; name a file"):
+        pack_submission(folder, folder, tier)
+    assert sorted(folder.rglob("*")) == before
+
+
+def test_an_image_edited_while_it_is_scored_is_an_error(folder: Path, tier: Tier) -> None:
+    images = open_submission(folder, tier).images["id"]
+    (folder / "images/id/alpha/0001.png").write_bytes(encode_png(PIXELS))
+    assert images.take([0]).shape == (1, SIZE, SIZE, 3)
+    with pytest.raises(BadInput, match=r"0001.png: changed since it was checked"):
+        images.take([1])
+    (folder / "images/id/alpha/0001.png").unlink()
+    with pytest.raises(BadInput, match=r"0001.png: removed"):
+        images.take([1])
+
+
+def test_new_does_not_take_a_file_for_a_folder(tmp_path: Path, tier: Tier) -> None:
+    (tmp_path / "notes").write_text("mine")
+    with pytest.raises(BadInput, match="notes: is a file; name a folder"):
+        new_submission(tmp_path / "notes", tier)
+    assert (tmp_path / "notes").read_text() == "mine"

@@ -6,6 +6,7 @@ size cannot fill the disk.
 
 from __future__ import annotations
 
+import struct
 import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
@@ -14,8 +15,10 @@ from typing import Protocol
 from morphobench.errors import BadInput
 
 MAX_FILES = 200_000
-MAX_BYTES = 1 << 30
-"""Largest single file, uncompressed: an expression table of 10,000 conditions is a tenth of this."""
+METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+"""Compressions that every unpacker knows; the others bring their own errors and far denser bombs."""
+UNREADABLE = (zipfile.BadZipFile, zlib.error, struct.error, NotImplementedError, EOFError, OSError, ValueError)
+"""What zipfile raises for a damaged archive, or one of a version that it does not know."""
 IGNORED = (".DS_Store", "Thumbs.db", "desktop.ini")
 """Left by file browsers; anything else that a submission does not name is an error."""
 
@@ -29,8 +32,8 @@ class Source(Protocol):
         """Every file, sorted."""
         ...
 
-    def read(self, name: str) -> bytes:
-        """The bytes of one file."""
+    def read(self, name: str, limit: int) -> bytes:
+        """The bytes of one file; BadInput if there are more than `limit`, before they take memory."""
         ...
 
 
@@ -60,12 +63,16 @@ class FolderSource:
                     raise BadInput(f"{self.path}: more than {MAX_FILES:,} files; one image per condition is wanted")
         return found
 
-    def read(self, name: str) -> bytes:
+    def read(self, name: str, limit: int) -> bytes:
         path = self.path / name
-        size = path.stat().st_size
-        if size > MAX_BYTES:
-            raise BadInput(f"{path}: {size:,} bytes; at most {MAX_BYTES:,} are read")
-        return path.read_bytes()
+        try:
+            with path.open("rb") as stream:
+                data = stream.read(limit + 1)
+        except FileNotFoundError as error:
+            raise BadInput(f"{path}: removed while it was read; put it back and run again") from error
+        if len(data) > limit:
+            raise _too_large(str(path), path.stat().st_size, limit)
+        return data
 
 
 class ZipSource:
@@ -75,7 +82,7 @@ class ZipSource:
         self.path = path
         try:
             self._zip = zipfile.ZipFile(path)
-        except (zipfile.BadZipFile, OSError) as error:
+        except UNREADABLE as error:
             raise BadInput(f"{path}: not a readable zip ({error}); use `morphobench submission pack`") from error
         self._members = self._index()
 
@@ -90,6 +97,11 @@ class ZipSource:
                 raise BadInput(f"{self.path}: member {info.filename!r} leaves the archive; pack it again")
             if info.flag_bits & 1:
                 raise BadInput(f"{self.path}: member {info.filename!r} is encrypted; pack it without a password")
+            if info.compress_type not in METHODS:
+                raise BadInput(
+                    f"{self.path}: member {info.filename!r} is compressed by method {info.compress_type}; "
+                    "use `morphobench submission pack`"
+                )
             if name.name in IGNORED or name.parts[0] == "__MACOSX":
                 continue
             if name.as_posix() in members:
@@ -103,13 +115,20 @@ class ZipSource:
     def names(self) -> list[str]:
         return sorted(self._members)
 
-    def read(self, name: str) -> bytes:
+    def read(self, name: str, limit: int) -> bytes:
         info = self._members[name]
+        if info.file_size > limit:
+            raise _too_large(f"{self.path}: {name}", info.file_size, limit)
         try:
             with self._zip.open(info) as stream:
-                data = stream.read(MAX_BYTES + 1)
-        except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, OSError) as error:
+                data = stream.read(limit + 1)
+        except UNREADABLE as error:
             raise BadInput(f"{self.path}: member {name!r} cannot be read ({error}); pack it again") from error
-        if len(data) > MAX_BYTES:
-            raise BadInput(f"{self.path}: member {name!r} unpacks to over {MAX_BYTES:,} bytes")
+        if len(data) > limit:
+            # Its header said less.
+            raise BadInput(f"{self.path}: member {name!r} is longer than it says; pack it again")
         return data
+
+
+def _too_large(name: str, size: int, limit: int) -> BadInput:
+    return BadInput(f"{name}: {size:,} bytes; at most {limit:,} are read of a file of its kind")

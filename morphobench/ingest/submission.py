@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 import tomllib
 import zipfile
@@ -14,23 +12,28 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.csv as pa_csv
 from pydantic import ValidationError
 
 from morphobench.datasets.tier import Tier
 from morphobench.errors import BadInput
 from morphobench.ingest.archive import Source, open_source
+from morphobench.ingest.expression import EXPRESSION, EXPRESSION_BYTES, G_PRE, read_expression, write_expression
 from morphobench.ingest.images import decode_png, encode_png
 from morphobench.schema import Condition, Conditions, Manifest
-from morphobench.storage import atomic_dir, atomic_path, atomic_write_text, sha256_bytes, sha256_text
+from morphobench.storage import (
+    atomic_dir,
+    atomic_path,
+    atomic_write_text,
+    check_file,
+    check_folder,
+    sha256_bytes,
+    sha256_text,
+)
 
 MANIFEST = "submission.toml"
-EXPRESSION = "expression.csv"
 CONDITIONS = "conditions.csv"
-G_PRE = "g_pre.csv"
 ZIP_DATE = (1980, 1, 1, 0, 0, 0)
-EXPRESSION_KEYS = ("track", "compound", "index")
+MANIFEST_BYTES = 64 << 10
 
 
 def image_name(condition: Condition) -> str:
@@ -39,14 +42,24 @@ def image_name(condition: Condition) -> str:
     return f"images/{condition.track}/{compound}/{condition.index:04d}.png"
 
 
+def image_bytes(size: int) -> int:
+    """Most bytes read of a PNG of `size` x `size`: twice its bare pixels, and room for what an editor adds."""
+    return 2 * 3 * size**2 + (64 << 10)
+
+
 @dataclass(frozen=True)
 class SubmissionImages:
-    """Images of one track, in condition order (an `ImageSet`)."""
+    """Images of one track, in condition order (an `ImageSet`); each is checked against its hash as it is read."""
 
     source: Source
     image_names: tuple[str, ...]
-    sha256: str
+    hashes: tuple[str, ...]
     size: int
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the images' hashes."""
+        return sha256_text(*self.hashes)
 
     def __len__(self) -> int:
         return len(self.image_names)
@@ -62,10 +75,14 @@ class SubmissionImages:
 
     def take(self, rows: Sequence[int]) -> np.ndarray:
         """uint8 (len(rows), H, W, 3)."""
-        return np.stack([self._decode(self.image_names[row]) for row in rows])
+        return np.stack([self._decode(row) for row in rows])
 
-    def _decode(self, name: str) -> np.ndarray:
-        return decode_png(self.source.read(name), f"{self.source.path}: {name}", self.size)
+    def _decode(self, row: int) -> np.ndarray:
+        where = f"{self.source.path}: {self.image_names[row]}"
+        data = self.source.read(self.image_names[row], image_bytes(self.size))
+        if sha256_bytes(data) != self.hashes[row]:
+            raise BadInput(f"{where}: changed since it was checked; leave the submission alone while it is scored")
+        return decode_png(data, where, self.size)
 
 
 @dataclass(frozen=True)
@@ -92,9 +109,11 @@ def open_submission(path: Path, tier: Tier, tracks: Sequence[str] | None = None)
     source = open_source(path)
     manifest = _read_manifest(source, tier)
     wanted = {track: tier.conditions(track) for track in (tracks or tier.spec.tracks)}
-    _check_names(source, tier, wanted)
+    names = _check_names(source, tier, wanted)
     images = {track: _check_images(source, conditions, tier.spec.image_size) for track, conditions in wanted.items()}
-    expression, expression_sha256 = _read_expression(source, wanted)
+    expression, expression_sha256 = None, ""
+    if EXPRESSION in names:
+        expression, expression_sha256 = read_expression(source, tier, wanted)
     return Submission(manifest, images, expression, expression_sha256)
 
 
@@ -119,7 +138,7 @@ def write_submission(
             with ThreadPoolExecutor() as pool:
                 list(pool.map(lambda name, image: (place / name).write_bytes(encode_png(image)), names, pixels))
         if expression is not None:
-            _write_expression(place / EXPRESSION, {t: (images[t][0], values) for t, values in expression.items()})
+            write_expression(place / EXPRESSION, {t: (images[t][0], values) for t, values in expression.items()})
 
 
 def new_submission(folder: Path, tier: Tier) -> None:
@@ -128,6 +147,7 @@ def new_submission(folder: Path, tier: Tier) -> None:
     `conditions.csv` has one row per wanted image with its file name; `g_pre_row` points into `g_pre.csv`, which holds
     the 978 vehicle expression values of that condition. Raises BadInput where the folder already holds something.
     """
+    check_folder(folder)
     if folder.exists() and any(folder.iterdir()):
         raise BadInput(f"{folder}: not empty; name a new folder")
     manifest = Manifest(
@@ -151,16 +171,26 @@ def new_submission(folder: Path, tier: Tier) -> None:
 
 def pack_submission(folder: Path, out: Path, tier: Tier) -> Path:
     """Check a submission folder and write it as one zip, the same bytes for the same files."""
+    check_file(out)
+    refuse_inside(out, folder)
     open_submission(folder, tier)
     source = open_source(folder)
+    names = [name for name in source.names() if name not in (CONDITIONS, G_PRE)]
+    limits = {MANIFEST: MANIFEST_BYTES, EXPRESSION: EXPRESSION_BYTES}
     with atomic_path(out) as temporary, zipfile.ZipFile(temporary, "w") as archive:
-        for name in source.names():
-            if name in (CONDITIONS, G_PRE):
-                continue
+        for name in names:
             # PNG bytes are compressed already.
             method = zipfile.ZIP_STORED if name.endswith(".png") else zipfile.ZIP_DEFLATED
-            archive.writestr(zipfile.ZipInfo(name, ZIP_DATE), source.read(name), compress_type=method)
+            data = source.read(name, limits.get(name, image_bytes(tier.spec.image_size)))
+            archive.writestr(zipfile.ZipInfo(name, ZIP_DATE), data, compress_type=method)
     return out
+
+
+def refuse_inside(out: Path, submission: Path) -> None:
+    """BadInput where `out` is a submission's folder or lies in it: what is written there would answer no condition."""
+    place, folder = out.resolve(), submission.resolve()
+    if folder.is_dir() and (place == folder or folder in place.parents):
+        raise BadInput(f"{out}: in the submission's own folder {submission}; name a place outside it")
 
 
 def manifest_toml(manifest: Manifest) -> str:
@@ -189,9 +219,12 @@ def _read_manifest(source: Source, tier: Tier) -> Manifest:
     if MANIFEST not in source.names():
         raise BadInput(f"{where}: not there; start from `morphobench submission new`")
     try:
-        manifest = Manifest.model_validate(tomllib.loads(source.read(MANIFEST).decode("utf-8")))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise BadInput(f"{where}: not TOML ({error})") from error
+        content = tomllib.loads(source.read(MANIFEST, MANIFEST_BYTES).decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        # Besides what is not TOML: numbers of thousands of digits, brackets in thousands of brackets.
+        raise BadInput(f"{where}: not TOML that can be read ({error})") from error
+    try:
+        manifest = Manifest.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
         raise BadInput(f"{where}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
@@ -205,7 +238,7 @@ def _read_manifest(source: Source, tier: Tier) -> Manifest:
     return manifest
 
 
-def _check_names(source: Source, tier: Tier, wanted: Mapping[str, Conditions]) -> None:
+def _check_names(source: Source, tier: Tier, wanted: Mapping[str, Conditions]) -> set[str]:
     names = set(source.names())
     expected = {image_name(condition) for conditions in wanted.values() for condition in conditions}
     missing = sorted(expected - names)
@@ -217,64 +250,17 @@ def _check_names(source: Source, tier: Tier, wanted: Mapping[str, Conditions]) -
     extra = sorted(name for name in names - expected - allowed if not (others and name.startswith(others)))
     if extra:
         raise BadInput(f"{source.path}: {extra[0]} answers no condition ({len(extra)} such files); remove it")
+    return names
 
 
 def _check_images(source: Source, conditions: Conditions, size: int) -> SubmissionImages:
     names = tuple(image_name(condition) for condition in conditions)
 
     def check(name: str) -> str:
-        data = source.read(name)
+        data = source.read(name, image_bytes(size))
         decode_png(data, f"{source.path}: {name}", size)
         return sha256_bytes(data)
 
     with ThreadPoolExecutor() as pool:
-        hashes = list(pool.map(check, names))
-    return SubmissionImages(source, names, sha256_text(*hashes), size)
-
-
-def _read_expression(source: Source, wanted: Mapping[str, Conditions]) -> tuple[dict[str, np.ndarray] | None, str]:
-    if EXPRESSION not in source.names():
-        return None, ""
-    where = f"{source.path}: {EXPRESSION}"
-    data = source.read(EXPRESSION)
-    genes = next(iter(wanted.values())).genes
-    header = next(csv.reader(io.StringIO(data[: 1 << 16].decode("utf-8", errors="replace"))), [])
-    expected = [*EXPRESSION_KEYS, *genes]
-    if header != expected:
-        strange = next((b for a, b in zip(expected, header, strict=False) if a != b), f"{len(header)} columns")
-        columns = f"{', '.join(EXPRESSION_KEYS)} and the {len(genes)} genes of {G_PRE} in its order"
-        raise BadInput(f"{where}: the header differs at {strange!r}; the columns are {columns}")
-    types = {"track": pa.string(), "compound": pa.string(), "index": pa.int64(), **dict.fromkeys(genes, pa.float64())}
-    try:
-        table = pa_csv.read_csv(io.BytesIO(data), convert_options=pa_csv.ConvertOptions(column_types=types))
-    except pa.ArrowInvalid as error:
-        raise BadInput(f"{where}: {str(error).splitlines()[0]}; every value is a number") from error
-    values = np.column_stack([table.column(gene).to_numpy(zero_copy_only=False) for gene in genes]).astype(np.float32)
-    keys = list(zip(*(table.column(key).to_pylist() for key in EXPRESSION_KEYS), strict=True))
-    rows = {key: row for row, key in enumerate(keys)}
-    if len(rows) != len(keys):
-        twice = next(key for row, key in enumerate(keys) if rows[key] != row)
-        raise BadInput(f"{where}: {twice} is there twice; one row per condition")
-    expression = {}
-    for track, conditions in wanted.items():
-        wanted_keys = [(condition.track, condition.compound, condition.index) for condition in conditions]
-        absent = next((key for key in wanted_keys if key not in rows), None)
-        if absent is not None:
-            raise BadInput(f"{where}: no row for {absent}; one row per condition")
-        expression[track] = values[[rows[key] for key in wanted_keys]]
-        if not np.isfinite(expression[track]).all():
-            row, gene = np.argwhere(~np.isfinite(expression[track]))[0]
-            raise BadInput(f"{where}: {wanted_keys[row]}, gene {genes[gene]}: not a finite number")
-    return expression, sha256_bytes(data)
-
-
-def _write_expression(path: Path, tracks: Mapping[str, tuple[Conditions, np.ndarray]]) -> None:
-    columns: dict[str, pa.Array] = {
-        key: pa.array([getattr(condition, key) for conditions, _ in tracks.values() for condition in conditions])
-        for key in EXPRESSION_KEYS
-    }
-    genes = next(iter(tracks.values()))[0].genes
-    # Four decimals of log2 expression: a hundredth of the assay's own noise, and half the bytes.
-    values = np.concatenate([values for _, values in tracks.values()]).astype(np.float64).round(4)
-    columns |= {gene: pa.array(values[:, number]) for number, gene in enumerate(genes)}
-    pa_csv.write_csv(pa.table(columns), path)
+        hashes = tuple(pool.map(check, names))
+    return SubmissionImages(source, names, hashes, size)

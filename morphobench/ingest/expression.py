@@ -1,0 +1,101 @@
+"""`expression.csv`: a submission's predicted transcriptomes, one row per condition."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+
+from morphobench.datasets.tier import Tier
+from morphobench.errors import BadInput
+from morphobench.ingest.archive import Source
+from morphobench.schema import Conditions
+from morphobench.storage import sha256_bytes
+
+EXPRESSION = "expression.csv"
+G_PRE = "g_pre.csv"
+EXPRESSION_KEYS = ("track", "compound", "index")
+EXPRESSION_BYTES = 1 << 30
+"""Ten times the table of 10,000 conditions."""
+LARGEST_LOG2 = 64.0
+"""Expression beyond this is no log2 of a count or an intensity."""
+
+
+def read_expression(source: Source, tier: Tier, wanted: Mapping[str, Conditions]) -> tuple[dict[str, np.ndarray], str]:
+    """Predicted log2 G_post of each wanted track, (N, genes) float32 in condition order, and the hash of the file.
+
+    Raises BadInput that names the first row, gene or value that is wrong.
+    """
+    where = f"{source.path}: {EXPRESSION}"
+    data = source.read(EXPRESSION, EXPRESSION_BYTES)
+    genes = next(iter(wanted.values())).genes
+    header = next(csv.reader(io.StringIO(data[: 1 << 16].decode("utf-8", errors="replace"))), [])
+    expected = [*EXPRESSION_KEYS, *genes]
+    if header != expected:
+        strange = next((b for a, b in zip(expected, header, strict=False) if a != b), f"{len(header)} columns")
+        columns = f"{', '.join(EXPRESSION_KEYS)} and the {len(genes)} genes of {G_PRE} in its order"
+        raise BadInput(f"{where}: the header differs at {strange!r}; the columns are {columns}")
+    types = {"track": pa.string(), "compound": pa.string(), "index": pa.int64(), **dict.fromkeys(genes, pa.float64())}
+    try:
+        table = pa_csv.read_csv(io.BytesIO(data), convert_options=pa_csv.ConvertOptions(column_types=types))
+    except pa.ArrowInvalid as error:
+        raise BadInput(f"{where}: {str(error).splitlines()[0]}; every value is a number") from error
+    values = np.column_stack([table.column(gene).to_numpy(zero_copy_only=False) for gene in genes])
+    keys = list(zip(*(table.column(key).to_pylist() for key in EXPRESSION_KEYS), strict=True))
+    rows = {key: row for row, key in enumerate(keys)}
+    if len(rows) != len(keys):
+        twice = next(key for row, key in enumerate(keys) if rows[key] != row)
+        raise BadInput(f"{where}: {twice} is there twice; one row per condition")
+    asked = _keys_of(tier)
+    stranger = next((key for key in keys if key not in asked), None)
+    if stranger is not None:
+        raise BadInput(f"{where}: {stranger} is no condition of {tier.spec.name}; remove the row")
+    expression = {}
+    for track, conditions in wanted.items():
+        wanted_keys = [(condition.track, condition.compound, condition.index) for condition in conditions]
+        absent = next((key for key in wanted_keys if key not in rows), None)
+        if absent is not None:
+            raise BadInput(f"{where}: no row for {absent}; one row per condition")
+        found = values[[rows[key] for key in wanted_keys]]
+        if (fault := not_log2(found)) is not None:
+            row, gene, why = fault
+            raise BadInput(f"{where}: {wanted_keys[row]}, gene {genes[gene]}: {why}")
+        expression[track] = found.astype(np.float32)
+    return expression, sha256_bytes(data)
+
+
+def not_log2(values: np.ndarray) -> tuple[int, int, str] | None:
+    """Row, column and fault of the first of (N, genes) values that cannot be log2 expression; None if all can be."""
+    wrong = np.argwhere(~(np.abs(values) <= LARGEST_LOG2))  # what is not a number is not <= either
+    if len(wrong) == 0:
+        return None
+    row, gene = (int(place) for place in wrong[0])
+    value = values[row, gene]
+    why = f"{value:g} is beyond {LARGEST_LOG2:g}; write log2 values" if np.isfinite(value) else "not a finite number"
+    return row, gene, why
+
+
+def _keys_of(tier: Tier) -> set[tuple[str, str, int]]:
+    keys = set()
+    for name, track in tier.spec.tracks.items():
+        rows = tier.rows(track.split)
+        keys |= {(name, compound, int(index)) for compound, index in zip(rows["compound"], rows["index"], strict=True)}
+    return keys
+
+
+def write_expression(path: Path, tracks: Mapping[str, tuple[Conditions, np.ndarray]]) -> None:
+    """Write the table of predictions: track -> (conditions, (N, genes) log2 G_post)."""
+    columns: dict[str, pa.Array] = {
+        key: pa.array([getattr(condition, key) for conditions, _ in tracks.values() for condition in conditions])
+        for key in EXPRESSION_KEYS
+    }
+    genes = next(iter(tracks.values()))[0].genes
+    # Four decimals of log2 expression: a hundredth of the assay's own noise, and half the bytes.
+    values = np.concatenate([values for _, values in tracks.values()]).astype(np.float64).round(4)
+    columns |= {gene: pa.array(values[:, number]) for number, gene in enumerate(genes)}
+    pa_csv.write_csv(pa.table(columns), path)
