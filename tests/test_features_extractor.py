@@ -18,7 +18,7 @@ def test_an_unknown_name_lists_the_names(name: str) -> None:
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("device", ["gpu0", "cuda:99"])
+@pytest.mark.parametrize("device", ["gpu0", "cuda:99", "meta", "hpu"])
 def test_an_absent_device_is_named(device: str) -> None:
     with pytest.raises(BadInput, match=device):
         load_extractor("efficientnet_lite0", device=device)

@@ -173,6 +173,22 @@ def transposed(path: Path) -> None:
         file["0/META/ROW/id"] = WELLS["id"].to_numpy().astype("S")
 
 
+def edited(name: str, value: object):
+    """A good file in which one object is another: an array, or None for an empty group."""
+
+    def write(path: Path) -> None:
+        write_gctx(path, WELLS, MATRIX, ["11", "22", "33"])
+        with h5py.File(path, "a") as file:
+            if name in file:
+                del file[name]
+            if value is None:
+                file.create_group(name)
+            else:
+                file[name] = value
+
+    return write
+
+
 @pytest.mark.parametrize(
     ("write", "message"),
     [
@@ -186,8 +202,18 @@ def transposed(path: Path) -> None:
         (write_matrix(MATRIX, ("11", "22", "44")), "1 of the 3 landmark genes are not in it .first: Entrez 33"),
         (write_matrix(with_nan()), "sample c, Entrez 22 is not a number"),
         (write_matrix(MATRIX - 8), "values below 0: z-scores"),
+        (edited("0/META/COL", np.zeros(5)), "0/META/COL is no group of columns; give a GCTX"),
+        (edited("0/META", np.zeros(5)), "not GCTX 1.0"),
+        (edited("0/META/ROW/id", None), "0/META/ROW/id is no column of values"),
+        (edited("0/META/COL/id", np.zeros((5, 2))), "0/META/COL/id is no column of values"),
+        (edited("0/META/COL/more", np.zeros(4)), r"the columns of 0/META/COL differ in length .*'more': 4"),
+        (edited("0/DATA/0/matrix", None), "0/DATA/0/matrix is no array of numbers"),
+        (edited("0/DATA/0/matrix", MATRIX.astype("S8")), "0/DATA/0/matrix is no array of numbers"),
     ],
-    ids=["gct", "csv", "empty", "no groups", "transposed", "genes as columns", "shape", "genes", "nan", "level 5"],
+    ids=[
+        "gct", "csv", "empty", "no groups", "transposed", "genes as columns", "shape", "genes", "nan", "level 5",
+        "columns an array", "metadata an array", "column a group", "column a matrix", "ragged", "matrix a group", "text",
+    ],
 )
 def test_a_bad_file_is_named(tmp_path, write, message):
     write(tmp_path / "level3.gctx")

@@ -94,9 +94,12 @@ def _open_gctx(path: Path) -> ExpressionFile:
             raise BadInput(f"{path}: GCT text under a .gctx name; rename it to .gct")
     try:
         with h5py.File(path) as file:
-            shape = file["0/DATA/0/matrix"].shape
-            samples = _metadata(file["0/META/COL"])
-            genes = _metadata(file["0/META/ROW"])
+            matrix = file["0/DATA/0/matrix"]
+            if not isinstance(matrix, h5py.Dataset) or matrix.dtype.kind not in "fiu":
+                raise BadInput(f"{path}: 0/DATA/0/matrix is no array of numbers; give a GCTX 1.0 file")
+            shape = matrix.shape
+            samples = _metadata(path, file, "0/META/COL")
+            genes = _metadata(path, file, "0/META/ROW")
     except OSError as error:
         raise BadInput(f"{path}: cut short, or not HDF5 ({' '.join(str(error).split())}); download it again") from error
     except KeyError as error:
@@ -113,7 +116,16 @@ def _open_gctx(path: Path) -> ExpressionFile:
     return ExpressionFile(path, samples, _entrez(genes), read_rows)
 
 
-def _metadata(group: h5py.Group) -> pd.DataFrame:
+def _metadata(path: Path, file: h5py.File, name: str) -> pd.DataFrame:
+    group = file[name]
+    if not isinstance(group, h5py.Group):
+        raise BadInput(f"{path}: {name} is no group of columns; give a GCTX 1.0 file")
+    for column, values in group.items():
+        if not isinstance(values, h5py.Dataset) or values.ndim != 1:
+            raise BadInput(f"{path}: {name}/{column} is no column of values; give a GCTX 1.0 file")
+    lengths = {column: len(values) for column, values in group.items()}
+    if len(set(lengths.values())) > 1:
+        raise BadInput(f"{path}: the columns of {name} differ in length ({lengths}); download the file again")
     # fixed-length strings are Latin-1 upstream (micromolar has its sign in that code)
     columns = {name: np.asarray(values) for name, values in group.items()}
     return pd.DataFrame(
