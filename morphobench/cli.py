@@ -8,18 +8,36 @@ from __future__ import annotations
 import errno
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
+from typer.core import TyperGroup
 
 import morphobench
 from morphobench.errors import BadInput, MorphoBenchError
 from morphobench.schema import Report, Score
 
+
+class Interrupted(MorphoBenchError):
+    """Ctrl-C."""
+
+
+class Commands(TyperGroup):
+    """The commands; Ctrl-C in one of them is an expected failure, which click would call `Aborted!`."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the chosen command."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            raise Interrupted("interrupted; complete files are kept, nothing is half-written") from error
+
+
 app = typer.Typer(
     name="morphobench",
+    cls=Commands,
     help="Benchmark of generative cell morphology: does a model draw what a drug does to cells?",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -46,8 +64,6 @@ def main() -> None:
         app(prog_name="morphobench")
     except MorphoBenchError as error:
         sys.exit(_say(str(error), error.exit_code))
-    except KeyboardInterrupt:
-        sys.exit(_say("interrupted; files that were complete are kept, nothing half-written is left", 1))
     except OSError as error:
         if error.errno not in MACHINE_ERRORS:
             raise
@@ -202,10 +218,12 @@ def data_path(tier: TierName = "sim") -> None:
 @data_app.command("verify")
 def data_verify(tier: TierName = "sim") -> None:
     """Check every file of a tier against its SHA256SUMS."""
-    from morphobench.datasets import load_tier
+    from morphobench.datasets import built, load_tier
     from morphobench.storage import verify_sums
 
-    print(f"{tier}: {len(verify_sums(load_tier(tier).folder))} files as recorded")
+    loaded = load_tier(tier)
+    count = built.verify(tier) if loaded.spec.kind == "built" else len(verify_sums(loaded.folder))
+    print(f"{tier}: {count} files as recorded")
 
 
 @data_app.command("controls")

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,11 @@ from morphobench.datasets.manifest import load_gene_sets
 from morphobench.datasets.tier import Tier
 from morphobench.enrichment import enrichment
 from morphobench.errors import BadInput
+from morphobench.ingest.expression import not_log2
 from morphobench.ingest.submission import Submission, open_submission, write_submission
 from morphobench.measurements import Measurements, Protocol, measure_track
-from morphobench.schema import Enrichment, Manifest, Report, Score
-from morphobench.storage import atomic_write_text, cache_dir, sha256_text
+from morphobench.schema import Conditions, Enrichment, Manifest, Report, Score
+from morphobench.storage import atomic_write_text, cache_dir, check_folder, folder_sha256, sha256_text
 
 CASE_STUDY = "docetaxel"
 """The compound of the paper's enrichment figure (Figure 5b)."""
@@ -71,11 +73,9 @@ def evaluate(
     if (model is None) == (submission is None):
         raise BadInput("give a model or a submission, one of the two")
     loaded = load_tier(tier) if isinstance(tier, str) else tier
-    names = tuple(tracks) or tuple(loaded.spec.tracks)
-    for name in names:
-        loaded.track(name)
+    names = chosen_tracks(loaded, tracks)
     watch = Stopwatch()
-    protocol = Protocol.of(loaded, extractors, embedding, weights or {}, device)
+    protocol = chosen_protocol(loaded, extractors, embedding, weights or {}, device)
     if model is not None:
         with watch.stage("generate"):
             submission = generate(model, loaded, names, folder or Path("runs") / loaded.spec.name, seed, protocol)
@@ -85,6 +85,32 @@ def evaluate(
     return score(opened, loaded, names, protocol, seed, watch)
 
 
+def chosen_tracks(tier: Tier, names: Sequence[str]) -> tuple[str, ...]:
+    """These tracks of a tier, each once, or all of them; BadInput for one that it has not."""
+    chosen = tuple(dict.fromkeys(names)) or tuple(tier.spec.tracks)
+    for name in chosen:
+        tier.track(name)
+    return chosen
+
+
+def chosen_protocol(
+    tier: Tier, extractors: Sequence[str], embedding: str | None, weights: Mapping[str, Path], device: str
+) -> Protocol:
+    """The tier's protocol with what the user asked for; BadInput for weights of an extractor that would not run."""
+    protocol = Protocol.of(tier, extractors, embedding, weights, device)
+    used = tuple(dict.fromkeys((*protocol.extractors, protocol.embedding)))
+    idle = next((name for name in weights if name not in used), None)
+    if idle is not None:
+        raise BadInput(f"--weights {idle}=...: no such extractor runs here; those that do are {', '.join(used)}")
+    return protocol
+
+
+@cache
+def code_sha256() -> str:
+    """Hash of what computes: this package and the releases of those that it calls."""
+    return sha256_text(folder_sha256(Path(__file__).parent), *(f"{k}={v}" for k, v in provenance.versions().items()))
+
+
 def generate(
     model: str | models.Model, tier: Tier, tracks: Sequence[str], folder: Path, seed: int, protocol: Protocol
 ) -> Path:
@@ -92,36 +118,59 @@ def generate(
 
     The extractors of `protocol` are loaded first: a missing weight file is better known before minutes of generation.
 
-    A submission that is already there is kept if an installed model's package, the tier, the seed and the tracks are
-    the same. A model given as an object always generates: nothing tells whether its weights changed.
+    A submission that is already there is kept if an installed model's package, this one, the tier, the seed and the
+    tracks are the same. A model given as an object always generates: nothing tells whether its weights changed.
+    A folder that holds a submission from elsewhere is refused: it would be replaced.
     """
     place, stamp = folder / "submission", folder / "generation.sha256"
-    key = ""
+    check_folder(place)
+    if place.exists() and not stamp.is_file():
+        raise BadInput(f"{place}: not made by this command; choose another --out")
+    key = "object"
     if isinstance(model, str):
         key = sha256_text(
             model, models.source_sha256(model), tier.spec.name, tier.spec.version, tier.split_sha256, str(seed),
-            protocol.device, *tracks,
+            protocol.device, code_sha256(), *tracks,
         )  # fmt: skip
         if place.is_dir() and stamp.is_file() and stamp.read_text().strip() == key:
             return place
     _ = protocol.loaded
     name = model if isinstance(model, str) else type(model).__name__.lower()
     loaded = models.load_model(model, tier, protocol.device) if isinstance(model, str) else model
-    stamp.unlink(missing_ok=True)
+    manifest = _manifest(name, loaded.manifest, tier, seed)
     images, expression = {}, {}
     for track in tracks:
         conditions = tier.conditions(track)
-        pixels = loaded.generate(conditions, seed)
-        expected = (len(conditions), tier.spec.image_size, tier.spec.image_size, 3)
-        if pixels.shape != expected or pixels.dtype != np.uint8:
-            raise BadInput(f"model {name!r}: generate gave {pixels.dtype} {pixels.shape}; uint8 {expected} is wanted")
-        images[track] = (conditions, pixels)
+        images[track] = (conditions, _generated(name, loaded, conditions, tier.spec.image_size, seed))
         if isinstance(loaded, models.PredictsExpression):
-            expression[track] = loaded.predict_expression(conditions)
-    write_submission(place, _manifest(name, loaded.manifest, tier, seed), images, expression or None)
-    if key:
-        atomic_write_text(stamp, key + "\n")
+            expression[track] = _predicted(name, loaded, conditions)
+    # The stamp says from here on that the folder is ours, and by its key only when all of it is there.
+    atomic_write_text(stamp, "unfinished\n")
+    write_submission(place, manifest, images, expression or None)
+    atomic_write_text(stamp, key + "\n")
     return place
+
+
+def _generated(name: str, model: models.Model, conditions: Conditions, size: int, seed: int) -> np.ndarray:
+    pixels = np.asarray(model.generate(conditions, seed))
+    expected = (len(conditions), size, size, 3)
+    if pixels.shape != expected or pixels.dtype != np.uint8:
+        raise BadInput(f"model {name!r}: generate gave {pixels.dtype} {pixels.shape}; uint8 {expected} is wanted")
+    return pixels
+
+
+def _predicted(name: str, model: models.PredictsExpression, conditions: Conditions) -> np.ndarray:
+    values = np.asarray(model.predict_expression(conditions))
+    expected = (len(conditions), len(conditions.genes))
+    if values.shape != expected or values.dtype.kind not in "fiu":
+        raise BadInput(
+            f"model {name!r}: predict_expression gave {values.dtype} {values.shape}; numbers {expected} are wanted"
+        )
+    if (fault := not_log2(values)) is not None:
+        row, gene, why = fault
+        about = f"{conditions.records[row].compound}, gene {conditions.genes[gene]}"
+        raise BadInput(f"model {name!r}: predict_expression: {about}: {why}")
+    return values
 
 
 def score(
@@ -140,7 +189,7 @@ def score(
             scores += scoring.score_track(measured, tier)
         with watch.stage("enrichment"):
             terms += _enrichment(measured, gene_sets)
-        notes += scoring.track_notes(measured)
+        notes += scoring.track_notes(measured, tier)
         contents.append(_contents(submission, tier, measured))
     assert measured is not None
     report = Report(

@@ -6,17 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from morphobench import evaluation, scoring
 from morphobench.datasets import load_tier
 from morphobench.datasets.tier import Tier
 from morphobench.errors import BadInput
-from morphobench.ingest.submission import Submission, open_submission
+from morphobench.ingest.submission import Submission, open_submission, refuse_inside
 from morphobench.measurements import Protocol
 from morphobench.report.page import write_report
 from morphobench.schema import Report
-from morphobench.storage import atomic_write_text, folder_sha256, sha256_file, sha256_text
+from morphobench.storage import atomic_write_text, check_folder, sha256_file, sha256_text
 
 CONTROLS = ("real-replicates", "copycat", "vehicle", "wrong-compound", "mean-image")
 
@@ -45,13 +43,13 @@ def run(request: Request) -> tuple[Report, Path]:
     if (request.model is None) == (request.submission is None):
         raise BadInput("give --model NAME or --submission PATH, one of the two")
     tier = load_tier(request.tier)
-    tracks = request.tracks or tuple(tier.spec.tracks)
-    for track in tracks:
-        tier.track(track)
+    tracks = evaluation.chosen_tracks(tier, request.tracks)
     watch = evaluation.Stopwatch()
-    protocol = Protocol.of(tier, request.extractors, request.embedding, request.weights, request.device)
+    protocol = _protocol(tier, request)
     folder = request.out
     path = request.submission
+    if folder is not None:
+        check_folder(folder)
     if request.model is not None:
         folder = folder or Path("runs") / tier.spec.name / request.model
         with watch.stage("generate"):
@@ -60,6 +58,7 @@ def run(request: Request) -> tuple[Report, Path]:
     with watch.stage("check submission"):
         submission = open_submission(path, tier, tracks)
     folder = folder or Path("runs") / tier.spec.name / f"{submission.manifest.group}__{submission.manifest.name}"
+    refuse_inside(folder, path)
     key = _key(submission, tier, tracks, protocol, request.seed)
     known = _finished(folder, key)
     if known is not None:
@@ -67,58 +66,72 @@ def run(request: Request) -> tuple[Report, Path]:
     (folder / "report.sha256").unlink(missing_ok=True)
     result = evaluation.score(submission, tier, tracks, protocol, request.seed, watch)
     atomic_write_text(folder / "report.json", result.report.model_dump_json(indent=1) + "\n")
-    write_report(result, folder / "report.html")
-    atomic_write_text(folder / "report.sha256", key + "\n")
+    write_report(result, folder)
+    atomic_write_text(folder / "report.sha256", _stamp(folder, key))
     return result.report, folder
 
 
 def run_controls(request: Request) -> Path:
-    """Score every control on a tier and file their scores as its floors; returns the file.
+    """Score every control on a tier and file their scores on this machine as its floors; returns the file.
 
-    `request` gives the tier, the seed, the device and the extractors. Scores filed before under other extractors stay.
+    `request` gives the tier, the device and the extractors. Scores filed before under other extractors stay.
     """
     tier = load_tier(request.tier)
-    protocol = Protocol.of(tier, request.extractors, request.embedding, request.weights, request.device)
-    scores = scoring.read_controls(tier)
+    protocol = _protocol(tier, request)
+    hashes = {name: extractor.weights_sha256 for name, extractor in protocol.loaded.items()}
+    filed = scoring.own_controls_path(tier)
+    scores: scoring.ControlScores = {}
+    if filed.is_file():
+        try:
+            scores = scoring.read_controls_file(filed, tier, hashes)
+        except BadInput:
+            # Damaged, or scored with other weights: this command is the mend.
+            filed.unlink()
     for control in CONTROLS:
         folder = (request.out or Path("runs") / tier.spec.name) / control
         tracks = tuple(tier.spec.tracks)
         path = evaluation.generate(control, tier, tracks, folder, request.seed, protocol)
         submission = open_submission(path, tier, tracks)
         report = evaluation.score(submission, tier, tracks, protocol, request.seed, evaluation.Stopwatch()).report
+        hashes |= report.protocol
         for score in report.scores:
             scores.setdefault(control, {}).setdefault(score.track, {})[score.key] = score.value
-    return scoring.write_controls(tier, scores)
+    return scoring.write_controls(tier, scores, hashes, filed)
+
+
+def _protocol(tier: Tier, request: Request) -> Protocol:
+    return evaluation.chosen_protocol(tier, request.extractors, request.embedding, request.weights, request.device)
 
 
 def _key(submission: Submission, tier: Tier, tracks: tuple[str, ...], protocol: Protocol, seed: int) -> str:
-    """Hash of everything a report is made from: the submission, the tier, the protocol, the seed and this package."""
-    controls = scoring.controls_path(tier)
+    """Hash of everything a report is made from: the submission, the tier, the protocol, the seed and the code."""
+    controls = (scoring.shipped_controls_path(tier), scoring.own_controls_path(tier))
     return sha256_text(
         submission.manifest.model_dump_json(),
         submission.images_sha256,
         submission.expression_sha256,
         tier.spec.model_dump_json(),
         tier.split_sha256,
-        sha256_file(controls) if controls.is_file() else "",
+        *(sha256_file(path) if path.is_file() else "" for path in controls),
         *tracks,
         *protocol.extractors,
         protocol.embedding,
         *(f"{name}={sha256_file(path)}" for name, path in sorted(protocol.weights.items())),
         protocol.device,
         str(seed),
-        folder_sha256(Path(__file__).parent),
+        evaluation.code_sha256(),
     )
+
+
+def _stamp(folder: Path, key: str) -> str:
+    """What `report.sha256` says: the key, and the hashes of both files, so that an edited one is made again."""
+    return f"{key}\n{sha256_file(folder / 'report.json')}\n{sha256_file(folder / 'report.html')}\n"
 
 
 def _finished(folder: Path, key: str) -> Report | None:
     stamp, report = folder / "report.sha256", folder / "report.json"
     if not (stamp.is_file() and report.is_file() and (folder / "report.html").is_file()):
         return None
-    if stamp.read_text().strip() != key:
+    if stamp.read_text(encoding="utf-8", errors="replace") != _stamp(folder, key):
         return None
-    try:
-        return Report.model_validate_json(report.read_bytes())
-    except ValidationError:
-        # Somebody edited the file: it is made again.
-        return None
+    return Report.model_validate_json(report.read_bytes())

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -163,3 +165,45 @@ def test_a_model_that_returns_the_wrong_thing_is_named(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"model 'grey': generate gave uint8 \(704, 128, 128\)"):
         evaluation.evaluate(model=Grey(), tracks=["id"], folder=tmp_path)
     assert not (tmp_path / "submission").exists()
+
+
+def test_a_file_where_a_folder_is_wanted_is_one_line(submission: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    given = str(submission)
+    for words in (
+        ["evaluate", "--submission", given, "--out", "file"],
+        ["evaluate", "--model", "vehicle", "--embedding", "efficientnet_lite0", "--out", "file/below"],
+        ["submission", "new", "file"],
+        ["submission", "pack", given, "file/below.zip"],
+    ):
+        assert_one_line(run(*words, cache=tmp_path / "cache", cwd=tmp_path), 2, "file: is a file; name a folder")
+    done = run("submission", "pack", given, ".", cache=tmp_path / "cache", cwd=tmp_path)
+    assert_one_line(done, 2, "is a folder; name a file")
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_usage_errors_keep_their_exit_code(tmp_path: Path) -> None:
+    done = run("evaluate", "--nosuch", cache=tmp_path)
+    assert done.returncode == 2
+    assert "No such option" in done.stderr
+
+
+def test_interrupting_is_one_line_and_leaves_whole_files(tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    words = ["evaluate", "--model", "mean-image", "--embedding", "efficientnet_lite0", "--out", str(tmp_path / "out")]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "morphobench", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        cwd=ROOT, env=os.environ | {"MORPHOBENCH_CACHE": str(cache), "NO_COLOR": "1"},
+    )  # fmt: skip
+    deadline = time.monotonic() + 200
+    while not list(cache.rglob("*.npy")) and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    printed, said = process.communicate(timeout=60)
+    assert process.returncode == 1, said
+    assert printed == ""
+    assert said.strip().splitlines() == ["morphobench: interrupted; complete files are kept, nothing is half-written"]
+    left = [path for path in tmp_path.rglob("*") if path.is_file() and not path.name.endswith(".lock")]
+    assert left
+    for path in left:
+        assert np.load(path).shape == (8, 128, 128, 3)

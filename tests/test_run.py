@@ -1,0 +1,166 @@
+"""One command's work on a tiny tier: what is done again, what is refused, and what is left when it is stopped."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny_tier import SIZE, tiny_tier
+
+from morphobench import evaluation, provenance, run
+from morphobench.datasets.tier import Tier
+from morphobench.errors import BadInput
+from morphobench.measurements import Protocol
+from morphobench.schema import GENES, Conditions
+
+LITE = "efficientnet_lite0"
+
+
+class Noise:
+    """A model of noise; `predict` is what it returns as expression."""
+
+    def __init__(self, predict: Callable[[Conditions], object] | None = None) -> None:
+        self.manifest = {"method": "noise"}
+        self.calls = 0
+        if predict is not None:
+            self.predict_expression = predict
+
+    def generate(self, conditions: Conditions, seed: int) -> np.ndarray:
+        self.calls += 1
+        rng = np.random.default_rng(seed)
+        return rng.integers(0, 255, (len(conditions), SIZE, SIZE, 3), dtype=np.uint8)
+
+
+@pytest.fixture
+def tier(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tier:
+    made = tiny_tier(tmp_path / "tier")
+    monkeypatch.setenv("MORPHOBENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(run, "load_tier", lambda name: made)
+    return made
+
+
+@pytest.fixture
+def model(monkeypatch: pytest.MonkeyPatch) -> Noise:
+    """The only installed model."""
+    noise = Noise()
+    monkeypatch.setattr(evaluation.models, "load_model", lambda name, tier, device: noise)
+    monkeypatch.setattr(evaluation.models, "source_sha256", lambda name: "0")
+    return noise
+
+
+def _generate(model: object, tier: Tier, folder: Path, seed: int = 0) -> Path:
+    protocol = Protocol.of(tier, (), None, {}, "cpu")
+    return evaluation.generate(model, tier, ["id"], folder, seed, protocol)  # type: ignore[arg-type]
+
+
+def test_nothing_is_done_twice_and_an_edited_report_is_made_again(
+    tier: Tier, model: Noise, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = run.Request(model="noise", out=tmp_path / "out", tracks=("id", "id"), embedding=LITE)
+    real_score, scored = evaluation.score, []
+    score = cache(lambda: real_score(*scored[0]))
+    monkeypatch.setattr(evaluation, "score", lambda *given: scored.append(given) or score())
+    first, folder = run.run(request)
+    assert {s.track for s in first.scores} == {"id"}
+    assert len({(s.track, s.key) for s in first.scores}) == len(first.scores)
+    assert run.run(request) == (first, folder)
+    assert (model.calls, len(scored)) == (1, 1)
+
+    path = folder / "report.json"
+    honest = path.read_bytes()
+    edited = json.loads(honest)
+    edited["seed"] = 7
+    path.write_text(json.dumps(edited))
+    again, _ = run.run(request)
+    assert (model.calls, len(scored), again.seed) == (1, 2, 0)
+    (folder / "report.html").write_text("<html>better</html>")
+    run.run(request)
+    assert len(scored) == 3
+
+    assert (folder / "report.html").read_text().startswith("<!doctype html>")
+
+    # Another release of a package that computes: generated and scored again.
+    evaluation.code_sha256.cache_clear()
+    known = provenance.versions()
+    monkeypatch.setattr(provenance, "versions", lambda: known | {"numpy": "0"})
+    run.run(request)
+    evaluation.code_sha256.cache_clear()
+    assert (model.calls, len(scored)) == (2, 4)
+
+
+def test_a_folder_of_somebody_else_is_not_replaced(tier: Tier, tmp_path: Path) -> None:
+    precious = tmp_path / "out" / "submission" / "thesis.txt"
+    precious.parent.mkdir(parents=True)
+    precious.write_text("years of work")
+    with pytest.raises(BadInput, match=r"submission: not made by this command; choose another --out"):
+        _generate(Noise(), tier, tmp_path / "out")
+    assert precious.read_text() == "years of work"
+
+
+def test_a_folder_of_ours_is_replaced_even_if_writing_it_was_stopped(
+    tier: Tier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = _generate(Noise(), tier, tmp_path / "out")
+    first = (place / "images/id/alpha/0000.png").read_bytes()
+
+    def stop(*given: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(evaluation, "write_submission", stop)
+        with pytest.raises(KeyboardInterrupt):
+            _generate(Noise(), tier, tmp_path / "out", seed=1)
+    assert (place / "images/id/alpha/0000.png").read_bytes() == first
+    assert _generate(Noise(), tier, tmp_path / "out", seed=1) == place
+    assert (place / "images/id/alpha/0000.png").read_bytes() != first
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        (lambda c: np.zeros((len(c), 3)), r"float64 \(12, 3\); numbers \(12, 978\) are wanted"),
+        (lambda c: None, r"object \(\)"),
+        (lambda c: np.full((len(c), GENES), "x"), r"<U1 \(12, 978\)"),
+        (lambda c: np.full((len(c), GENES), np.nan), "alpha, gene G0: not a finite number"),
+        (lambda c: np.full((len(c), GENES), 1000.0), "alpha, gene G0: 1000 is beyond 64"),
+    ],
+    ids=["shape", "none", "text", "nan", "linear"],
+)
+def test_a_wrong_prediction_of_expression_is_named(
+    tier: Tier, tmp_path: Path, values: Callable[[Conditions], object], words: str
+) -> None:
+    with pytest.raises(BadInput, match=rf"model 'noise': predict_expression.*{words}"):
+        _generate(Noise(values), tier, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_weights_that_nothing_would_use_are_refused(tier: Tier, tmp_path: Path) -> None:
+    (tmp_path / "w.pth").write_bytes(b"")
+    request = run.Request(
+        model="noise", out=tmp_path / "out", embedding=LITE, weights={"inceptoin": tmp_path / "w.pth"}
+    )
+    with pytest.raises(BadInput, match=rf"--weights inceptoin=...: no such extractor runs here; .* are {LITE}$"):
+        run.run(request)
+    with pytest.raises(BadInput, match="--weights inceptoin"):
+        run.run_controls(request)
+
+
+def test_a_report_is_not_written_into_the_submission(tier: Tier, tmp_path: Path) -> None:
+    place = _generate(Noise(), tier, tmp_path / "made")
+    before = sorted(place.rglob("*"))
+    for out in (place, place / "images"):
+        with pytest.raises(BadInput, match="in the submission's own folder"):
+            run.run(run.Request(submission=place, out=out, tracks=("id",), embedding=LITE))
+    assert sorted(place.rglob("*")) == before
+
+
+def test_out_that_is_a_file_is_refused_before_anything_runs(tier: Tier, model: Noise, tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("mine")
+    with pytest.raises(BadInput, match="out: is a file; name a folder"):
+        run.run(run.Request(model="noise", out=tmp_path / "out", embedding=LITE))
+    assert model.calls == 0
+    assert (tmp_path / "out").read_text() == "mine"
