@@ -110,8 +110,8 @@ def predictions_without_a_model(tier: Tier) -> Iterator[Figure]:
         yield Figure("no model", f"{split}: training mean, lfc_pearson_vehicle", f"{mean:.3f}")
         for share in (0.0, 0.5, 1.0):
             r = lfc_pearson_per_compound(g_pre + share * train_mean, g_pre, g_post, compounds, centred=True)
-            value = "undefined" if np.isnan(r).all() else f"{np.nanmean(r):.3f}"
-            yield Figure("no model", f"{split}: {share} x training mean, lfc_pearson_perturbed_mean", value)
+            name = f"{split}: {share} x training mean, lfc_pearson_perturbed_mean"
+            yield Figure("no model", name, f"{np.nanmean(r):.3f}")
     rows = tier.rows("id")
     g_pre, g_post = tier.expression(rows)
     compounds = rows["compound"].to_numpy(dtype=str)

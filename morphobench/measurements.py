@@ -12,6 +12,7 @@ import numpy as np
 
 from morphobench.contents import COMPARTMENTS
 from morphobench.datasets.tier import ImageSet, Tier
+from morphobench.errors import BadInput
 from morphobench.features.cache import extract
 from morphobench.features.extractor import Extractor, Features, load_extractor
 from morphobench.features.profile import measure_images
@@ -46,8 +47,11 @@ class Protocol:
         """The tier's protocol, widened by the extractors the user asked for.
 
         A built tier's extractors may need weights that are not at hand; naming others replaces them, and the scores
-        carry the names of those that ran.
+        carry the names of those that ran. The weights of the sim tier's own protocol ship with it: BadInput for others.
         """
+        given = set(weights) & {tier.spec.extractor, tier.spec.embedding}
+        if tier.spec.kind == "sim" and given:
+            raise BadInput(f"--weights {min(given)}: the protocol of {tier.spec.name} is frozen; leave its weights out")
         frozen = (tier.spec.extractor,) if tier.spec.kind == "sim" or not extra else ()
         return cls(tuple(dict.fromkeys((*frozen, *extra))), embedding or tier.spec.embedding, dict(weights), device)
 

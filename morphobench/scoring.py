@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.spatial.distance import cdist
 
 from morphobench.contents import COMPARTMENTS
 from morphobench.datasets.tier import Tier
@@ -23,7 +24,7 @@ from morphobench.metrics.inputs import (
 )
 from morphobench.metrics.registry import METRICS, Metric, key_for, scaled
 from morphobench.schema import Score
-from morphobench.storage import atomic_write_text, verify_listed
+from morphobench.storage import atomic_write_text, cache_dir, verify_listed
 
 REPLICATES = 200
 """Draws of the cluster bootstrap: the end points of an interval then move by about a tenth of its width."""
@@ -31,6 +32,8 @@ BOOTSTRAP_SEED = 0
 """The same for everybody: every submission gets the same draws, and nobody gets to choose among intervals."""
 MIN_COMPOUNDS, MIN_PLATES = 5, 3
 """Fewest clusters for an interval. For two plates Student's t is 12.7: such an interval would exclude nothing."""
+COPY = 0.01
+"""Share of the distance between real images under which a generated one is a copy."""
 FLOOR = "real-replicates"
 VEHICLE = "vehicle"
 ControlScores = dict[str, dict[str, dict[str, float | None]]]
@@ -55,46 +58,67 @@ class Task:
 
 def score_track(measured: Measurements, tier: Tier) -> list[Score]:
     """Every score of a track. One that cannot be computed has no value but the reason, and the rest are computed."""
-    controls = read_controls(tier)
+    controls = read_controls(tier, measured.protocol)
     return [
         _score(
             task,
             measured.track,
             {name: of.get(measured.track, {}).get(task.key) for name, of in controls.items()},
         )
-        for task in _tasks(measured)
+        for task in _tasks(measured, tier)
     ]
 
 
-def controls_path(tier: Tier) -> Path:
-    """Where the control scores of a tier lie."""
+def shipped_controls_path(tier: Tier) -> Path:
+    """Where the control scores that come with a tier lie."""
     return tier.folder / "controls" / f"{tier.spec.name}.json"
 
 
-def write_controls(tier: Tier, scores: ControlScores) -> Path:
+def own_controls_path(tier: Tier) -> Path:
+    """Where `morphobench data controls` files what it scored on this machine, for this version and these splits."""
+    return cache_dir() / "controls" / f"{tier.spec.name}-{tier.spec.version}-{tier.split_sha256[:12]}.json"
+
+
+def write_controls(tier: Tier, scores: ControlScores, protocol: Mapping[str, str], path: Path) -> Path:
     """File the scores of the controls of a tier, whole or not at all."""
     content = {
         "simulated": tier.spec.simulated,
         "tier_version": tier.spec.version,
         "split_sha256": tier.split_sha256,
+        "protocol": dict(protocol),
         "scores": scores,
     }
-    atomic_write_text(controls_path(tier), json.dumps(content, indent=1, sort_keys=True) + "\n")
-    return controls_path(tier)
+    atomic_write_text(path, json.dumps(content, indent=1, sort_keys=True) + "\n")
+    return path
 
 
-def read_controls(tier: Tier) -> ControlScores:
-    """Scores of the controls on a tier; empty where none were computed. BadInput for those of another version."""
-    path = controls_path(tier)
-    if not path.is_file():
-        return {}
+def read_controls(tier: Tier, protocol: Mapping[str, str]) -> ControlScores:
+    """Scores of the controls on a tier: the shipped ones, and under other keys those scored on this machine.
+
+    protocol: extractor or engine -> hash or version now in use. Empty where no controls were scored. BadInput for a file
+    of another tier version, other splits or other weights.
+    """
+    scores: ControlScores = {}
+    for path in (own_controls_path(tier), shipped_controls_path(tier)):
+        if path.is_file():
+            for control, tracks in read_controls_file(path, tier, protocol).items():
+                for track, values in tracks.items():
+                    scores.setdefault(control, {}).setdefault(track, {}).update(values)
+    return scores
+
+
+def read_controls_file(path: Path, tier: Tier, protocol: Mapping[str, str]) -> ControlScores:
+    """Control scores of one file; BadInput where it is damaged, or of another version, other splits or weights."""
     try:
         content = json.loads(verify_listed(tier.folder, path).read_text(encoding="utf-8"))
-        version, split, scores = content["tier_version"], content["split_sha256"], content["scores"]
+        version, split, made, scores = (content[key] for key in ("tier_version", "split_sha256", "protocol", "scores"))
     except (ValueError, KeyError, TypeError) as error:
-        raise BadInput(f"{path}: not a file of control scores ({error}); score the controls again") from error
+        raise BadInput(f"{path}: not a file of control scores ({error}); delete it and score them again") from error
     if (version, split) != (tier.spec.version, tier.split_sha256):
         raise BadInput(f"{path}: made for {tier.spec.name} {version}, split {split[:12]}; score the controls again")
+    other = [name for name, value in protocol.items() if made.get(name, value) != value]
+    if other:
+        raise BadInput(f"{path}: scored with other weights of {other[0]}; delete it and score the controls again")
     return scores
 
 
@@ -117,12 +141,13 @@ def floor_note(scores: Iterable[Score]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def track_notes(measured: Measurements) -> tuple[str, ...]:
+def track_notes(measured: Measurements, tier: Tier) -> tuple[str, ...]:
     """What a reader must know of a track beside the numbers.
 
-    Scores with too few clusters for an interval, the chance level of separability, images the segmentation mistrusts.
+    Scores with too few clusters for an interval, the chance level of separability, copies of real images, images the
+    segmentation mistrusts.
     """
-    tasks = [task for task in _tasks(measured) if task.inputs is not None]
+    tasks = [task for task in _tasks(measured, tier) if task.inputs is not None]
     few: dict[tuple[int, int], list[str]] = {}
     for task in tasks:
         if not task.clustered:
@@ -133,12 +158,13 @@ def track_notes(measured: Measurements) -> tuple[str, ...]:
         for (compounds, plates), keys in few.items()
     ]
     for task in tasks:
-        if task.key == "lda_separability":
+        if task.metric.key == "lda_separability":
             classes = len(np.unique(task.inputs.generated_y))
             found.append(
                 f"{measured.track}: lda_separability asks for {classes} mechanisms; one answer for all scores at most "
                 f"{1 / classes:.3f}"
             )
+    found += _copies(measured)
     n = len(measured.compounds)
     flags = {
         column.removeprefix("ImageQuality_Flag").lower(): values.sum()
@@ -152,6 +178,29 @@ def track_notes(measured: Measurements) -> tuple[str, ...]:
         if count
     ]
     return tuple(found)
+
+
+def _copies(measured: Measurements) -> list[str]:
+    """A line per set of real images that generated ones are copied from.
+
+    A copy lies nearer to a real image than a hundredth of the distance that commonly separates a real test image from
+    its nearest training image.
+    """
+    real, train = measured.embedding["real"], measured.embedding["train"]
+    spacing = float(np.median(_nearest(real, train)))
+    found = []
+    for name, images in (("test", real), ("training", train)):
+        copies = int((_nearest(measured.embedding["generated"], images) < COPY * spacing).sum())
+        if copies:
+            found.append(
+                f"{measured.track}: {copies} of {len(measured.compounds)} generated images copy real {name} images"
+            )
+    return found
+
+
+def _nearest(points: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Distance of each point (n, d) to the nearest of others (m, d): (n,)."""
+    return cdist(points, others).min(axis=1)
 
 
 def _score(task: Task, track: str, controls: dict[str, float | None]) -> Score:
@@ -178,7 +227,7 @@ def _score(task: Task, track: str, controls: dict[str, float | None]) -> Score:
     )
 
 
-def _tasks(measured: Measurements) -> Iterator[Task]:
+def _tasks(measured: Measurements, tier: Tier) -> Iterator[Task]:
     for extractor, sides in measured.features.items():
         features = FeatureInputs(
             sides["generated"].embedding, sides["real"].embedding, measured.compounds, measured.plates,
@@ -190,7 +239,10 @@ def _tasks(measured: Measurements) -> Iterator[Task]:
         if probabilities is not None:
             inputs = ProbabilityInputs(probabilities, measured.compounds, measured.plates)
             yield Task(METRICS["is"], key_for("is", extractor), inputs)
-    yield Task(METRICS["lda_separability"], "lda_separability", *_separability(measured))
+    key = "lda_separability"
+    if measured.embedding_name != tier.spec.embedding:
+        key += f"[{measured.embedding_name}]"
+    yield Task(METRICS["lda_separability"], key, *_separability(measured))
     for compartment in COMPARTMENTS:
         for edge, suffix in ((True, ""), (False, "_no_edge")):
             key = f"area_occupied_shift[{compartment}{suffix}]"

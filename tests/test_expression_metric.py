@@ -64,14 +64,33 @@ def test_no_drug_free_prediction_has_a_score_beyond_the_mean(profiles, share, dt
     pre, post, compounds = (x.astype(dtype) if x.dtype.kind == "f" else x for x in profiles)
     training_mean = (post - pre)[compounds < "c3"].mean(axis=0)
     predicted = (pre + share * training_mean).astype(dtype)
-    assert np.isnan(lfc_pearson_per_compound(predicted, pre, post, compounds, centred=True)).all()
+    assert (lfc_pearson_per_compound(predicted, pre, post, compounds, centred=True) == 0).all()
     weights, counts = np.ones((1, len(compounds))), {f"c{i}": np.array([i % 3]) for i in range(C)}
-    assert np.isnan(per_compound_resamples(predicted, pre, post, compounds, True, weights, counts)).all()
+    assert (per_compound_resamples(predicted, pre, post, compounds, True, weights, counts) == 0).all()
 
 
 def test_raw_profiles_would_flatter_an_empty_prediction(profiles):
     pre, post, compounds = profiles
-    assert np.isnan(lfc_pearson_per_compound(pre, pre, post, compounds)).all()
+    assert (lfc_pearson_per_compound(pre, pre, post, compounds) == 0).all()
+
+
+def test_a_flat_answer_for_hard_compounds_costs_their_score(profiles):
+    """Leaving out the compounds one is bad at must not raise the mean."""
+    pre, post, compounds = profiles
+    predicted = post + 3 * np.random.default_rng(1).normal(size=post.shape)
+    each = lfc_pearson_per_compound(predicted, pre, post, compounds)
+    hard = np.unique(compounds)[np.argmin(each)]
+    dropped = np.where((compounds == hard)[:, None], pre, predicted)
+    again = lfc_pearson_per_compound(dropped, pre, post, compounds)
+    np.testing.assert_allclose(again, np.where(np.unique(compounds) == hard, 0, each))
+
+
+def test_a_huge_prediction_does_not_silence_the_truth(profiles):
+    pre, post, compounds = profiles
+    weak = pre + 0.01 * (post - pre)
+    predicted = post.copy()
+    predicted[0, 0] = 1e6
+    assert np.isfinite(lfc_pearson_per_compound(predicted, pre, weak, compounds)).all()
 
 
 def test_a_gene_constant_over_compounds_adds_nothing(profiles):

@@ -12,10 +12,19 @@ from tiny_tier import tiny_tier
 
 from morphobench.contents import COMPARTMENTS
 from morphobench.datasets.tier import Tier
+from morphobench.errors import BadInput
 from morphobench.features.extractor import Features
 from morphobench.measurements import Measurements
 from morphobench.schema import Score
-from morphobench.scoring import floor_note, read_controls, score_track, track_notes, write_controls
+from morphobench.scoring import (
+    floor_note,
+    own_controls_path,
+    read_controls,
+    score_track,
+    shipped_controls_path,
+    track_notes,
+    write_controls,
+)
 
 NAMES = ("a", "b", "c", "d", "e", "f")
 
@@ -48,7 +57,7 @@ def measurements(plates: int = 3, annotated: int = 4) -> Measurements:
         train_compounds=compounds,
         train_mechanisms=mechanisms,
         features={"x": {"generated": Features(features(), None), "real": Features(features(), None)}},
-        embedding_name="x",
+        embedding_name="efficientnet_lite0",
         embedding={"generated": features(), "real": features(), "train": features()},
         profiles={"generated": profile(n), "real": profile(n), "vehicle": profile(4 * plates)},
         expression={"pre": pre, "post": pre + features(), "predicted": pre + features()},
@@ -71,10 +80,10 @@ def test_a_score_on_fewer_compounds_than_the_track_has_no_interval_and_the_note_
     assert scores["kd[x]"].interval is not None
     assert scores["lda_separability"].value is not None
     assert scores["lda_separability"].interval is None
-    notes = track_notes(measured)
+    notes = track_notes(measured, tier)
     assert notes[0].startswith("id: no intervals for lda_separability: 4 compounds on 3 plates")
     assert "lda_separability asks for 2 mechanisms; one answer for all scores at most 0.500" in notes[1]
-    assert len(track_notes(measurements(annotated=6))) == 1
+    assert len(track_notes(measurements(annotated=6), tier)) == 1
 
 
 def test_profiles_that_were_not_measured_do_not_count_as_compounds(tier: Tier) -> None:
@@ -91,7 +100,7 @@ def test_profiles_that_were_not_measured_do_not_count_as_compounds(tier: Tier) -
 def test_two_plates_give_no_interval_at_all(tier: Tier) -> None:
     measured = measurements(plates=2)
     assert all(score.interval is None for score in score_track(measured, tier))
-    assert "6 compounds on 2 plates" in " ".join(track_notes(measured))
+    assert "6 compounds on 2 plates" in " ".join(track_notes(measured, tier))
 
 
 def test_a_track_is_scored_the_same_every_time(tier: Tier) -> None:
@@ -102,13 +111,14 @@ def test_nothing_is_scaled_where_replicates_do_no_better_than_the_vehicle(tier: 
     plain = by_key(score_track(measurements(), tier))
     assert floor_note(plain.values())[0].startswith("some scores have no floor")
     flipped = {score.key: 9.0 if score.direction == "min" else -9.0 for score in plain.values()}
-    write_controls(tier, {"vehicle": {"id": dict.fromkeys(plain, 0.0)}, "real-replicates": {"id": flipped}})
+    path = shipped_controls_path(tier)
+    write_controls(tier, {"vehicle": {"id": dict.fromkeys(plain, 0.0)}, "real-replicates": {"id": flipped}}, {}, path)
     scores = by_key(score_track(measurements(), tier))
     assert all(score.scaled is None for score in scores.values())
     (note,) = floor_note(scores.values())
     assert "not scaled" in note
     assert "kd[x] (id)" in note
-    write_controls(tier, {"vehicle": {"id": flipped}, "real-replicates": {"id": dict.fromkeys(plain, 0.0)}})
+    write_controls(tier, {"vehicle": {"id": flipped}, "real-replicates": {"id": dict.fromkeys(plain, 0.0)}}, {}, path)
     scores = by_key(score_track(measurements(), tier))
     kd = scores["kd[x]"]
     assert kd.value is not None
@@ -116,7 +126,25 @@ def test_nothing_is_scaled_where_replicates_do_no_better_than_the_vehicle(tier: 
     assert floor_note(scores.values()) == ()
 
 
-def test_filed_controls_say_whether_they_are_simulated(tier: Tier) -> None:
-    path = write_controls(tier, {"vehicle": {"id": {"kd[x]": 0.5}}})
+def test_controls_of_this_machine_add_to_the_shipped_ones(tier: Tier, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MORPHOBENCH_CACHE", str(tier.folder / "cache"))
+    path = write_controls(tier, {"vehicle": {"id": {"kd[x]": 0.5}}}, {"x": "1"}, shipped_controls_path(tier))
     assert json.loads(path.read_text())["simulated"] is tier.spec.simulated
-    assert read_controls(tier) == {"vehicle": {"id": {"kd[x]": 0.5}}}
+    write_controls(tier, {"vehicle": {"id": {"kd[x]": 9.0, "kid": 0.25}}}, {"inception": "2"}, own_controls_path(tier))
+    assert read_controls(tier, {"x": "1"}) == {"vehicle": {"id": {"kd[x]": 0.5, "kid": 0.25}}}
+    with pytest.raises(BadInput, match="other weights of inception"):
+        read_controls(tier, {"inception": "3"})
+    path.write_text("{}")
+    with pytest.raises(BadInput, match="not a file of control scores"):
+        read_controls(tier, {})
+
+
+def test_copies_of_real_images_are_noted(tier: Tier) -> None:
+    measured = measurements()
+    assert not any("copy real" in note for note in track_notes(measured, tier))
+    stolen = measured.embedding["generated"].copy()
+    stolen[:5] = measured.embedding["train"][5:10] + 1e-6
+    copied = dataclasses.replace(measured, embedding={**measured.embedding, "generated": stolen})
+    notes = " ".join(track_notes(copied, tier))
+    assert f"5 of {len(measured.compounds)} generated images copy real training images" in notes
+    assert "copy real test" not in notes

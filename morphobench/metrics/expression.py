@@ -7,6 +7,8 @@ compound is the unit.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from scipy.sparse import csr_array
 
@@ -26,7 +28,7 @@ def lfc_pearson(predicted_post: np.ndarray, pre: np.ndarray, measured_post: np.n
     """
     changes = _changes(predicted_post, pre, measured_post, compounds)
     names, predicted, measured = _compound_means(changes, compounds, np.ones(len(compounds)))
-    value = _pooled_correlation(predicted, measured, np.ones(len(names)), _tolerance(predicted_post, measured_post))
+    value = _pooled_correlation(predicted, measured, np.ones(len(names)), _rounding(predicted_post, measured_post))
     if np.isnan(value):
         raise ValueError(f"the predicted or the measured change is the same for all {len(names)} compounds")
     return value
@@ -44,14 +46,15 @@ def lfc_pearson_per_compound(
     With `centred`, each side is taken relative to its own mean over these compounds (equal weight): what is left is
     what sets a compound apart, and a prediction that is the same for every compound leaves nothing. A reference from
     elsewhere, the training compounds' mean for one, would leave the difference of the two means in every measured
-    compound, and a drug-free prediction could point along it. NaN where either side is constant over genes. Raises
-    ValueError for shapes that differ or NaN.
+    compound, and a drug-free prediction could point along it. A prediction that is constant over genes scores 0, so
+    that a flat answer cannot drop a hard compound; NaN only where the measurement is constant. Raises ValueError for
+    shapes that differ or NaN.
     """
     changes = _changes(predicted_post, pre, measured_post, compounds)
     _, predicted, measured = _compound_means(changes, compounds, np.ones(len(compounds)))
     if centred:
         predicted, measured = predicted - predicted.mean(axis=0), measured - measured.mean(axis=0)
-    return _row_correlation(predicted, measured, _tolerance(predicted_post, measured_post))
+    return _row_correlation(predicted, measured, _rounding(predicted_post, measured_post))
 
 
 def pooled_resamples(
@@ -63,13 +66,13 @@ def pooled_resamples(
     compound_counts: dict[str, np.ndarray],
 ) -> np.ndarray:
     """`lfc_pearson` under R sets of row weights (R, N) and compound counts {name: (R,)}: (R,), or NaN."""
-    tolerance = _tolerance(predicted_post, measured_post)
+    rounding = _rounding(predicted_post, measured_post)
     changes = _changes(predicted_post, pre, measured_post, compounds)
     result = np.empty(len(weights))
     for replicate, row_weights in enumerate(weights):
         names, predicted, measured = _compound_means(changes, compounds, row_weights)
         counts = np.array([compound_counts[name][replicate] for name in names], dtype=float)
-        result[replicate] = _pooled_correlation(predicted, measured, counts, tolerance) if len(names) else np.nan
+        result[replicate] = _pooled_correlation(predicted, measured, counts, rounding) if len(names) else np.nan
     return result
 
 
@@ -86,7 +89,7 @@ def per_compound_resamples(
 
     The means of `centred` are those of the drawn compounds, as often as they were drawn.
     """
-    tolerance = _tolerance(predicted_post, measured_post)
+    rounding = _rounding(predicted_post, measured_post)
     changes = _changes(predicted_post, pre, measured_post, compounds)
     result = np.full(len(weights), np.nan)
     for replicate, row_weights in enumerate(weights):
@@ -97,7 +100,7 @@ def per_compound_resamples(
         if centred:
             share = counts / counts.sum()
             predicted, measured = predicted - share @ predicted, measured - share @ measured
-        r = _row_correlation(predicted, measured, tolerance)
+        r = _row_correlation(predicted, measured, rounding)
         counts[np.isnan(r)] = 0
         if counts.any():
             result[replicate] = np.average(r[counts > 0], weights=counts[counts > 0])
@@ -132,11 +135,11 @@ def _compound_means(
     return names, mixing @ predicted, mixing @ measured
 
 
-def _pooled_correlation(predicted: np.ndarray, measured: np.ndarray, counts: np.ndarray, tolerance: float) -> float:
+def _pooled_correlation(predicted: np.ndarray, measured: np.ndarray, counts: np.ndarray, rounding: Rounding) -> float:
     if np.count_nonzero(counts) < 2:
         return float("nan")
     share = counts / counts.sum()
-    p, m = _standardised(predicted, share, tolerance), _standardised(measured, share, tolerance)
+    p, m = _standardised(predicted, share, rounding.predicted), _standardised(measured, share, rounding.measured)
     # z-scores have mean 0 in every gene, so the pooled means are 0 and the correlation is this ratio.
     spread = np.sqrt((share @ p**2).sum() * (share @ m**2).sum())
     return float((share @ (p * m)).sum() / spread) if spread > 0 else float("nan")
@@ -149,15 +152,24 @@ def _standardised(changes: np.ndarray, share: np.ndarray, tolerance: float) -> n
     return np.where(varies, centred, 0.0) / np.where(varies, deviation, 1.0)
 
 
-def _row_correlation(predicted: np.ndarray, measured: np.ndarray, tolerance: float) -> np.ndarray:
+def _row_correlation(predicted: np.ndarray, measured: np.ndarray, rounding: Rounding) -> np.ndarray:
+    """r of each row; 0 where the prediction is constant, NaN where the measurement is."""
     p = predicted - predicted.mean(axis=1, keepdims=True)
     m = measured - measured.mean(axis=1, keepdims=True)
-    defined = (p.std(axis=1) > tolerance) & (m.std(axis=1) > tolerance)
-    r = np.full(len(p), np.nan)
-    p, m = p[defined], m[defined]
-    r[defined] = (p * m).sum(axis=1) / np.sqrt((p**2).sum(axis=1) * (m**2).sum(axis=1))
+    says, known = p.std(axis=1) > rounding.predicted, m.std(axis=1) > rounding.measured
+    r = np.where(known, 0.0, np.nan)
+    both = says & known
+    p, m = p[both], m[both]
+    r[both] = (p * m).sum(axis=1) / np.sqrt((p**2).sum(axis=1) * (m**2).sum(axis=1))
     return r
 
 
-def _tolerance(predicted_post: np.ndarray, measured_post: np.ndarray) -> float:
-    return CONSTANT * float(max(np.abs(predicted_post).max(), np.abs(measured_post).max()))
+class Rounding(NamedTuple):
+    """Spread under which each side is constant; each its own, as a huge prediction must not silence the truth."""
+
+    predicted: float
+    measured: float
+
+
+def _rounding(predicted_post: np.ndarray, measured_post: np.ndarray) -> Rounding:
+    return Rounding(CONSTANT * float(np.abs(predicted_post).max()), CONSTANT * float(np.abs(measured_post).max()))
