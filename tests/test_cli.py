@@ -149,7 +149,7 @@ def test_an_unwritable_cache_is_one_line(tmp_path: Path) -> None:
     done = run("evaluate", "--model", "vehicle", "--track", "id", cache=blocked, cwd=tmp_path)
     assert done.returncode == 1, done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
-    assert "blocked" in done.stderr
+    assert "blocked: is a file; set MORPHOBENCH_CACHE to a folder" in done.stderr
 
 
 def test_a_model_that_returns_the_wrong_thing_is_named(tmp_path: Path) -> None:
