@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 from typer.core import TyperGroup
 
@@ -130,7 +131,7 @@ def evaluate(
     for name in dict.fromkeys(score.track for score in report.scores):
         console.print(_table(report, name))
     for note in report.notes:
-        console.print(f"note: {note}", style="yellow", highlight=False)
+        console.print(f"note: {escape(note)}", style="yellow", highlight=False)
     console.print(f"report: {folder / 'report.html'}", highlight=False, soft_wrap=True)
 
 
@@ -287,12 +288,13 @@ def _weights(pairs: list[str]) -> dict[str, Path]:
 
 def _table(report: Report, track: str) -> Table:
     simulated = "SIMULATED " if report.simulated else ""
-    table = Table(title=f"{report.submission.name} on {simulated}{report.tier} / {track}", title_justify="left")
+    table = Table(title=f"{escape(report.submission.name)} on {simulated}{report.tier} / {track}", title_justify="left")
     for heading in ("score", "better", "value", "95% interval", "N", "real replicates", "vehicle", "scaled"):
         table.add_column(heading, justify="left" if heading in ("score", "better") else "right")
     for score in report.scores:
         if score.track == track:
-            table.add_row(*_row(score))
+            # Keys hold brackets, which rich would read as markup.
+            table.add_row(*map(escape, _row(score)))
     return table
 
 

@@ -95,7 +95,7 @@ def write_controls(tier: Tier, scores: ControlScores, protocol: Mapping[str, str
 def read_controls(tier: Tier, protocol: Mapping[str, str]) -> ControlScores:
     """Scores of the controls on a tier: the shipped ones, and under other keys those scored on this machine.
 
-    protocol: extractor or engine -> hash or version now in use. Empty where no controls were scored. BadInput for a file
+    protocol: extractor or engine -> hash or version now in use. Empty where no controls were scored. BadInput for one
     of another tier version, other splits or other weights.
     """
     scores: ControlScores = {}
