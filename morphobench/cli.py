@@ -51,6 +51,8 @@ app.add_typer(submission_app, name="submission")
 app.add_typer(data_app, name="data")
 app.add_typer(leaderboard_app, name="leaderboard")
 
+WIDTH = 120
+
 MACHINE_ERRORS = {
     errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EIO, errno.ENAMETOOLONG,
 }  # fmt: skip
@@ -127,7 +129,8 @@ def evaluate(
     if as_json:
         print(report.model_dump_json(indent=1))
         return
-    console = Console()
+    # A pipe has no width of its own, and 80 columns cut the table.
+    console = Console(width=None if sys.stdout.isatty() else WIDTH)
     for name in dict.fromkeys(score.track for score in report.scores):
         console.print(_table(report, name))
     for note in report.notes:
