@@ -60,3 +60,12 @@ def test_a_percentile_interval_may_just_miss_its_value(
     tmp_path: Path, value: float, interval: tuple[float, float]
 ) -> None:
     assert add_result(_with(_score(value, interval)), tmp_path).is_file()
+
+
+def test_rows_scored_with_other_weights_are_refused(tmp_path: Path) -> None:
+    add_result(report(), tmp_path)
+    name = next(iter(report().protocol))
+    changed = {**report().protocol, name: "f" * 64}
+    other = report(manifest("other")).model_copy(update={"protocol": changed})
+    with pytest.raises(BadInput, match=f"protocol: {name} is ffffffff"):
+        add_result(other, tmp_path)

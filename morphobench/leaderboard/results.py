@@ -108,17 +108,23 @@ def _plausible(value: float, low: float, high: float) -> bool:
 
 
 def _check_together(found: list[tuple[Path, Report]]) -> None:
-    """All rows of a tier were scored on the same splits by the same versions of the metrics."""
+    """All rows of a tier were scored on the same splits, with the same weights, by the same versions of the metrics."""
     if not found:
         return
     first_path, first = found[0]
     versions = {(score.track, score.key): score for score in first.scores}
+    protocol = dict(first.protocol)
     for path, report in found[1:]:
         for field in ("tier_version", "split_sha256", "simulated"):
             ours, theirs = getattr(report, field), getattr(first, field)
             if ours != theirs:
                 raise BadInput(
                     f"{path}: {field}: {ours}, but {theirs} in {first_path.name} of {first_path.parent.name}"
+                )
+        for name, used in report.protocol.items():
+            if protocol.setdefault(name, used) != used:
+                raise BadInput(
+                    f"{path}: protocol: {name} is {used[:24]}, other rows have {protocol[name][:24]}; evaluate again"
                 )
         for score in report.scores:
             known = versions.setdefault((score.track, score.key), score)
