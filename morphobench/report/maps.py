@@ -47,7 +47,9 @@ def lda_map(track: TrackContents, simulated: bool) -> Picture | None:
     known &= np.isin(track.train_mechanisms, names)
     if len(names) < 3 or known.sum() < SMALLEST:
         return None
-    lda = LinearDiscriminantAnalysis(solver="eigen", shrinkage="auto", n_components=2)
+    # The fit of the score, `metrics.separability`, with its equal priors.
+    equal = np.full(len(names), 1 / len(names))
+    lda = LinearDiscriminantAnalysis(solver="eigen", shrinkage="auto", n_components=2, priors=equal)
     lda.fit(track.train_embedding[known], track.train_mechanisms[known])
     real, real_names = _project(lda, track.real_embedding, track.real_mechanisms, names)
     made, made_names = _project(lda, track.generated_embedding, track.mechanisms, names)
