@@ -12,7 +12,7 @@ from morphobench import storage
 from morphobench.errors import BadInput
 from morphobench.leaderboard.ranking import Standing, is_control, keys_of, rank_track
 from morphobench.leaderboard.results import read_results
-from morphobench.report.reading import ARROWS, READINGS, Reading, number, read, span_text
+from morphobench.report.reading import ARROWS, Reading, number, read, reading_text, span_text
 from morphobench.report.templates import environment
 from morphobench.schema import Report, Score
 
@@ -155,7 +155,7 @@ def _track(name: str, standings: list[Standing]) -> TrackBoard:
 def _column(key: str, standings: list[Standing]) -> Column:
     direction = next(row.scores[key].direction for row in standings if key in row.scores)
     words = read(key)
-    reading = READINGS[direction] if words.ranked or direction == "none" else f"{READINGS[direction]}; not ranked"
+    reading = reading_text(direction, words.ranked)
     return Column(key, words, ARROWS[direction], reading)
 
 

@@ -124,7 +124,7 @@ def _row(score: Score) -> Row:
         key=score.key,
         summary=words.summary,
         arrow=reading.ARROWS[score.direction],
-        reading=reading.READINGS[score.direction] + ("" if words.ranked or score.direction == "none" else "; not ranked"),
+        reading=reading.reading_text(score.direction, words.ranked),
         value=reading.number(score.value),
         interval=reading.span_text(score),
         n=f"{score.n:,}",

@@ -71,6 +71,11 @@ def read(key: str) -> Reading:
     return Reading(family, title, metric.summary if metric else "", metric is not None and metric.ranked)
 
 
+def reading_text(direction: str, ranked: bool) -> str:
+    """How a score is read, and whether it only is shown."""
+    return READINGS[direction] + ("" if ranked or direction == "none" else "; not ranked")
+
+
 def badness(score: Score, value: float) -> float | None:
     """A number that is smaller for better values, None where the metric has no direction."""
     if score.direction == "min":
