@@ -51,7 +51,7 @@ app.add_typer(submission_app, name="submission")
 app.add_typer(data_app, name="data")
 app.add_typer(leaderboard_app, name="leaderboard")
 
-WIDTH = 120
+WIDTH = 132
 
 MACHINE_ERRORS = {
     errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EIO, errno.ENAMETOOLONG,
@@ -129,7 +129,7 @@ def evaluate(
     if as_json:
         print(report.model_dump_json(indent=1))
         return
-    # A pipe has no width of its own, and 80 columns cut the table.
+    # A pipe has no width of its own, and 80 columns fold the table.
     console = Console(width=None if sys.stdout.isatty() else WIDTH)
     for name in dict.fromkeys(score.track for score in report.scores):
         console.print(_table(report, name))
@@ -293,7 +293,8 @@ def _table(report: Report, track: str) -> Table:
     simulated = "SIMULATED " if report.simulated else ""
     table = Table(title=f"{escape(report.submission.name)} on {simulated}{report.tier} / {track}", title_justify="left")
     for heading in ("score", "better", "value", "95% interval", "N", "real replicates", "vehicle", "scaled"):
-        table.add_column(heading, justify="left" if heading in ("score", "better") else "right")
+        # A key that does not fit is folded: cut, it would name another score.
+        table.add_column(heading, justify="left" if heading in ("score", "better") else "right", overflow="fold")
     for score in report.scores:
         if score.track == track:
             # Keys hold brackets, which rich would read as markup.
