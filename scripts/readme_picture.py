@@ -42,7 +42,8 @@ def main() -> None:
     shown = panels(parser.parse_args().report.read_text(encoding="utf-8"))
     width = sum(image.width for _, image in shown) + GAP * (len(shown) - 1)
     canvas = Image.new("RGB", (width, HEADING * 2 + shown[0][1].height), "white")
-    draw, font, left = ImageDraw.Draw(canvas), ImageFont.truetype(f"{mpl.get_data_path()}/fonts/ttf/DejaVuSans.ttf", HEADING), 0
+    font = ImageFont.truetype(f"{mpl.get_data_path()}/fonts/ttf/DejaVuSans.ttf", HEADING)
+    draw, left = ImageDraw.Draw(canvas), 0
     for caption, image in shown:
         draw.text((left, 8), caption, fill="black", font=font)
         canvas.paste(image, (left, HEADING * 2))

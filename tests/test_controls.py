@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -177,6 +180,27 @@ def test_vehicle_repeats_no_image_on_the_whole_tier() -> None:
         assert rows["sample_id"].is_unique
         same = (rows["plate"].to_numpy() == np.array([c.plate for c in conditions])).sum()
         assert same == 4 * 64, "each test plate's own wells are used first"
+
+
+@pytest.mark.parametrize("name", [name for name in CONTROLS if name != "mean-image"])
+def test_a_draw_is_the_same_in_every_process(name: str) -> None:
+    """Python orders its sets anew in each process."""
+    code = (
+        "from morphobench.datasets import load_tier; from morphobench.models import load_model;"
+        "tier = load_tier('sim'); from morphobench.storage import sha256_text;"
+        f"print(sha256_text(*load_model('{name}', tier, 'cpu').rows(tier.conditions('id'))['sample_id']))"
+    )
+    shown = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env=os.environ | {"PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(shown) == 1
 
 
 def test_an_evaluation_in_a_loop_needs_no_installed_model(tier: Tier, tmp_path: Path) -> None:

@@ -139,7 +139,7 @@ def _wrong(tier: Tier, conditions: Conditions, rng: np.random.Generator) -> pd.D
 def _vehicles(tier: Tier, conditions: Conditions, rng: np.random.Generator) -> pd.DataFrame:
     pool = tier.rows("vehicle")
     order = rng.permutation(len(pool))
-    waiting = {plate: [row for row in order if pool["plate"][row] == plate] for plate in set(pool["plate"])}
+    waiting = {plate: [row for row in order if pool["plate"][row] == plate] for plate in sorted(set(pool["plate"]))}
     chosen: list[int | None] = [
         waiting[condition.plate].pop() if waiting.get(condition.plate) else None for condition in conditions
     ]
