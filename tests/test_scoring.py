@@ -139,6 +139,15 @@ def test_controls_of_this_machine_add_to_the_shipped_ones(tier: Tier, monkeypatc
         read_controls(tier, {})
 
 
+def test_controls_of_this_machine_are_read_for_a_tier_with_hashes(tier: Tier, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The cache folder lies outside the tier's, and its files are in no SHA256SUMS."""
+    monkeypatch.setenv("MORPHOBENCH_CACHE", str(tier.folder.parent / "elsewhere"))
+    tier.folder.mkdir(exist_ok=True)
+    (tier.folder / "SHA256SUMS").write_text(f"{'0' * 64}  other.csv\n")
+    write_controls(tier, {"vehicle": {"id": {"kd[x]": 0.5}}}, {}, own_controls_path(tier))
+    assert read_controls(tier, {}) == {"vehicle": {"id": {"kd[x]": 0.5}}}
+
+
 def test_copies_of_real_images_are_noted(tier: Tier) -> None:
     measured = measurements()
     assert not any("copy real" in note for note in track_notes(measured, tier))
