@@ -260,8 +260,8 @@ def leaderboard_build(
     """Make every board again from its results."""
     from morphobench.leaderboard.board import build
 
-    for line in build(root, check=check):
-        print(line)
+    for name in build(root, check=check):
+        print(f"{name}: as the results give" if check else name)
 
 
 @leaderboard_app.command("add")

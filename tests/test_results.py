@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from synthetic_report import manifest, report
 
 from morphobench.errors import BadInput
+from morphobench.leaderboard.board import build
 from morphobench.leaderboard.results import add_result, read_result
 from morphobench.schema import Manifest, Report, Score
 
@@ -69,3 +70,17 @@ def test_rows_scored_with_other_weights_are_refused(tmp_path: Path) -> None:
     other = report(manifest("other")).model_copy(update={"protocol": changed})
     with pytest.raises(BadInput, match=f"protocol: {name} is ffffffff"):
         add_result(other, tmp_path)
+
+
+def test_the_check_sees_stray_files_and_boards_without_results(tmp_path: Path) -> None:
+    add_result(report(), tmp_path)
+    built = build(tmp_path)
+    assert build(tmp_path, check=True) == built
+    (tmp_path / "sim" / "site" / "old.html").write_text("stale")
+    with pytest.raises(BadInput, match=r"sim/site/old.html: not what the results give"):
+        build(tmp_path, check=True)
+    (tmp_path / "sim" / "site" / "old.html").unlink()
+    for path in (tmp_path / "sim" / "results").rglob("*.json"):
+        path.unlink()
+    with pytest.raises(BadInput, match="a board without results"):
+        build(tmp_path, check=True)

@@ -88,20 +88,25 @@ def build(root: Path, check: bool = False) -> list[str]:
     """
     if not root.is_dir():
         raise BadInput(f"{root}: no such folder; give the leaderboards folder of the repository")
-    tiers = sorted(path.name for path in root.iterdir() if (path / "results").is_dir())
+    tiers = sorted(path.name for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
     files: dict[Path, str] = {}
     for tier in tiers:
-        reports = read_results(root, tier)
-        if reports:
-            files |= {root / tier / name: text for name, text in render(tier, reports).items()}
+        reports = read_results(root, tier) if (root / tier / "results").is_dir() else []
+        if not reports:
+            raise BadInput(f"{root / tier}: a board without results; add one or remove the folder")
+        files |= {root / tier / name: text for name, text in render(tier, reports).items()}
     names = [str(path.relative_to(root)) for path in files]
     if check:
         drifted = [
             name for name, (path, text) in zip(names, files.items(), strict=True)
             if not path.is_file() or path.read_bytes() != text.encode()
         ]  # fmt: skip
-        if drifted:
-            listed = ", ".join(drifted)
+        stray = [
+            str(path.relative_to(root)) for path in sorted(root.rglob("*"))
+            if path.is_file() and path not in files and "results" not in path.relative_to(root).parts
+        ]  # fmt: skip
+        if drifted or stray:
+            listed = ", ".join(drifted + stray)
             raise BadInput(f"{root}: {listed}: not what the results give; run `morphobench leaderboard build`")
         return names
     for path, text in files.items():
