@@ -19,7 +19,7 @@ PARTS = (
     [str(HERE / "features.py")],
     [str(HERE / "segmentation.py")],
     [str(HERE / "sim.py")],
-    ["-m", "pytest", "-p", "no:cacheprovider"],
+    ["-m", "pytest", "-n", "2", "--dist", "loadfile", "-p", "no:cacheprovider"],
 )
 
 

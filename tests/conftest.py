@@ -1,6 +1,11 @@
 """Fixtures shared by the tests: the real files, when they are at hand."""
 
+import os
 from pathlib import Path
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # One process per core already: libraries that start a thread per core in each would slow one another down.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 
