@@ -209,3 +209,20 @@ def test_interrupting_is_one_line_and_leaves_whole_files(tmp_path: Path) -> None
     assert left
     for path in left:
         assert np.load(path).shape == (8, 128, 128, 3)
+
+
+def test_json_is_alone_on_stdout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from synthetic_report import report
+    from typer.testing import CliRunner
+
+    from morphobench import cli
+    from morphobench import run as scoring_run
+    from morphobench.schema import Report
+
+    made = report()
+    monkeypatch.setattr(scoring_run, "run", lambda request: (made, tmp_path))
+    shown = CliRunner().invoke(cli.app, ["evaluate", "--model", "trident", "--json"])
+    assert shown.exit_code == 0
+    assert Report.model_validate_json(shown.stdout) == made
+    table = CliRunner().invoke(cli.app, ["evaluate", "--model", "trident"]).stdout
+    assert all(score.key in table for score in made.scores), "keys are printed whole, brackets included"
