@@ -37,6 +37,8 @@ What `morphobench` printed when it built MorphoGene from real files and scored t
   out alike**; only `mean-image` must fail. The expression is real, and there the controls must differ.
 - A part of the tier: 9 of 55 plates and 6 of 98 compounds, too few for intervals, and the report says so. The licence
   line is that of the tier with BBBC021's own pixels.
+- The profiles are one per compound: `copycat` is a lookup and scores 1 on trained compounds, and `real-replicates`
+  predicts nothing, since a replicate's profile would be the answer itself.
 - The genuine Inception weights were out of reach; the second command shows what happens then, and the others name
   EfficientNet-Lite0.
 """
