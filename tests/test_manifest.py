@@ -53,7 +53,7 @@ def tables(tmp_path: Path) -> Path:
 
 def test_every_table_is_listed_and_as_listed() -> None:
     listed = storage.verify_sums(HERE)
-    suffixes = ("csv", "csv.gz", "safetensors")
+    suffixes = ("csv", "csv.gz", "json", "safetensors")
     shipped = {path.relative_to(HERE).as_posix() for suffix in suffixes for path in HERE.rglob(f"*.{suffix}")}
     assert set(listed) == shipped | {"tiers/sim.toml"}
 
