@@ -5,22 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from morphobench.contents import COMPARTMENTS, Evaluation, PanelColumn, TrackContents
+from morphobench.datasets.simulate.mechanisms import MECHANISMS
 from morphobench.schema import Enrichment, Manifest, Report, Score
 
-MECHANISMS = (
-    "Actin disruptors",
-    "Aurora kinase inhibitors",
-    "Cholesterol-lowering",
-    "DNA damage",
-    "DNA replication",
-    "Eg5 inhibitors",
-    "Epithelial",
-    "Kinase inhibitors",
-    "Microtubule destabilizers",
-    "Microtubule stabilizers",
-    "Protein degradation",
-    "Protein synthesis",
-)
 PANEL = ("AZ138", "docetaxel", "cytochalasin B", "nocodazole", "staurosporine", "compound 3")
 SPLIT = "5" * 64
 # key, direction, unit, vehicle, real replicates, typical half-width
