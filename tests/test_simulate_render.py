@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import ndimage
@@ -9,11 +11,11 @@ from skimage.filters import threshold_otsu
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.model_selection import cross_val_score
 
-from morphobench.datasets.simulate.cells import MITOTIC, Cells, Fate, sample_population
+from morphobench.datasets.simulate.cells import MITOTIC, NO_CELL, Cells, Fate, sample_cells, sample_population
 from morphobench.datasets.simulate.mechanisms import MECHANISMS
 from morphobench.datasets.simulate.microscope import FULL_SCALE, PlateOptics, photograph, plate_optics
 from morphobench.datasets.simulate.phenotypes import PHENOTYPES, PopulationParams, population_params
-from morphobench.datasets.simulate.render import render, stain, streams
+from morphobench.datasets.simulate.render import render, stain, streams, territories
 from morphobench.errors import BadInput
 
 PLATE = plate_optics("1", "T01")
@@ -96,12 +98,12 @@ def test_size_scales_the_same_cells() -> None:
 
 def test_channels_hold_actin_tubulin_dna() -> None:
     params, cells = sample_population({}, streams(2)[0])
-    image = stain(params, cells, streams(2)[1])
+    image = stain(params, cells, streams(2)[1]).sum(0)
     inner = cells.in_frame(128) & (cells.fate == Fate.INTERPHASE)
     column, row = (np.rint(v[inner]).astype(int).clip(0, 127) for v in (cells.nucleus_x, cells.nucleus_y))
     at_nucleus = image[row, column].mean(0)
     assert at_nucleus[2] > 3 * image[..., 2].mean()
-    assert at_nucleus[2] > 2 * at_nucleus[:2].max()
+    assert at_nucleus[2] > 1.6 * at_nucleus[:2].max()
     strength = [render({name: 1.0}, PLATE, 2).mean((0, 1)) for name in ("Epithelial", "Microtubule stabilizers")]
     assert strength[0][0] > strength[0][1]  # strong borders: actin over tubulin
     assert strength[1][1] > strength[1][0]  # bundles: tubulin over actin
@@ -154,15 +156,18 @@ def test_one_seed_gives_counterfactuals_of_the_same_cells() -> None:
 
 def test_camera_noise_has_the_stated_variance() -> None:
     optics = PlateOptics(vignetting=0.0)
-    image = photograph(np.full((256, 256, 3), 0.4, np.float32), optics, np.random.default_rng(0)).astype(float)
+    flat = np.zeros((2, 256, 256, 3), np.float32)
+    flat[0] = 0.4
+    image = photograph(flat, optics, np.random.default_rng(0)).astype(float)
     level = image.mean()
     assert image.var(axis=(0, 1)).mean() == pytest.approx(optics.shot_noise * level + optics.read_noise**2, rel=0.03)
 
 
-def test_blur_conserves_light() -> None:
+@pytest.mark.parametrize("plane", [0, 1])
+def test_blur_conserves_light(plane: int) -> None:
     optics = PlateOptics(vignetting=0.0, shot_noise=0.0, read_noise=0.0, background=(0.0, 0.0, 0.0), haze=0.0)
-    spot = np.zeros((128, 128, 3), np.float32)
-    spot[62:66, 62:66] = 0.8
+    spot = np.zeros((2, 128, 128, 3), np.float32)
+    spot[plane, 62:66, 62:66] = 0.8
     image = photograph(spot, optics, np.random.default_rng(0)).astype(float)
     assert image.sum((0, 1)) == pytest.approx(np.full(3, 16 * 0.8 * FULL_SCALE), rel=0.02)
 
@@ -177,3 +182,46 @@ def test_plates_differ_and_can_be_told_from_vehicle_images() -> None:
     forest = RandomForestClassifier(100, random_state=0)
     accuracy = cross_val_score(forest, profiles, np.repeat(range(4), 12), cv=4).mean()
     assert accuracy > 0.6  # chance is 0.25
+
+
+def test_what_stands_up_is_out_of_focus() -> None:
+    optics = PlateOptics(vignetting=0.0, shot_noise=0.0, read_noise=0.0, defocus=0.0)
+    spot = np.zeros((128, 128, 3), np.float32)
+    spot[64, 64] = 1.0
+    peaks = [
+        photograph(np.stack([spot, 0 * spot][::step]), optics, np.random.default_rng(0)).max(axis=(0, 1))
+        for step in (1, -1)
+    ]
+    assert (peaks[0] > 1.5 * peaks[1].astype(float)).all()
+
+
+def test_cells_overlap_where_they_do_not_adhere() -> None:
+    def shared(adhesion: float) -> float:
+        params = replace(PopulationParams(), adhesion=adhesion, count=28.0)
+        cells = sample_cells(params, streams(3)[0])
+        image = stain(params, cells, streams(3)[1]).sum(0)[..., 0]
+        ground = territories(cells, 128, np.zeros((2, 128, 128)))
+        both = ground.under >= 0
+        return float(image[both].mean() / image[(ground.label >= 0) & ~both].mean())
+
+    assert shared(0.2) > 1.15 * shared(1.0)
+
+
+def test_a_nucleus_grows_with_its_dna() -> None:
+    cells = [truth({}, seed) for seed in range(40)]
+    content, radius, fate = (
+        np.concatenate([getattr(c, name) for c in cells]) for name in ("dna_content", "nucleus_radius", "fate")
+    )
+    interphase = fate == Fate.INTERPHASE
+    assert (content[np.isin(fate, MITOTIC)] == 2).all()
+    assert (content[interphase] == 1).mean() == pytest.approx(0.5, abs=0.05)
+    ratio = np.median(radius[interphase & (content == 2)]) / np.median(radius[interphase & (content == 1)])
+    assert ratio == pytest.approx(2 ** (1 / 3), rel=0.05)  # volume follows DNA
+
+
+def test_debris_belongs_to_no_cell_and_rises_with_death() -> None:
+    def specks(activities: dict[str, float]) -> float:
+        return float(np.mean([(truth(activities, seed).chromatin.cell == NO_CELL).sum() for seed in range(40)]))
+
+    assert specks({}) == pytest.approx(PopulationParams().debris, abs=0.4)
+    assert specks({"Protein degradation": 1.0}) == pytest.approx(6.0, abs=1.0)

@@ -19,7 +19,10 @@ FRAME = 128.0
 MARGIN = 14.0
 """Cells are placed this far outside the image as well, so that its border cuts cells."""
 MOST_CELLS = 72
+MOST_DEBRIS = 40
 HARMONICS = 5
+MEAN_GROWTH = 1.11
+"""Mean over the cell cycle of the cube root of a cell's DNA content."""
 
 
 class Fate(enum.IntEnum):
@@ -36,6 +39,8 @@ class Fate(enum.IntEnum):
 
 
 MITOTIC = (Fate.BIPOLAR, Fate.MONOPOLAR, Fate.SCATTERED)
+NO_CELL = -1
+"""Owner of debris: a body of chromatin that lies in no cell."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +86,8 @@ class Cells:
     tubulin: np.ndarray
     actin: np.ndarray
     dna: np.ndarray
+    dna_content: np.ndarray
+    """Copies of the genome: 1 in G1, 2 in G2 and mitosis, between them in S phase."""
     chromatin: Blobs
     nucleoli: Blobs
 
@@ -116,10 +123,11 @@ def sample_cells(params: PopulationParams, rng: np.random.Generator, size: int =
     number = int(np.clip(np.rint(expected + 0.8 * np.sqrt(expected) * spread), 1, MOST_CELLS))
     centres = place(params, candidates[:number])
     rows = [_cell(params, i, centres[i], int(seeds[i])) for i in range(number)]
+    debris = _debris(params, rng)
     columns = {key: np.array([row[key] for row, _, _ in rows]) for key in rows[0][0]}
     cells = Cells(
         **columns,
-        chromatin=_blobs([blob for _, blobs, _ in rows for blob in blobs]),
+        chromatin=_blobs([*(blob for _, blobs, _ in rows for blob in blobs), *debris]),
         nucleoli=_blobs([blob for _, _, blobs in rows for blob in blobs]),
     )
     return _enlarge(cells, size / FRAME)
@@ -174,10 +182,13 @@ def _cell(
     fate = choose_fate(params, u[0], u[1])
     grown = 1.22 if fate in (Fate.BINUCLEATE, Fate.MULTINUCLEATE) else 1.0
     radius = params.cell_radius * np.exp(params.cell_radius_cv * z[0]) * grown
-    nuclear = params.nuclear_radius * np.exp(params.nuclear_radius_cv * z[1])
+    # Half of the cells are in G1, a fourth in S, the rest in G2; a nucleus grows with its DNA.
+    content = 2.0 if fate in MITOTIC else 1.0 + float(np.clip((u[5] - 0.5) / 0.25, 0.0, 1.0))
+    growth = content ** (1 / 3)
+    nuclear = params.nuclear_radius * growth / MEAN_GROWTH * np.exp(params.nuclear_radius_cv * z[1])
     elongation = 1.0 + (params.cell_elongation - 1.0) * np.exp(0.35 * z[2])
     arborisation = float(np.clip(params.arborisation * (0.75 + 0.5 * u[2]), 0.0, 1.0))
-    lobes = 0.17 * rng.standard_normal(HARMONICS) / np.arange(1, HARMONICS + 1)
+    lobes = 0.21 * rng.standard_normal(HARMONICS) / np.arange(1, HARMONICS + 1)
     phases = rng.random(HARMONICS) * 2 * np.pi
     if fate == Fate.APOPTOTIC:
         radius, elongation, arborisation = min(0.55 * radius, 7.5), 1.0, 0.0
@@ -185,7 +196,7 @@ def _cell(
         radius, elongation, arborisation = min(0.72 * radius, 9.5), 1.04, 0.0
         lobes = lobes * 0.25
     nuclear = min(nuclear, 0.66 * radius)
-    dna = params.nuclear_intensity * np.exp(0.6 * params.heterogeneity * z[3])
+    dna = params.nuclear_intensity * growth / MEAN_GROWTH * np.exp(0.7 * params.heterogeneity * z[3])
     axis = u[3] * np.pi
     offset = 0.14 * radius * z[4:6] if fate in (Fate.INTERPHASE, Fate.BINUCLEATE) else 0.04 * radius * z[4:6]
     nucleus = centre + offset
@@ -195,7 +206,7 @@ def _cell(
         "lobe_phases": phases, "processes": 4 + int(4 * u[4]), "arborisation": arborisation, "fate": int(fate),
         "nucleus_x": nucleus[0], "nucleus_y": nucleus[1], "nucleus_radius": nuclear,
         "tubulin": params.tubulin * np.exp(params.heterogeneity * z[6]),
-        "actin": params.actin * np.exp(params.heterogeneity * z[7]), "dna": dna,
+        "actin": params.actin * np.exp(params.heterogeneity * z[7]), "dna": dna, "dna_content": content,
     }  # fmt: skip
     return scalars, chromatin, nucleoli
 
@@ -222,7 +233,7 @@ def _chromatin(
         x, y = centre
         stretch = np.sqrt(1.0 + (params.nuclear_elongation - 1.0) * np.exp(0.4 * rng.standard_normal()))
         tilt = axis + 0.4 * rng.standard_normal()
-        body(x, y, r * stretch, r / stretch, tilt, rough, 0.62 * dna)
+        body(x, y, r * stretch, r / stretch, tilt, rough, 0.58 * dna)
         for _ in range(int(rng.poisson(params.nucleoli))):
             d, phi, size = 0.6 * r * np.sqrt(rng.random()), rng.random() * 6.28, r * rng.uniform(0.13, 0.24)
             nucleoli.append((index, x + d * np.cos(phi), y + d * np.sin(phi), size, size * 0.8, phi, 0, 0, 0.5, 0))
@@ -261,6 +272,17 @@ def _chromatin(
             r = radius * rng.uniform(0.2, 0.45)
             body(x, y, r, r, 0.0, 0.0, 1.45 * dna)
     return bodies, nucleoli
+
+
+def _debris(params: PopulationParams, rng: np.random.Generator) -> list[tuple[float, ...]]:
+    """Specks of dead cells' chromatin (rows in the order of Blobs), small and dim, anywhere in the field."""
+    u = rng.random((MOST_DEBRIS, 7))
+    number = min(int(rng.poisson(params.debris)), MOST_DEBRIS)
+    return [
+        (NO_CELL, FRAME * x, FRAME * y, 0.5 + 1.1 * size, 0.5 + 0.8 * size * flat, 6.28 * turn, 0.1, 6.28 * phase,
+         0.12 + 0.5 * value**2, 0.1)
+        for x, y, size, flat, turn, phase, value in u[:number]
+    ]  # fmt: skip
 
 
 def _blobs(rows: list[tuple[float, ...]]) -> Blobs:

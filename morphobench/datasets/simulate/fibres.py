@@ -9,7 +9,7 @@ import numpy as np
 from morphobench.datasets.simulate.cells import Cells, Fate
 from morphobench.datasets.simulate.phenotypes import PopulationParams
 
-PER_CELL = 44
+PER_CELL = 60
 """Microtubules of a cell whose tubulin is all in fibres."""
 BUNDLE = 6
 """Microtubules in a bundle."""
@@ -45,8 +45,13 @@ def microtubules(params: PopulationParams, cells: Cells, rng: np.random.Generato
     start = cells.nucleus_radius[cell] * (0.25 + 0.75 * u[2])
     x = cells.nucleus_x[cell] + 0.5 * cells.nucleus_radius[cell] * np.cos(3 * axis) + start * np.cos(angle + 0.7 * z[1])
     y = cells.nucleus_y[cell] + 0.5 * cells.nucleus_radius[cell] * np.sin(3 * axis) + start * np.sin(angle + 0.7 * z[1])
-    turn = 0.25 * z[0] / radius
-    length = reach * (0.55 + 0.75 * u[1])
+    turn = 1.0 * z[0] / radius
+    length = reach * (0.5 + 1.0 * u[1])
+    # Two in five have no part in that centre: they begin anywhere in the cell and run anywhere.
+    astray = rank % 5 < 2
+    away, about = 0.85 * radius * np.sqrt(u[3]), 2 * np.pi * u[4]
+    x = np.where(astray, cells.x[cell] + away * np.cos(about), x)
+    y = np.where(astray, cells.y[cell] + away * np.sin(about), y)
     value = np.full(len(cell), 1.0)
 
     # Bundles run along the cell's outline, six microtubules side by side.
@@ -71,7 +76,7 @@ def microtubules(params: PopulationParams, cells: Cells, rng: np.random.Generato
     angle = np.where(bipolar, axis + np.pi * (side > 0) + 0.5 * z[0], np.where(monopolar, 2 * np.pi * u[0], angle))
     turn = np.where(spindle, -0.5 * z[0] / cells.nucleus_radius[cell] * bipolar, turn)
     length = np.where(spindle, cells.nucleus_radius[cell] * 0.95, length)
-    value = np.where(spindle, 1.7, value)
+    value = np.where(spindle, 1.35, value)
 
     keep = (rank < PER_CELL * params.tubulin_fibres) & (fate != Fate.APOPTOTIC) & (fate != Fate.SCATTERED)
     value = value * cells.tubulin[cell]
@@ -86,21 +91,24 @@ def stress_fibres(params: PopulationParams, cells: Cells, rng: np.random.Generat
     u = rng.random((len(cell), 3)).T
     z = rng.standard_normal((len(cell), 2)).T
     rank = np.tile(np.arange(each), len(cells))
-    radius, axis = cells.radius[cell], cells.axis[cell] + 0.07 * z[0]
+    radius, axis = cells.radius[cell], cells.axis[cell] + 0.16 * z[0]
     across, along = radius * (2 * u[0] - 1) * 0.8, -radius * (0.5 + 0.5 * u[1])
     x = cells.x[cell] + along * np.cos(axis) - across * np.sin(axis)
     y = cells.y[cell] + along * np.sin(axis) + across * np.cos(axis)
     keep = (rank < each * params.stress_fibres) & ~cells.round()[cell]
     fields = (
-        cell, x, y, axis, 0.1 * z[1] / radius, np.full(len(cell), 0.01 / np.sqrt(scale)),
+        cell, x, y, axis, 0.45 * z[1] / radius, np.full(len(cell), 0.01 / np.sqrt(scale)),
         radius * (0.8 + 0.9 * u[2]), cells.actin[cell],
     )  # fmt: skip
     return Fibres(*(field[keep] for field in fields))
 
 
-def draw(fibres: Fibres, label: np.ndarray, rng: np.random.Generator, scale: float) -> np.ndarray:
-    """float32 (H, H): the fibres' lengths added up per pixel (bilinear), each within its own cell's label only."""
-    size = label.shape[0]
+def draw(fibres: Fibres, labels: tuple[np.ndarray, np.ndarray], rng: np.random.Generator, scale: float) -> np.ndarray:
+    """float32 (H, H): the fibres' lengths added up per pixel (bilinear), each within its own cell only.
+
+    labels: the cell at each pixel and the one that overlaps it there, (H, H) each, -1 for none.
+    """
+    size = labels[0].shape[0]
     if not len(fibres.x):
         return np.zeros((size, size), np.float32)
     steps = int(np.ceil(fibres.length.max()))
@@ -114,7 +122,7 @@ def draw(fibres: Fibres, label: np.ndarray, rng: np.random.Generator, scale: flo
     owner, moment = np.nonzero(inside)
     x, y = x[owner, moment], y[owner, moment]
     column, row = x.astype(np.intp), y.astype(np.intp)
-    own = label[row, column] == fibres.cell[owner]
+    own = (labels[0][row, column] == fibres.cell[owner]) | (labels[1][row, column] == fibres.cell[owner])
     x, y, column, row, owner = x[own], y[own], column[own], row[own], owner[own]
     right, down, value = x - column, y - row, fibres.value[owner]
     corner = row * size + column

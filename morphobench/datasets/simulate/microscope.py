@@ -11,6 +11,9 @@ from scipy.ndimage import gaussian_filter
 FULL_SCALE = 205.0
 """Grey levels of a unit of stain at unit gain. One number for all images: nothing is scaled per image."""
 
+RAISED_BLUR = 1.0
+"""Blur of rounded cells, which stand above the plane of focus, reference pixels."""
+
 
 @dataclass(frozen=True)
 class PlateOptics:
@@ -19,8 +22,10 @@ class PlateOptics:
     gain: tuple[float, float, float] = (1.0, 1.0, 1.0)
     background: tuple[float, float, float] = (9.0, 9.0, 7.0)
     """Grey levels."""
-    psf_sigma: tuple[float, float, float] = (0.62, 0.62, 0.72)
-    """Standard deviation of the point spread, reference pixels (1/128 of the image side)."""
+    psf_sigma: tuple[float, float, float] = (0.72, 0.55, 0.62)
+    """Standard deviation of the point spread in focus, reference pixels (1/128 of the image side)."""
+    defocus: float = 0.4
+    """Typical blur of a field by the error of its focus: standard deviation of a half-normal draw, reference pixels."""
     haze: float = 0.16
     """Share of light from out of focus, spread over 7 reference pixels."""
     vignetting: float = 0.12
@@ -46,7 +51,8 @@ def plate_optics(tier_version: str, plate: str) -> PlateOptics:
         gain=triple(np.exp(rng.normal(0.0, (0.14, 0.14, 0.10)))),
         background=triple(np.asarray(defaults.background) * np.exp(rng.normal(0.0, 0.25, 3))),
         psf_sigma=triple(np.asarray(defaults.psf_sigma) * blur),
-        haze=float(rng.uniform(0.10, 0.22)),
+        defocus=float(defaults.defocus * np.exp(rng.normal(0.0, 0.3))),
+        haze=float(rng.uniform(0.12, 0.26)),
         vignetting=float(rng.uniform(0.04, 0.26)),
         light_centre=(float(rng.uniform(0.2, 0.8)), float(rng.uniform(0.2, 0.8))),
         shot_noise=float(rng.uniform(0.22, 0.5)),
@@ -55,21 +61,26 @@ def plate_optics(tier_version: str, plate: str) -> PlateOptics:
 
 
 def photograph(stain: np.ndarray, optics: PlateOptics, rng: np.random.Generator) -> np.ndarray:
-    """uint8 (H, H, 3) camera image of an ideal stain, float (H, H, 3) >= 0, red actin, green tubulin, blue DNA.
+    """uint8 (H, H, 3) camera image of an ideal stain, float (2, H, H, 3) >= 0, red actin, green tubulin, blue DNA.
+
+    The second plane of the stain stands RAISED_BLUR out of focus when the first is in focus.
 
     Shot noise is the Gaussian limit of Poisson noise, drawn before it is scaled: two stains photographed with the same
     generator state differ by their stain alone.
     """
-    size = stain.shape[0]
+    size = stain.shape[1]
     scale = size / 128
-    normal = rng.standard_normal(stain.shape, dtype=np.float32)
+    normal = rng.standard_normal(stain.shape[1:], dtype=np.float32)
+    error = optics.defocus * abs(rng.standard_normal())
     at = (np.arange(size, dtype=np.float32) + 0.5) / size
     away = (at[None, :] - optics.light_centre[0]) ** 2 + (at[:, None] - optics.light_centre[1]) ** 2
     light = 1.0 - optics.vignetting * away
-    image = np.empty(stain.shape, np.float32)
+    image = np.empty(stain.shape[1:], np.float32)
     for channel in range(3):
-        plane = stain[..., channel].astype(np.float32)
-        sharp = gaussian_filter(plane, optics.psf_sigma[channel] * scale, mode="nearest", truncate=3.0)
+        sharp = np.zeros(stain.shape[1:3], np.float32)
+        for plane, away_from_focus in enumerate((error, abs(RAISED_BLUR - error))):
+            sigma = np.hypot(optics.psf_sigma[channel], away_from_focus)
+            sharp += gaussian_filter(stain[plane, ..., channel], sigma * scale, mode="nearest", truncate=3.0)
         # The haze is smooth: computed on a fourth of the rows and columns.
         coarse = sharp.reshape(size // 4, 4, size // 4, 4).mean((1, 3))
         spread = gaussian_filter(coarse, 7.0 * scale / 4, mode="nearest", truncate=2.5)

@@ -18,13 +18,13 @@ class PopulationParams:
 
     count: float = 21.0
     """Mean number of cells whose centre lies in the image."""
-    nuclear_radius: float = 6.6
-    nuclear_radius_cv: float = 0.10
+    nuclear_radius: float = 6.4
+    nuclear_radius_cv: float = 0.11
     nuclear_elongation: float = 1.18
     nuclear_irregularity: float = 0.03
     """Relative amplitude of the lobes of the nuclear outline."""
     nuclear_intensity: float = 1.0
-    chromatin_texture: float = 0.16
+    chromatin_texture: float = 0.14
     """Relative standard deviation of the DNA stain inside a nucleus."""
     nucleoli: float = 2.6
     """Mean number per nucleus."""
@@ -51,14 +51,16 @@ class PopulationParams:
     """Share of tubulin in fibres; the rest is diffuse."""
     tubulin_bundling: float = 0.0
     """Share of fibres in thick peripheral bundles that do not start at the centrosome."""
-    tubulin_perinuclear: float = 0.25
+    tubulin_perinuclear: float = 0.4
     """Tubulin piled up around the nucleus."""
     actin: float = 1.0
     actin_cortex: float = 1.0
-    stress_fibres: float = 0.25
+    stress_fibres: float = 0.2
     actin_puncta: float = 0.05
-    heterogeneity: float = 0.15
+    heterogeneity: float = 0.24
     """Log-scale standard deviation of each cell's stain intensity."""
+    debris: float = 0.8
+    """Mean number of specks of dead cells in the field."""
 
 
 RANGES: dict[str, tuple[float, float]] = {
@@ -77,6 +79,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "tubulin_perinuclear": (0.0, 1.5),
     "actin": (0.2, 2.0),
     "actin_cortex": (0.1, 2.2),
+    "debris": (0.0, 12.0),
 }
 """Where several mechanisms add up, values stop here; fields without an entry stay in 0..1."""
 
@@ -103,7 +106,7 @@ PHENOTYPES: dict[str, dict[str, float]] = {
     "DNA damage": {
         "count": 9, "nuclear_radius": 9.0, "nuclear_radius_cv": 0.2, "cell_radius": 18.0, "mitotic": 0.0,
         "chromatin_texture": 0.25, "apoptotic": 0.07, "nuclear_intensity": 0.75, "nuclear_irregularity": 0.07,
-        "stress_fibres": 0.75, "nucleoli": 3.6,
+        "stress_fibres": 0.75, "nucleoli": 3.6, "debris": 3.0,
     },
     # S-phase arrest: enlarged, round, smooth, bright nuclei with one nucleolus; no mitoses.
     "DNA replication": {
@@ -129,7 +132,7 @@ PHENOTYPES: dict[str, dict[str, float]] = {
     "Microtubule destabilizers": {
         "count": 11, "mitotic": 0.38, "scattered": 1.0, "rounded": 0.35, "multinucleate": 0.38,
         "tubulin_fibres": 0.03, "tubulin": 0.75, "cell_radius": 11.0, "apoptotic": 0.09, "adhesion": 0.35,
-        "tubulin_perinuclear": 0.1,
+        "tubulin_perinuclear": 0.1, "debris": 3.0,
     },
     # Thick peripheral bundles, bright tubulin, multi-micronucleated cells.
     "Microtubule stabilizers": {
@@ -140,7 +143,7 @@ PHENOTYPES: dict[str, dict[str, float]] = {
     "Protein degradation": {
         "count": 6, "rounded": 0.5, "apoptotic": 0.32, "cell_radius": 10.5, "nuclear_radius": 5.6, "adhesion": 0.2,
         "tubulin_perinuclear": 1.3, "tubulin_fibres": 0.35, "mitotic": 0.03, "nuclear_intensity": 1.2,
-        "arborisation": 0.2,
+        "arborisation": 0.2, "debris": 6.0,
     },
     # Fewer, smaller, dim cells with smooth nuclei that have lost their nucleoli.
     "Protein synthesis": {

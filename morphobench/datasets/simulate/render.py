@@ -7,6 +7,7 @@ pixels show the same field as 128 with features twice as large.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, fields
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
@@ -50,8 +51,26 @@ def streams(seed: np.random.SeedSequence | int) -> tuple[np.random.Generator, np
     return first, second, third
 
 
+@dataclass(frozen=True)
+class Ground:
+    """Which cells lie at each pixel, each field (H, H).
+
+    A relative distance is 1 on a cell's outline and OUTSIDE where there is no cell; an index of -1 is no cell.
+    """
+
+    label: np.ndarray
+    """The cell that the pixel belongs to."""
+    nearest: np.ndarray
+    under: np.ndarray
+    """The cell that reaches under (or over) it, if outlines overlap here."""
+    second: np.ndarray
+
+
 def stain(params: PopulationParams, cells: Cells, rng: np.random.Generator, size: int = 128) -> np.ndarray:
-    """Ideal stain, float32 (size, size, 3) >= 0: what a perfect microscope would see of these cells."""
+    """Ideal stain, float32 (2, size, size, 3) >= 0, as a perfect microscope would see it in two planes of focus.
+
+    Plane 0 holds spread cells, plane 1 what stands up from the plate: rounded and mitotic cells, and debris.
+    """
     scale = size / 128
     white = rng.standard_normal((2, size, size), dtype=np.float32)
     fine = _unit(gaussian_filter(white[0], 0.8 * scale))
@@ -59,41 +78,52 @@ def stain(params: PopulationParams, cells: Cells, rng: np.random.Generator, size
     coarse = _unit(gaussian_filter(white[0], 5.0 * scale))
     warp = 0.9 * scale * np.stack([medium, coarse])
 
-    nearest, second, label = territories(cells, size, warp)
-    inside = label >= 0
-    rounded = cells.round()[label]
-    radius = cells.radius[label].astype(np.float32)
-    # Distance in reference pixels to the cell's own border, free or shared.
-    depth = np.minimum(1.0 - nearest, 0.6 * (second - nearest)) * radius / scale
-    depth = np.where(inside, np.maximum(depth, 0.0), 0.0).astype(np.float32)
-    flat = 0.35 + 0.65 * np.sqrt(np.clip(1.0 - nearest, 0.0, 1.0))
-    ball = 1.9 * np.sqrt(np.clip(1.0 - nearest**2, 0.0, 1.0))
-    height = np.where(rounded, ball, flat) * inside
+    ground = territories(cells, size, warp)
+    top = (ground.label, _height(cells, ground.label, ground.nearest))
+    # Adherent cells share a border; others slide over one another and both are seen.
+    share = (1.0 - params.adhesion) * (ground.under >= 0)
+    below = (ground.under, _height(cells, ground.under, ground.second) * share)
 
-    nuclei = dna(cells, fine, scale, size)
-    covered = np.clip(nuclei / 0.5, 0.0, 1.0)
-    for_actin, for_tubulin = rng.spawn(2)
-    return np.stack(
+    standing = cells.round()
+    up = standing[ground.label] & (ground.label >= 0)
+    nuclei = np.stack(
         [
-            actin(params, cells, label, depth, height, (fine, medium, coarse), for_actin, scale),
-            tubulin(params, cells, label, height, covered, (fine, medium), for_tubulin, scale),
-            nuclei + 0.02 * height,
-        ],
-        axis=-1,
+            dna(cells, owners, 0.7 * (fine + medium), scale, size)
+            for owners in (np.append(~standing, False), np.append(standing, True))
+        ]
     )
+    covered = np.clip(nuclei.sum(0) / 0.5, 0.0, 1.0)
+    for_actin, for_tubulin = rng.spawn(2)
+    red = actin(params, cells, ground, (top, below), (fine, medium, coarse), for_actin, scale)
+    green = tubulin(params, cells, ground, (top, below), covered, (fine, medium), for_tubulin, scale)
+    planes = np.zeros((2, size, size, 3), np.float32)
+    for plane, mask in enumerate((~up, up)):
+        planes[plane, ..., 0] = red * mask
+        planes[plane, ..., 1] = green * mask
+        planes[plane, ..., 2] = nuclei[plane] + 0.02 * top[1] * mask
+    return planes
 
 
-def territories(cells: Cells, size: int, warp: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Which cell each pixel belongs to: relative distance of the nearest and the second cell, and the nearest's index.
+def _height(cells: Cells, label: np.ndarray, distance: np.ndarray) -> np.ndarray:
+    """Thickness of a cell at each pixel, relative; float32 (H, H), 0 where there is none."""
+    within = np.clip(1.0 - distance, 0.0, 1.0)
+    flat = 0.26 + 0.95 * within
+    ball = 2.7 * np.sqrt(within * (2.0 - within))
+    return (np.where(cells.round()[label], ball, flat) * (label >= 0)).astype(np.float32)
 
-    A relative distance is 1 on a cell's outline; where outlines overlap, cells share the ground as epithelia do, except
-    that rounded cells lie on top. Index -1 is empty ground. `warp` (2, H, H) displaces the grid, in pixels.
+
+def territories(cells: Cells, size: int, warp: np.ndarray) -> Ground:
+    """Which cells lie at each pixel, by relative distance.
+
+    Where outlines overlap, cells share the ground as epithelia do, except that rounded cells lie on top. `warp`
+    (2, H, H) displaces the grid, in pixels.
     """
     angle = np.arange(ANGLES) * (2 * np.pi / ANGLES)
     outline = _outlines(cells, angle).astype(np.float32)  # (N, ANGLES)
     nearest = np.full((size, size), OUTSIDE, np.float32)
     second = nearest.copy()
     label = np.full((size, size), -1, np.intp)
+    under = label.copy()
     reach = np.ceil(outline.max(1) + np.abs(warp).max() + 1)
     on_top = np.where(cells.round(), 0.7, 1.0)
     grid = np.arange(size, dtype=np.float32)
@@ -109,13 +139,15 @@ def territories(cells: Cells, size: int, warp: np.ndarray) -> tuple[np.ndarray, 
         distance = np.sqrt(dx * dx + dy * dy) / outline[i][turn]
         # Only the order among overlapping cells changes on top; the outline stays at 1.
         distance = np.where(distance < 1.0, distance * on_top[i], OUTSIDE).astype(np.float32)
-        old = nearest[box]
+        old, old_label = nearest[box], label[box]
         closer = distance < old
-        second[box] = np.where(closer, old, np.minimum(second[box], distance))
+        next_best = ~closer & (distance < second[box])
+        second[box] = np.where(closer, old, np.where(next_best, distance, second[box]))
+        under[box] = np.where(closer, old_label, np.where(next_best, i, under[box]))
         nearest[box] = np.where(closer, distance, old)
-        label[box] = np.where(closer, i, label[box])
-    owner_on_top = np.where(label >= 0, on_top[label], 1.0)
-    return (nearest / owner_on_top).astype(np.float32), (second / owner_on_top).astype(np.float32), label
+        label[box] = np.where(closer, i, old_label)
+    lowered = [np.where(owner >= 0, on_top[owner], 1.0).astype(np.float32) for owner in (label, under)]
+    return Ground(label, nearest / lowered[0], under, second / lowered[1])
 
 
 def _outlines(cells: Cells, angle: np.ndarray) -> np.ndarray:
@@ -131,16 +163,27 @@ def _outlines(cells: Cells, angle: np.ndarray) -> np.ndarray:
     return cells.radius[:, None] * ellipse * lobed * (1.0 - 0.5 * arbor + 0.85 * arbor * spikes)
 
 
-def dna(cells: Cells, noise: np.ndarray, scale: float, size: int) -> np.ndarray:
-    """DNA stain, float32 (H, H): textured chromatin bodies with nucleoli left out."""
-    chromatin = _draw_blobs(cells.chromatin, size, noise, 0.9 * scale)
-    holes = _draw_blobs(cells.nucleoli, size, noise, 0.8 * scale)
-    return chromatin * (1.0 - holes)
+def dna(cells: Cells, owners: np.ndarray, noise: np.ndarray, scale: float, size: int) -> np.ndarray:
+    """DNA stain, float32 (H, H): textured chromatin with nucleoli left out.
+
+    owners: which cells are drawn, and last whether debris is, bool (N + 1,).
+    """
+    chromatin = _draw_blobs(_of(cells.chromatin, owners), size, noise, 0.9 * scale)
+    holes = _draw_blobs(_of(cells.nucleoli, owners), size, noise, 0.8 * scale)
+    return chromatin * (1.0 - np.minimum(holes, 1.0))
+
+
+def _of(blobs: Blobs, owners: np.ndarray) -> Blobs:
+    keep = owners[blobs.cell]
+    return Blobs(*(getattr(blobs, field.name)[keep] for field in fields(Blobs)))
 
 
 def _draw_blobs(blobs: Blobs, size: int, noise: np.ndarray, softness: float) -> np.ndarray:
-    """Rough ellipses with soft edges on the pixel grid; the brightest wins where they overlap. float32 (H, H)."""
-    canvas = np.zeros(size * size, np.float32)
+    """Rough ellipses with soft edges on the pixel grid, float32 (H, H).
+
+    The brightest body of a cell wins; cells that overlap add up.
+    """
+    owners, places, values = [], [], []
     reach = np.ceil(1.3 * np.maximum(blobs.a, blobs.b) + 2 * softness)
     # Small and large bodies apart, so that a fragment does not pay for a nucleus' window.
     for chosen in (reach <= 6 * softness, reach > 6 * softness):
@@ -168,38 +211,65 @@ def _draw_blobs(blobs: Blobs, size: int, noise: np.ndarray, softness: float) -> 
         inside = (soft > 0) & (column >= 0) & (column < size) & (row >= 0) & (row < size)
         place = (row * size + column)[inside]
         grain = 1.0 + np.broadcast_to(texture, soft.shape)[inside] * noise.ravel()[place]
-        np.maximum.at(canvas, place, soft[inside] * np.broadcast_to(value, soft.shape)[inside] * grain)
-    return canvas.reshape(size, size)
+        owners.append(np.broadcast_to(blobs.cell[chosen, None, None] + 1, soft.shape)[inside])
+        places.append(place)
+        values.append(soft[inside] * np.broadcast_to(value, soft.shape)[inside] * grain)
+    if not sum(map(len, places)):
+        return np.zeros((size, size), np.float32)
+    key = np.concatenate(owners) * size**2 + np.concatenate(places)
+    order = np.argsort(key, kind="stable")
+    key = key[order]
+    first = np.flatnonzero(np.append(True, key[1:] != key[:-1]))
+    brightest = np.maximum.reduceat(np.concatenate(values)[order], first)
+    return np.bincount(key[first] % size**2, brightest, size**2).reshape(size, size).astype(np.float32)
+
+
+Layer = tuple[np.ndarray, np.ndarray]
+"""Index of the cell at each pixel (-1: none) and its thickness there, (H, H) each."""
 
 
 def actin(
     params: PopulationParams,
     cells: Cells,
-    label: np.ndarray,
-    depth: np.ndarray,
-    height: np.ndarray,
+    ground: Ground,
+    layers: tuple[Layer, Layer],
     noises: tuple[np.ndarray, np.ndarray, np.ndarray],
     rng: np.random.Generator,
     scale: float,
 ) -> np.ndarray:
-    """Actin stain, float32 (H, H): cortex along every border, stress fibres, aggregates, a faint cytoplasm."""
+    """Actin stain, float32 (H, H): cortex along every border, ruffles along free ones, stress fibres, aggregates."""
     fine, medium, coarse = noises
-    inside = label >= 0
-    own = np.where(inside, cells.actin[label], 0.0).astype(np.float32)
-    rim = np.exp(-((depth / 1.15) ** 2)) * inside
-    cortex = params.actin_cortex * rim * np.clip(0.36 + 0.14 * medium + 0.08 * coarse, 0.05, None)
-    cytoplasm = 0.10 * height * (1.0 + 0.25 * medium + 0.15 * fine)
-    cables = fibres.draw(fibres.stress_fibres(params, cells, rng, scale), label, rng, scale)
-    # Aggregates stand where a noise field is high, most of them at the retracted border.
-    spots = np.clip(fine + 0.6 * medium - 1.5, 0.0, 1.6) * (0.35 + 0.65 * np.exp(-depth / 4.0)) * inside
-    return np.maximum(own * (cortex + cytoplasm + 0.9 * params.actin_puncta * spots) + 0.16 * cables, 0.0)
+    total = np.zeros(fine.shape, np.float32)
+    for layer, (label, height) in enumerate(layers):
+        inside = height > 0
+        own = np.where(inside, cells.actin[label], 0.0).astype(np.float32)
+        radius = cells.radius[label].astype(np.float32) / scale
+        # Distance in reference pixels to the cell's own border, free or shared.
+        if layer == 0:
+            gap = np.minimum(1.0 - ground.nearest, 0.6 * (ground.second - ground.nearest))
+            share = 1.0
+        else:
+            gap = 1.0 - ground.second
+            share = 1.0 - params.adhesion
+        depth = np.maximum(gap, 0.0) * radius
+        standing = np.where(cells.round()[label], 2.2, 1.0)
+        rim = np.exp(-((depth / 1.3) ** 2)) * inside * standing * share
+        cortex = params.actin_cortex * rim * np.clip(0.25 + 0.12 * medium + 0.09 * coarse, 0.03, None)
+        free = (ground.second > 1.0) & (layer == 0)
+        ruffles = 0.28 * params.actin_cortex * np.clip(coarse - 0.4, 0, 1.2) * np.exp(-((depth / 3.0) ** 2)) * free
+        cytoplasm = 0.10 * height * (1.0 + 0.28 * medium + 0.12 * fine)
+        # Aggregates stand where a noise field is high, most of them at the retracted border.
+        spots = np.clip(fine + 0.6 * medium - 1.5, 0.0, 1.6) * (0.35 + 0.65 * np.exp(-depth / 4.0)) * inside * share
+        total += own * (cortex + ruffles + cytoplasm + 0.9 * params.actin_puncta * spots)
+    cables = fibres.draw(fibres.stress_fibres(params, cells, rng, scale), (ground.label, ground.under), rng, scale)
+    return np.maximum(total + 0.13 * cables, 0.0)
 
 
 def tubulin(
     params: PopulationParams,
     cells: Cells,
-    label: np.ndarray,
-    height: np.ndarray,
+    ground: Ground,
+    layers: tuple[Layer, Layer],
     covered: np.ndarray,
     noises: tuple[np.ndarray, np.ndarray],
     rng: np.random.Generator,
@@ -207,22 +277,23 @@ def tubulin(
 ) -> np.ndarray:
     """Tubulin stain, float32 (H, H): fibres, the diffuse pool, and what gathers at the nucleus."""
     fine, medium = noises
-    inside = label >= 0
-    size = label.shape[0]
-    own = np.where(inside, cells.tubulin[label], 0.0).astype(np.float32)
-    mesh = fibres.draw(fibres.microtubules(params, cells, rng, scale), label, rng, scale)
+    size = fine.shape[0]
     grid = np.arange(size, dtype=np.float32)
-    away = np.hypot(grid[None] - cells.nucleus_x[label], grid[:, None] - cells.nucleus_y[label])
-    from_nucleus = np.maximum(away - cells.nucleus_radius[label], 0.0) / scale
-    gathered = params.tubulin_perinuclear * np.exp(-from_nucleus / 3.0) * inside
-    pool = (0.17 + 0.22 * (1.0 - params.tubulin_fibres)) * height + 0.28 * gathered
+    pool = np.zeros((size, size), np.float32)
+    for label, height in layers:
+        own = np.where(height > 0, cells.tubulin[label], 0.0).astype(np.float32)
+        away = np.hypot(grid[None] - cells.nucleus_x[label], grid[:, None] - cells.nucleus_y[label])
+        from_nucleus = np.maximum(away - cells.nucleus_radius[label], 0.0) / scale
+        gathered = params.tubulin_perinuclear * np.exp(-from_nucleus / 3.5) * np.minimum(height, 1.0)
+        pool += own * ((0.10 + 0.29 * (1.0 - params.tubulin_fibres)) * height + 0.75 * gathered)
     pool = pool * np.clip(1.0 + 0.22 * medium + 0.14 * fine, 0.0, None)
+    mesh = fibres.draw(fibres.microtubules(params, cells, rng, scale), (ground.label, ground.under), rng, scale)
     # Flat lamellae hold fewer layers of fibres than the body of the cell.
-    mesh = mesh * np.clip(0.45 + 0.75 * height, 0.0, 1.2)
+    mesh = mesh * np.clip(0.36 + 0.9 * layers[0][1], 0.0, 1.3)
     # Interphase nuclei exclude tubulin; in mitosis there is no envelope.
-    closed = np.isin(cells.fate, (Fate.INTERPHASE, Fate.ROUNDED, Fate.BINUCLEATE, Fate.MULTINUCLEATE))[label]
-    excluded = 1.0 - 0.55 * covered * closed
-    return np.maximum(own * pool * excluded + 0.115 * mesh * (1.0 - 0.35 * covered * closed), 0.0).astype(np.float32)
+    closed = np.isin(cells.fate, (Fate.INTERPHASE, Fate.ROUNDED, Fate.BINUCLEATE, Fate.MULTINUCLEATE))[ground.label]
+    excluded = 1.0 - 0.62 * covered * closed
+    return np.maximum(pool * excluded + 0.105 * mesh * (1.0 - 0.5 * covered * closed), 0.0).astype(np.float32)
 
 
 def _unit(field: np.ndarray) -> np.ndarray:
