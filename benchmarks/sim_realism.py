@@ -102,7 +102,8 @@ def simulated() -> Tiles:
     rows = tier.rows("vehicle")
     rows = rows[rows["plate"].str.startswith("T")].groupby("plate").head(SIMULATED_TILES // 6)
     images = np.concatenate(list(tier.images(rows).batches(64))).astype(float)
-    return Tiles("sim (SIMULATED)", dict(zip(("actin", "tubulin", "DNA"), map(on_one_scale, images.T.swapaxes(1, 3)))))
+    stains = zip(("actin", "tubulin", "DNA"), np.moveaxis(images, -1, 0), strict=True)
+    return Tiles("sim (SIMULATED)", {stain: on_one_scale(tiles) for stain, tiles in stains})
 
 
 def spectrum(tiles: np.ndarray) -> np.ndarray:
@@ -224,7 +225,7 @@ def page(version: str) -> Image.Image:
 
 
 def beside(real: list[Tiles], sim: Tiles) -> Image.Image:
-    """Rows of tiles: real above simulated, stain by stain, to look at; holds real pixels, so it stays on this machine."""
+    """Rows of tiles, real above simulated, stain by stain; it holds real pixels and is not for the documentation."""
     chosen = [
         (real[0], "DNA"),
         (real[1], "DNA"),
