@@ -3,7 +3,7 @@
     python benchmarks/sim.py [--images 200]
 
 Expression, structures, images and speed; everything is SIMULATED. All random draws are seeded, so every figure but the
-speed is the same on every run. Takes about a minute of processor time; it renders about 1,050 images and keeps none.
+speed is the same on every run. Takes about a minute of processor time; it renders about 1,580 images and keeps none.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from safetensors.numpy import load_file
 from scipy import ndimage, stats
 from skimage.filters import threshold_otsu
 from sklearn.ensemble import RandomForestClassifier
-from sklearn.model_selection import StratifiedKFold, cross_val_score
+from sklearn.model_selection import LeaveOneGroupOut, StratifiedKFold, cross_val_score
 
 from morphobench import provenance
 from morphobench.contents import COMPARTMENTS
@@ -32,9 +32,11 @@ from morphobench.datasets.manifest import morgan_fingerprint
 from morphobench.datasets.sim import simulate_image
 from morphobench.datasets.simulate import expression
 from morphobench.datasets.simulate.cells import sample_population
-from morphobench.datasets.simulate.mechanisms import INACTIVE, MECHANISMS, main_mechanism
+from morphobench.datasets.simulate.culture import plate_culture, well_culture
+from morphobench.datasets.simulate.mechanisms import INACTIVE, MECHANISMS, VEHICLE, main_mechanism
 from morphobench.datasets.simulate.microscope import plate_optics
 from morphobench.datasets.simulate.render import render, streams
+from morphobench.datasets.simulate.seeds import seed
 from morphobench.enrichment import TOP
 from morphobench.features.segment import ENGINE
 from morphobench.measurements import SHIPPED
@@ -50,6 +52,10 @@ VEHICLES_PER_PLATE = 24
 ACTIVITY = 0.8
 """Of the one mechanism of an image, where mechanisms are to be named."""
 TREATED_PER_PLATE = 5
+WEAK_ACTIVITY = 0.3
+"""Where a batch effect is to be told from a mechanism."""
+OWN_PLATES, WELLS_PER_PLATE = 3, 8
+"""Of each mechanism in the confounded layout."""
 FIT_PLATES = ("T01", "T02", "T03", "T04")
 ASKED_PLATES = ("E01", "E02", "E03", "E04")
 SMALLEST_NUCLEUS = 20
@@ -261,8 +267,13 @@ def vehicles(tier: Tier) -> Iterator[Figure]:
     images = render_rows(tier, rows)
     size, version = tier.spec.image_size, tier.spec.version
     populations = [
-        sample_population({}, streams(expression.seed(version, "image", name))[0], size)[1]
-        for name in rows["sample_id"]
+        sample_population(
+            {},
+            streams(seed(version, "image", name))[0],
+            size,
+            well_culture(version, name, plate_culture(version, plate)),
+        )[1]
+        for name, plate in zip(rows["sample_id"], rows["plate"], strict=True)
     ]
     planted = np.array([cells.in_frame(size).sum() for cells in populations])
     areas = [nucleus_areas(image) for image in images]
@@ -275,9 +286,11 @@ def vehicles(tier: Tier) -> Iterator[Figure]:
     yield Figure(about, "mean absolute difference of the two", f"{np.abs(found - planted).mean():.2f}")
     yield Figure(about, "their equivalent diameter, pixels: median (5%, 95%)", f"{middle:.1f} ({low:.1f}, {high:.1f})")
     folds = StratifiedKFold(4, shuffle=True, random_state=0)
-    accuracy = cross_val_score(forest(), crude_features(images), rows["plate"], cv=folds).mean()
     plates = rows["plate"].nunique()
-    yield Figure(about, f"forest names the plate, 4 folds (chance {1 / plates:.1%})", f"{accuracy:.1%}")
+    for source, numbers in (("image", crude_features(images)), ("profile", tier.expression(rows)[1])):
+        accuracy = cross_val_score(forest(), numbers, rows["plate"], cv=folds).mean()
+        text = f"forest on the {source} names the plate, 4 folds (chance {1 / plates:.1%})"
+        yield Figure(about, text, f"{accuracy:.1%}")
 
 
 def nucleus_areas(image: np.ndarray) -> np.ndarray:
@@ -291,25 +304,63 @@ def nucleus_areas(image: np.ndarray) -> np.ndarray:
 def mechanisms(tier: Tier) -> Iterator[Figure]:
     """Whether a forest fitted on some plates names the mechanism of images from others."""
     classes = ("vehicle", *MECHANISMS)
-
-    def draw(plates: Iterable[str]) -> tuple[np.ndarray, np.ndarray]:
-        wanted = [(name, plate, k) for plate in plates for name in classes for k in range(TREATED_PER_PLATE)]
-        images = [
-            render(
-                {} if name == "vehicle" else {name: ACTIVITY},
-                plate_optics(tier.spec.version, plate),
-                expression.seed(tier.spec.version, "benchmark", name, plate, str(k)),
-                tier.spec.image_size,
-            )
-            for name, plate, k in wanted
-        ]
-        return crude_features(np.stack(images)), np.array([name for name, _, _ in wanted])
-
-    fitted = forest().fit(*draw(FIT_PLATES))
-    features, truth = draw(ASKED_PLATES)
-    accuracy = (fitted.predict(features) == truth).mean()
-    about = f"mechanism at activity {ACTIVITY} ({len(truth)} images)"
+    version = tier.spec.version
+    known, asked = (
+        Wells.draw(version, [(name, plate) for plate in plates for name in classes], TREATED_PER_PLATE, ACTIVITY)
+        for plates in (FIT_PLATES, ASKED_PLATES)
+    )
+    accuracy = forest().fit(known.features, known.mechanism).score(asked.features, asked.mechanism)
+    about = f"mechanism at activity {ACTIVITY} ({len(asked.mechanism)} images)"
     yield Figure(about, f"forest names it on unseen plates (chance {1 / len(classes):.1%})", f"{accuracy:.1%}")
+
+
+@dataclass(frozen=True)
+class Wells:
+    """Wells of one mechanism each, at one activity and without a compound's own response, drawn for a question."""
+
+    mechanism: np.ndarray
+    plate: np.ndarray
+    features: np.ndarray
+    """(N, 15) of the images."""
+    profiles: np.ndarray
+    """(N, 978), log2."""
+
+    @classmethod
+    def draw(cls, version: str, layout: Iterable[tuple[str, str]], count: int, activity: float) -> Wells:
+        """`count` wells of each (mechanism or "vehicle", plate) of `layout`."""
+        mechanisms, plates, images, profiles = [], [], [], []
+        for mechanism, plate, k in [(*pair, k) for pair in layout for k in range(count)]:
+            name = f"benchmark {mechanism} {plate} {k}"
+            culture = well_culture(version, name, plate_culture(version, plate))
+            active = {m: activity if m == mechanism else 0.0 for m in MECHANISMS}
+            images.append(render(active, plate_optics(version, plate), seed(version, "image", name), culture=culture))
+            change = expression.fold_change(version, VEHICLE, 0.0, active)
+            clean = expression.untreated(version, culture) + change
+            profiles.append(expression.profile(version, name, plate, clean))
+            mechanisms.append(mechanism)
+            plates.append(plate)
+        return cls(np.array(mechanisms), np.array(plates), crude_features(np.stack(images)), np.stack(profiles))
+
+
+def confounded(version: str) -> Iterator[Figure]:
+    """A naive mechanism classifier where each mechanism has plates of its own: by random folds, by plate, elsewhere."""
+    own = {f"{name}, plate {k}": (name, k) for name in MECHANISMS for k in range(OWN_PLATES)}
+    wells = Wells.draw(version, [(name, plate) for plate, (name, _) in own.items()], WELLS_PER_PLATE, WEAK_ACTIVITY)
+    elsewhere = [(name, plate) for plate in ASKED_PLATES for name in MECHANISMS]
+    asked = Wells.draw(version, elsewhere, TREATED_PER_PLATE, WEAK_ACTIVITY)
+    third = np.array([own[plate][1] for plate in wells.plate])  # leaves a plate of every mechanism out at a time
+    folds = StratifiedKFold(4, shuffle=True, random_state=0)
+    about = f"confounded plates, activity {WEAK_ACTIVITY} ({len(wells.plate)} wells, chance {1 / len(MECHANISMS):.1%})"
+    sources = {"image": (wells.features, asked.features), "profile": (wells.profiles, asked.profiles)}
+    for source, (numbers, others) in sources.items():
+        random = cross_val_score(forest(), numbers, wells.mechanism, cv=folds).mean()
+        split = cross_val_score(forest(), numbers, wells.mechanism, groups=third, cv=LeaveOneGroupOut()).mean()
+        unseen = forest().fit(numbers, wells.mechanism).score(others, asked.mechanism)
+        yield Figure(about, f"{source}: forest names the mechanism, random folds", f"{random:.1%}")
+        yield Figure(about, f"{source}: the same, folds by plate", f"{split:.1%}")
+        yield Figure(
+            about, f"{source}: the same, fitted on all, unseen plates that hold every mechanism", f"{unseen:.1%}"
+        )
 
 
 def crude_features(images: np.ndarray) -> np.ndarray:
@@ -360,7 +411,7 @@ def main() -> None:
     figures = [
         *mean_predictor(tier), *predictions_without_a_model(tier), *plate_distances(tier),
         *constant_areas(tier), *replicates(tier), *docetaxel(tier), *neighbours(tier),
-        *speed_and_saturation(tier, count), *vehicles(tier), *mechanisms(tier),
+        *speed_and_saturation(tier, count), *vehicles(tier), *mechanisms(tier), *confounded(tier.spec.version),
     ]  # fmt: skip
     console = Console(width=120, highlight=False)
     show(figures, console)

@@ -1,8 +1,8 @@
 """The sim tier: the frozen sample table joined to the simulator. Its images are rendered on first use and kept.
 
-An image is a function of (tier version, sample id) and of its plate's optics; a profile likewise. The cache holds one
-file per (split, compound, plate), so that a few rows cost a few files and an interrupted rendering goes on where it
-stopped.
+An image is a function of (tier version, sample id) and of its plate's culture and optics; a profile likewise. The cache
+holds one file per (split, compound, plate), so that a few rows cost a few files and an interrupted rendering goes on
+where it stopped.
 """
 
 from __future__ import annotations
@@ -25,9 +25,11 @@ from rich.progress import Progress
 from morphobench import storage
 from morphobench.datasets.manifest import HERE, load_compounds, load_landmarks, read_table, verified
 from morphobench.datasets.simulate import expression
+from morphobench.datasets.simulate.culture import plate_culture, well_culture
 from morphobench.datasets.simulate.mechanisms import activities, main_mechanism
 from morphobench.datasets.simulate.microscope import plate_optics
 from morphobench.datasets.simulate.render import render
+from morphobench.datasets.simulate.seeds import seed
 from morphobench.datasets.tier import SPLITS, Tier, TierSpec, read_spec
 from morphobench.errors import BadInput
 from morphobench.provenance import usable_cores
@@ -126,9 +128,9 @@ def simulate_image(
     tier_version: str, sample_id: str, compound: str, dose_um: float, plate: str, size: int = 128
 ) -> np.ndarray:
     """The image of a sample, uint8 (size, size, 3): red actin, green tubulin, blue DNA."""
+    culture = well_culture(tier_version, sample_id, plate_culture(tier_version, plate))
     optics = plate_optics(tier_version, plate)
-    seed = expression.seed(tier_version, "image", sample_id)
-    return render(activities(compound, dose_um), optics, seed, size)
+    return render(activities(compound, dose_um), optics, seed(tier_version, "image", sample_id), size, culture)
 
 
 class SimImages:

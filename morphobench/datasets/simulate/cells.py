@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from morphobench.datasets.simulate.culture import AVERAGE, Culture
 from morphobench.datasets.simulate.phenotypes import PopulationParams, population_params
 
 FRAME = 128.0
@@ -104,13 +105,16 @@ class Cells:
 
 
 def sample_population(
-    activities: Mapping[str, float], rng: np.random.Generator, size: int = 128
+    activities: Mapping[str, float],
+    rng: np.random.Generator,
+    size: int = 128,
+    culture: Culture = AVERAGE,
 ) -> tuple[PopulationParams, Cells]:
     """Parameters and cells of an image of `size` pixels: the simulator's truth.
 
     The number of cells does not depend on `size`; all lengths grow with it.
     """
-    params = population_params(activities)
+    params = population_params(activities, culture)
     return params, sample_cells(params, rng, size)
 
 

@@ -2,25 +2,29 @@
 
 A treated profile is
 
-    gain_plate * (baseline + sum_m activity_m * signature_m + total * stress + reach * own) + offset_plate + noise
+    gain_plate * (baseline + culture + sum_m activity_m * signature_m + total * stress + reach * own)
+        + offset_plate + noise
 
 where signature_m moves whole GO gene sets up or down (PROGRAMMES) and a few genes outside them, `stress` is shared by
 all active compounds, `own` is a sparse signature of the compound alone, total = 1 - prod(1 - activity_m) and reach =
-0.3 + 0.7 total. Everything is drawn from streams seeded by hashes of (tier version, purpose, name): nothing depends on
-order.
+0.3 occupancy + 0.7 total; `culture` is the sum of the scores of the well's culture times their programmes
+(CULTURE_PROGRAMMES). Everything is drawn from streams seeded by hashes of (tier version, purpose, name): nothing
+depends on order.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
 import pandas as pd
 
-from morphobench import storage
 from morphobench.datasets.manifest import load_gene_sets, load_landmarks
-from morphobench.datasets.simulate.mechanisms import MECHANISMS, VEHICLE, activities
+from morphobench.datasets.simulate.culture import AVERAGE, Culture, plate_culture, well_culture
+from morphobench.datasets.simulate.mechanisms import MECHANISMS, VEHICLE, activities, occupancy
+from morphobench.datasets.simulate.seeds import stream
 
 LOWEST, HIGHEST = 5.0, 13.5
 """Range of the baseline, log2: with responses and noise, about the 4 to 15 of L1000 Level 3."""
@@ -109,39 +113,75 @@ STRESS = Programme(
 )
 
 
+CULTURE_PROGRAMMES = {
+    "density": Programme(
+        up=("Extracellular Matrix Organization (GO:0030198)", "Negative Regulation Of Cell Migration (GO:0030336)"),
+        down=("Epidermal Growth Factor Receptor Signaling Pathway (GO:0007173)",),
+    ),
+    "stress": Programme(
+        up=("Cellular Response To Starvation (GO:0009267)", "Macroautophagy (GO:0016236)"),
+        down=("Protein Glycosylation (GO:0006486)", "Insulin Receptor Signaling Pathway (GO:0008286)"),
+    ),
+}
+"""What each score of a culture moves; no mechanism moves these sets, though some of their genes are in its own."""
+
+
 def planted_programmes(mechanism: str) -> dict[str, tuple[str, ...]]:
     """{"up": GO terms, "down": GO terms} that a mechanism moves: the right answer of an enrichment analysis."""
     programme = PROGRAMMES[mechanism]
     return {"up": programme.up, "down": programme.down}
 
 
-def seed(*parts: str) -> np.random.SeedSequence:
-    """The seed that belongs to these words and to nothing else."""
-    return np.random.SeedSequence(int(storage.sha256_text(*parts), 16))
+def truth(tier_version: str, compound: str, dose_um: float, culture: Culture = AVERAGE) -> np.ndarray:
+    """Noiseless log2 expression (978,) of a compound at a dose in a culture, on a plate without batch effect.
 
-
-def stream(*parts: str) -> np.random.Generator:
-    """The random stream of these words."""
-    return np.random.Generator(np.random.Philox(seed(*parts)))
-
-
-def truth(tier_version: str, compound: str, dose_um: float) -> np.ndarray:
-    """Noiseless log2 expression (978,) of a compound at a dose on a plate without effects; "DMSO" is the baseline.
-
-    Raises BadInput for an unknown compound.
+    "DMSO" in the average culture is the baseline. Raises BadInput for an unknown compound.
     """
-    return baseline(tier_version) + response(tier_version, compound, float(dose_um))
+    return untreated(tier_version, culture) + response(tier_version, compound, float(dose_um))
+
+
+def untreated(tier_version: str, culture: Culture) -> np.ndarray:
+    """Noiseless log2 expression (978,) of vehicle cells of a culture."""
+    density, stress = culture_loadings(tier_version)
+    return baseline(tier_version) + culture.density * density + culture.stress * stress
+
+
+@cache
+def culture_loadings(tier_version: str) -> np.ndarray:
+    """Log2 shift per unit of the density and of the stress of a culture, (2, 978)."""
+    return _frozen(
+        np.array(
+            [
+                coherent(programme, stream(tier_version, "culture programme", name), 0.25, 0.5)
+                for name, programme in CULTURE_PROGRAMMES.items()
+            ]
+        )
+    )
 
 
 @cache
 def response(tier_version: str, compound: str, dose_um: float) -> np.ndarray:
-    """Noiseless log2 fold change (978,) of a compound at a dose against the vehicle; 0 for "DMSO"."""
-    activity = np.array([activities(compound, dose_um)[mechanism] for mechanism in MECHANISMS])
-    total = 1 - np.prod(1 - activity)
-    change = activity @ signatures(tier_version) + total * _stress(tier_version)
+    """Noiseless log2 fold change (978,) of a compound at a dose against the vehicle; 0 for "DMSO" and at dose 0."""
+    return _frozen(fold_change(tier_version, compound, dose_um, activities(compound, dose_um)))
+
+
+def fold_change(tier_version: str, compound: str, dose_um: float, activity: Mapping[str, float]) -> np.ndarray:
+    """Noiseless log2 fold change (978,) of a compound at a dose, with the mechanisms as active as `activity` says.
+
+    Under the compound's own activities this is `response`; under others it is what an intervention on a pathway gives:
+    the response that active compounds share and the compound's own follow the total activity.
+    """
+    active = np.array([activity[mechanism] for mechanism in MECHANISMS])
+    total = 1 - np.prod(1 - active)
+    change = active @ signatures(tier_version) + total * _stress(tier_version)
     if compound != VEHICLE:
-        change = change + (0.3 + 0.7 * total) * sparse(stream(tier_version, "compound signature", compound), 0.08, 0.8)
-    return _frozen(change)
+        change = change + (0.3 * occupancy(compound, dose_um) + 0.7 * total) * _own(tier_version, compound)
+    return change
+
+
+@cache
+def _own(tier_version: str, compound: str) -> np.ndarray:
+    return _frozen(sparse(stream(tier_version, "compound signature", compound), 0.08, 0.8))
 
 
 @cache
@@ -211,14 +251,21 @@ def plate_effect(tier_version: str, plate: str) -> PlateEffect:
 def measured(tier_version: str, samples: pd.DataFrame) -> np.ndarray:
     """Profiles of wells as a plate reader would give them: (N, 978) float32, log2, one per row of `samples`.
 
-    `samples` has columns sample_id, compound, dose_um, plate. A row depends on nothing but its own values.
+    `samples` has columns sample_id, compound, dose_um, plate. A row depends on nothing but its own values: every well
+    has the culture of its plate and a deviation of its own, which its image shares.
     """
     profiles = np.empty((len(samples), len(symbols())), dtype=np.float32)
     columns = (samples[name] for name in ("sample_id", "compound", "dose_um", "plate"))
     for row, (sample_id, compound, dose, plate) in enumerate(zip(*columns, strict=True)):
-        clean = plate_effect(tier_version, plate).apply(truth(tier_version, compound, dose))
-        profiles[row] = clean + well_noise(tier_version, sample_id)
+        culture = well_culture(tier_version, sample_id, plate_culture(tier_version, plate))
+        profiles[row] = profile(tier_version, sample_id, plate, truth(tier_version, compound, dose, culture))
     return profiles
+
+
+def profile(tier_version: str, sample_id: str, plate: str, noiseless: np.ndarray) -> np.ndarray:
+    """Profile (978,) float32 of a well on a plate whose cells express `noiseless` (978,), log2."""
+    shown = plate_effect(tier_version, plate).apply(noiseless) + well_noise(tier_version, sample_id)
+    return shown.astype(np.float32)
 
 
 def well_noise(tier_version: str, sample_id: str) -> np.ndarray:

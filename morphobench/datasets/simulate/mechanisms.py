@@ -66,6 +66,24 @@ def activities(compound: str, dose_um: float) -> dict[str, float]:
     return result
 
 
+def occupancy(compound: str, dose_um: float) -> float:
+    """How far a compound acts at all at a dose, 0..1: the largest Hill fraction of its rows, inactive ones included.
+
+    Unlike `activities` it knows no weight: what a compound does on its own account also grows from 0 at dose 0.
+    Raises BadInput for a compound that is not in the table.
+    """
+    activities(compound, dose_um)
+    return max((dose_um**hill / (dose_um**hill + ec50**hill) for ec50, hill in _potencies()[compound]), default=0.0)
+
+
+@cache
+def _potencies() -> dict[str, tuple[tuple[float, float], ...]]:
+    potencies: dict[str, tuple[tuple[float, float], ...]] = {VEHICLE: ()}
+    for row in mechanism_table().itertuples():
+        potencies[row.compound] = (*potencies.get(row.compound, ()), (row.ec50_um, row.hill))
+    return potencies
+
+
 def main_mechanism(compound: str) -> str:
     """The mechanism of largest weight, or "inactive"."""
     ranked = sorted(_parameters()[compound], key=lambda entry: -entry[1])

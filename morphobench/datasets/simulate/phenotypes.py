@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
+from morphobench.datasets.simulate.culture import AVERAGE, Culture, cultured
 from morphobench.datasets.simulate.mechanisms import MECHANISMS
 from morphobench.errors import BadInput
 
@@ -155,8 +156,11 @@ PHENOTYPES: dict[str, dict[str, float]] = {
 """Field values at activity 1; a field that a mechanism does not name keeps the vehicle's value."""
 
 
-def population_params(activities: Mapping[str, float]) -> PopulationParams:
-    """Vehicle parameters moved toward each mechanism's, in proportion to its activity; effects add up and are clipped.
+def population_params(activities: Mapping[str, float], culture: Culture = AVERAGE) -> PopulationParams:
+    """Vehicle parameters moved toward each mechanism's, in proportion to its activity, then to the culture's.
+
+    The effects of mechanisms add up and are clipped to RANGES. The culture multiplies what they leave, by a bounded
+    factor, and is not clipped: under any culture a stronger activity does more.
 
     Raises BadInput for an unknown mechanism or an activity outside [0, 1].
     """
@@ -174,5 +178,5 @@ def population_params(activities: Mapping[str, float]) -> PopulationParams:
             activities.get(m, 0.0) * (PHENOTYPES[m][name] - base) for m in MECHANISMS if name in PHENOTYPES[m]
         )
         low, high = RANGES.get(name, (0.0, 1.0))
-        values[name] = min(max(moved, low), high)
+        values[name] = cultured(name, min(max(moved, low), high), culture)
     return PopulationParams(**values)

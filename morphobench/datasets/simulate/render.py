@@ -1,4 +1,4 @@
-"""Cells -> image: a pure function of activities, plate and seed.
+"""Cells -> image: a pure function of activities, culture, plate and seed.
 
 Red is actin, green beta-tubulin, blue DNA, as in BBBC021. The number of cells does not depend on the image size: 256
 pixels show the same field as 128 with features twice as large.
@@ -14,6 +14,7 @@ from scipy.ndimage import gaussian_filter
 
 from morphobench.datasets.simulate import fibres
 from morphobench.datasets.simulate.cells import Blobs, Cells, Fate, sample_population
+from morphobench.datasets.simulate.culture import AVERAGE, Culture
 from morphobench.datasets.simulate.microscope import PlateOptics, photograph
 from morphobench.datasets.simulate.phenotypes import PopulationParams
 from morphobench.errors import BadInput
@@ -24,9 +25,13 @@ OUTSIDE = 1.4
 
 
 def render(
-    activities: Mapping[str, float], plate: PlateOptics, seed: np.random.SeedSequence | int, size: int = 128
+    activities: Mapping[str, float],
+    plate: PlateOptics,
+    seed: np.random.SeedSequence | int,
+    size: int = 128,
+    culture: Culture = AVERAGE,
 ) -> np.ndarray:
-    """uint8 (size, size, 3) image of cells under the given mechanism activities (0..1; none is vehicle).
+    """uint8 (size, size, 3) image of cells of a culture under mechanism activities (0..1; none is vehicle).
 
     The same arguments give the same bytes. `size` is a multiple of 4 from 32 to 512. Raises BadInput for another
     size, an unknown mechanism or an activity outside [0, 1].
@@ -34,7 +39,7 @@ def render(
     if size % 4 or not 32 <= size <= 512:
         raise BadInput(f"image size {size}: give a multiple of 4 from 32 to 512")
     population, texture, camera = streams(seed)
-    params, cells = sample_population(activities, population, size)
+    params, cells = sample_population(activities, population, size, culture)
     return photograph(stain(params, cells, texture, size), plate, camera)
 
 
