@@ -19,7 +19,7 @@ from morphobench.datasets.simulate.mechanisms import (
 )
 from morphobench.errors import BadInput
 
-VERSION = "1"
+VERSION = "2"
 
 
 @pytest.fixture(scope="module")

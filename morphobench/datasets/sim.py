@@ -34,7 +34,7 @@ from morphobench.datasets.tier import SPLITS, Tier, TierSpec, read_spec
 from morphobench.errors import BadInput
 from morphobench.provenance import usable_cores
 
-RENDERER_VERSION = "1"
+RENDERER_VERSION = "2"
 """Raised whenever the simulator draws a different image for the same sample: part of every image digest."""
 SPLIT_FILE = "splits/sim.csv.gz"
 SPEC_FILE = "tiers/sim.toml"

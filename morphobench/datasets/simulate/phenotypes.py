@@ -5,6 +5,7 @@ Lengths are in reference pixels, 1/128 of the image side (about 1 um); intensiti
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
@@ -84,6 +85,10 @@ RANGES: dict[str, tuple[float, float]] = {
 }
 """Where several mechanisms add up, values stop here; fields without an entry stay in 0..1."""
 
+SCALES = ("count", "cell_radius", "nuclear_radius", "nuclear_intensity", "tubulin", "actin")
+"""Sizes and amounts move by factors, so that their products (covered area, integrated stain) rise or fall with the
+dose all the way; the other parameters move by differences."""
+
 PHENOTYPES: dict[str, dict[str, float]] = {
     # Retracted, branching cells; the cortex breaks into aggregates; failed cytokinesis leaves two nuclei.
     "Actin disruptors": {
@@ -93,7 +98,7 @@ PHENOTYPES: dict[str, dict[str, float]] = {
     },
     # Failed division without arrest: few, very large, polyploid cells with lobed or double nuclei.
     "Aurora kinase inhibitors": {
-        "count": 9, "nuclear_radius": 10.4, "nuclear_radius_cv": 0.25, "nuclear_irregularity": 0.15,
+        "count": 8, "nuclear_radius": 10.4, "nuclear_radius_cv": 0.25, "nuclear_irregularity": 0.15,
         "binucleate": 0.22, "multinucleate": 0.08, "cell_radius": 19.5, "mitotic": 0.02, "tubulin": 0.85,
         "nuclear_intensity": 0.9, "nucleoli": 4.0,
     },
@@ -111,7 +116,7 @@ PHENOTYPES: dict[str, dict[str, float]] = {
     },
     # S-phase arrest: enlarged, round, smooth, bright nuclei with one nucleolus; no mitoses.
     "DNA replication": {
-        "count": 13, "nuclear_radius": 8.3, "nuclear_elongation": 1.05, "cell_radius": 15.5, "mitotic": 0.0,
+        "count": 15, "nuclear_radius": 8.3, "nuclear_elongation": 1.05, "cell_radius": 15.5, "mitotic": 0.0,
         "chromatin_texture": 0.05, "nucleoli": 1.0, "nuclear_intensity": 1.3, "tubulin": 0.8, "apoptotic": 0.03,
     },
     # Monoasters: round cells with a ring of chromosomes about one pole.
@@ -121,13 +126,13 @@ PHENOTYPES: dict[str, dict[str, float]] = {
     # Tight, compact islands with strong cell-cell borders.
     "Epithelial": {
         "count": 19, "adhesion": 1.0, "cell_radius": 11.5, "actin_cortex": 2.0, "actin": 1.15,
-        "cell_elongation": 1.03, "mitotic": 0.02, "nuclear_radius": 6.0, "nuclear_elongation": 1.06, "tubulin": 0.85,
+        "cell_elongation": 1.03, "mitotic": 0.02, "nuclear_radius": 5.6, "nuclear_elongation": 1.06, "tubulin": 0.85,
         "stress_fibres": 0.05,
     },
     # The mildest: somewhat fewer, flatter cells with less tubulin and thinner borders.
     "Kinase inhibitors": {
-        "count": 16, "cell_radius": 16.0, "tubulin": 0.75, "actin_cortex": 0.65, "mitotic": 0.02,
-        "stress_fibres": 0.4, "nuclear_radius": 7.0, "tubulin_perinuclear": 0.5,
+        "count": 14, "cell_radius": 15.5, "tubulin": 0.75, "actin_cortex": 0.65, "mitotic": 0.02,
+        "stress_fibres": 0.4, "nuclear_radius": 6.9, "tubulin_perinuclear": 0.75,
     },
     # No fibres: diffuse tubulin, rounded cells, scattered chromosomes, fragmented nuclei after slippage.
     "Microtubule destabilizers": {
@@ -159,7 +164,7 @@ PHENOTYPES: dict[str, dict[str, float]] = {
 def population_params(activities: Mapping[str, float], culture: Culture = AVERAGE) -> PopulationParams:
     """Vehicle parameters moved toward each mechanism's, in proportion to its activity, then to the culture's.
 
-    The effects of mechanisms add up and are clipped to RANGES. The culture multiplies what they leave, by a bounded
+    The effects of mechanisms add up (those on SCALES multiply) and are clipped to RANGES. The culture multiplies what they leave, by a bounded
     factor, and is not clipped: under any culture a stronger activity does more.
 
     Raises BadInput for an unknown mechanism or an activity outside [0, 1].
@@ -174,9 +179,11 @@ def population_params(activities: Mapping[str, float], culture: Culture = AVERAG
     for name in (f.name for f in fields(PopulationParams)):
         base = float(getattr(vehicle, name))
         # In the table's order, so that the sum does not depend on the order of the mapping.
-        moved = base + sum(
-            activities.get(m, 0.0) * (PHENOTYPES[m][name] - base) for m in MECHANISMS if name in PHENOTYPES[m]
-        )
+        pulls = [(activities.get(m, 0.0), PHENOTYPES[m][name]) for m in MECHANISMS if name in PHENOTYPES[m]]
+        if name in SCALES:
+            moved = base * math.prod((target / base) ** activity for activity, target in pulls)
+        else:
+            moved = base + sum(activity * (target - base) for activity, target in pulls)
         low, high = RANGES.get(name, (0.0, 1.0))
         values[name] = cultured(name, min(max(moved, low), high), culture)
     return PopulationParams(**values)
