@@ -27,10 +27,10 @@ from scipy.spatial import cKDTree
 
 from morphobench import provenance
 from morphobench.datasets import load_tier
-from morphobench.datasets.simulate import expression
 from morphobench.datasets.simulate.mechanisms import MECHANISMS
 from morphobench.datasets.simulate.microscope import plate_optics
 from morphobench.datasets.simulate.render import render
+from morphobench.datasets.simulate.seeds import seed as seed_of
 from morphobench.features.segment import segment
 
 TILE = 128
@@ -218,7 +218,7 @@ def page(version: str) -> Image.Image:
         left, top = place % columns * (width + margin), place // columns * height + margin
         pen.text((left + 4, top + 4), name, "black")
         for turn, activities in enumerate(row):
-            seed = expression.seed(version, "page", name, str(turn) if name == "vehicle" else "")
+            seed = seed_of(version, "page", name, str(turn) if name == "vehicle" else "")
             picture = render(activities, plate_optics(version, "T01"), seed, PAGE_TILE)
             sheet.paste(Image.fromarray(picture), (left + turn * PAGE_TILE, top + margin))
     return sheet
