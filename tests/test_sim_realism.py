@@ -19,7 +19,8 @@ SCRIPT = Path(__file__).parents[1] / "benchmarks" / "sim_realism.py"
 @pytest.fixture(scope="module")
 def realism() -> ModuleType:
     spec = importlib.util.spec_from_file_location("sim_realism", SCRIPT)
-    assert spec and spec.loader
+    assert spec is not None
+    assert spec.loader is not None
     module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)  # its dataclass looks itself up there
     spec.loader.exec_module(module)
     module.SIMULATED_TILES, module.PAGE_TILE = 18, 64

@@ -164,8 +164,8 @@ PHENOTYPES: dict[str, dict[str, float]] = {
 def population_params(activities: Mapping[str, float], culture: Culture = AVERAGE) -> PopulationParams:
     """Vehicle parameters moved toward each mechanism's, in proportion to its activity, then to the culture's.
 
-    The effects of mechanisms add up (those on SCALES multiply) and are clipped to RANGES. The culture multiplies what they leave, by a bounded
-    factor, and is not clipped: under any culture a stronger activity does more.
+    The effects of mechanisms add up (those on SCALES multiply) and are clipped to RANGES. The culture multiplies what
+    they leave, by a bounded factor, and is not clipped: under any culture a stronger activity does more.
 
     Raises BadInput for an unknown mechanism or an activity outside [0, 1].
     """
