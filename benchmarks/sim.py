@@ -31,12 +31,12 @@ from morphobench.datasets import Tier, load_gene_sets, load_tier
 from morphobench.datasets.manifest import morgan_fingerprint
 from morphobench.datasets.sim import simulate_image
 from morphobench.datasets.simulate import expression
-from morphobench.datasets.simulate.cells import sample_population
 from morphobench.datasets.simulate.culture import plate_culture, well_culture
 from morphobench.datasets.simulate.mechanisms import INACTIVE, MECHANISMS, VEHICLE, main_mechanism
 from morphobench.datasets.simulate.microscope import plate_optics
-from morphobench.datasets.simulate.render import render, streams
+from morphobench.datasets.simulate.render import render
 from morphobench.datasets.simulate.seeds import seed
+from morphobench.datasets.simulate.truth import sample_truth
 from morphobench.enrichment import TOP
 from morphobench.features.segment import ENGINE
 from morphobench.measurements import SHIPPED
@@ -266,16 +266,7 @@ def vehicles(tier: Tier) -> Iterator[Figure]:
     rows = tier.rows("vehicle").groupby("plate", sort=False).head(VEHICLES_PER_PLATE)
     images = render_rows(tier, rows)
     size, version = tier.spec.image_size, tier.spec.version
-    populations = [
-        sample_population(
-            {},
-            streams(seed(version, "image", name))[0],
-            size,
-            well_culture(version, name, plate_culture(version, plate)),
-        )[1]
-        for name, plate in zip(rows["sample_id"], rows["plate"], strict=True)
-    ]
-    planted = np.array([cells.in_frame(size).sum() for cells in populations])
+    planted = np.array([sample_truth(version, row, size).cells["in_frame"].sum() for _, row in rows.iterrows()])
     areas = [nucleus_areas(image) for image in images]
     found = np.array([len(values) for values in areas])
     diameters = 2 * np.sqrt(np.concatenate(areas) / np.pi)
@@ -291,6 +282,28 @@ def vehicles(tier: Tier) -> Iterator[Figure]:
         accuracy = cross_val_score(forest(), numbers, rows["plate"], cv=folds).mean()
         text = f"forest on the {source} names the plate, 4 folds (chance {1 / plates:.1%})"
         yield Figure(about, text, f"{accuracy:.1%}")
+
+
+def cultures(tier: Tier) -> Iterator[Figure]:
+    """Whether G_pre tells the culture of its plate, and whether that says how many cells its vehicle wells hold."""
+    version, size = tier.spec.version, tier.spec.image_size
+    rows = tier.rows("vehicle")
+    first = rows.drop_duplicates("plate")
+    g_pre, _ = tier.expression(first)
+    about_mean = g_pre.astype(np.float64) - g_pre.mean(axis=0)
+    read = np.linalg.lstsq(expression.culture_loadings(version).T, about_mean.T, rcond=None)[0]  # (2, plates)
+    drawn = [plate_culture(version, plate) for plate in first["plate"]]
+    for name, found in zip(("density", "stress"), read, strict=True):
+        r = np.corrcoef(found, [getattr(culture, name) for culture in drawn])[0, 1]
+        yield Figure(
+            f"culture ({len(first)} plates)", f"{name} read from G_pre by least squares, r with truth", f"{r:.3f}"
+        )
+    wells = rows.groupby("plate", sort=False).head(VEHICLES_PER_PLATE)
+    planted = [sample_truth(version, row, size).cells["in_frame"].sum() for _, row in wells.iterrows()]
+    mean = pd.Series(planted).groupby(wells["plate"].to_numpy(), sort=False).mean()
+    r = np.corrcoef(mean, read[0])[0, 1]
+    text = f"the same density, r with cells per vehicle image ({mean.min():.1f} to {mean.max():.1f})"
+    yield Figure(f"culture ({len(first)} plates)", text, f"{r:.3f}")
 
 
 def nucleus_areas(image: np.ndarray) -> np.ndarray:
@@ -411,7 +424,8 @@ def main() -> None:
     figures = [
         *mean_predictor(tier), *predictions_without_a_model(tier), *plate_distances(tier),
         *constant_areas(tier), *replicates(tier), *docetaxel(tier), *neighbours(tier),
-        *speed_and_saturation(tier, count), *vehicles(tier), *mechanisms(tier), *confounded(tier.spec.version),
+        *speed_and_saturation(tier, count), *vehicles(tier), *cultures(tier), *mechanisms(tier),
+        *confounded(tier.spec.version),
     ]  # fmt: skip
     console = Console(width=120, highlight=False)
     show(figures, console)

@@ -219,6 +219,23 @@ def data_path(tier: TierName = "sim") -> None:
     print(load_tier(tier).folder)
 
 
+@data_app.command("truth")
+def data_truth(
+    out: Annotated[Path, typer.Option(help="New folder for the tables.")],
+    tier: TierName = "sim",
+) -> None:
+    """Write the truth of every SIMULATED sample: pathway activities, parameters, cells, noiseless expression."""
+    from rich.progress import Progress
+
+    from morphobench.datasets import load_tier
+    from morphobench.datasets.simulate.truth import write_truth
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("Truth of SIMULATED samples", total=None)
+        write_truth(load_tier(tier), out, lambda done, total: bar.update(task, completed=done, total=total))
+    print(out)
+
+
 @data_app.command("verify")
 def data_verify(tier: TierName = "sim") -> None:
     """Check every file of a tier against its SHA256SUMS."""

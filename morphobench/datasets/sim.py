@@ -25,11 +25,8 @@ from rich.progress import Progress
 from morphobench import storage
 from morphobench.datasets.manifest import HERE, load_compounds, load_landmarks, read_table, verified
 from morphobench.datasets.simulate import expression
-from morphobench.datasets.simulate.culture import plate_culture, well_culture
-from morphobench.datasets.simulate.mechanisms import activities, main_mechanism
-from morphobench.datasets.simulate.microscope import plate_optics
-from morphobench.datasets.simulate.render import render
-from morphobench.datasets.simulate.seeds import seed
+from morphobench.datasets.simulate.mechanisms import main_mechanism
+from morphobench.datasets.simulate.well import well_of
 from morphobench.datasets.tier import SPLITS, Tier, TierSpec, read_spec
 from morphobench.errors import BadInput
 from morphobench.provenance import usable_cores
@@ -128,9 +125,8 @@ def simulate_image(
     tier_version: str, sample_id: str, compound: str, dose_um: float, plate: str, size: int = 128
 ) -> np.ndarray:
     """The image of a sample, uint8 (size, size, 3): red actin, green tubulin, blue DNA."""
-    culture = well_culture(tier_version, sample_id, plate_culture(tier_version, plate))
-    optics = plate_optics(tier_version, plate)
-    return render(activities(compound, dose_um), optics, seed(tier_version, "image", sample_id), size, culture)
+    sample = {"sample_id": sample_id, "compound": compound, "dose_um": dose_um, "plate": plate}
+    return well_of(tier_version, sample).image(size)
 
 
 class SimImages:
