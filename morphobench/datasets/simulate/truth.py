@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from morphobench import storage
-from morphobench.datasets.simulate.cells import Cells, Fate, sample_population
+from morphobench.datasets.simulate.cells import NO_CELL, Cells, Fate, sample_population
 from morphobench.datasets.simulate.culture import Culture
 from morphobench.datasets.simulate.phenotypes import PopulationParams
 from morphobench.datasets.simulate.render import streams
@@ -24,11 +24,11 @@ from morphobench.datasets.tier import Tier
 from morphobench.errors import BadInput
 
 PER_CELL = (
-    "x", "y", "radius", "elongation", "axis", "arborisation", "nucleus_x", "nucleus_y", "nucleus_radius", "actin",
-    "tubulin", "dna",
+    "x", "y", "radius", "elongation", "axis", "arborisation", "nucleus_x", "nucleus_y", "nucleus_radius",
+    "dna_content", "actin", "tubulin", "dna",
 )  # fmt: skip
-"""Fields of `Cells` that are columns of the cell table: lengths in pixels, axis in radians, stains relative to a
-vehicle cell."""
+"""Fields of `Cells` that are columns of the cell table: lengths in pixels, axis in radians, DNA content in
+genomes, stains relative to a vehicle cell."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +78,7 @@ def cell_table(cells: Cells, size: int) -> pd.DataFrame:
     table = pd.DataFrame({name: getattr(cells, name) for name in PER_CELL})
     table.insert(2, "fate", pd.Categorical.from_codes(cells.fate.astype(int), [fate.name.lower() for fate in Fate]))
     for name, blobs in (("chromatin_bodies", cells.chromatin), ("nucleoli", cells.nucleoli)):
-        table[name] = np.bincount(blobs.cell, minlength=len(cells))
+        table[name] = np.bincount(blobs.cell[blobs.cell != NO_CELL], minlength=len(cells))
     table["in_frame"] = cells.in_frame(size)
     return table
 
