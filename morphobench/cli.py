@@ -250,6 +250,22 @@ def data_controls(
     print(run.run_controls(request))
 
 
+@data_app.command("export")
+def data_export(
+    format_: Annotated[str, typer.Option("--format", help="png, zarr, profiles, anndata or croissant.")],
+    out: Annotated[Path, typer.Option(help="New folder to write; an earlier export there is replaced.")],
+    tier: TierName = "sim",
+    split: Annotated[list[str] | None, typer.Option(help="Only this split; repeat for several.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first samples of each split.")] = None,
+) -> None:
+    """Write a tier in the shape another tool reads: images, profiles, AnnData, or files described by Croissant."""
+    from morphobench.datasets import load_tier
+    from morphobench.export import export
+
+    count = export(load_tier(tier), format_, out, split or (), limit)
+    print(f"{out}: {count:,} samples as {format_}")
+
+
 @leaderboard_app.command("build")
 def leaderboard_build(
     root: Annotated[Path, typer.Option(help="Folder of the boards.")] = Path("leaderboards"),

@@ -137,7 +137,7 @@ def measure_track(
     loaded = protocol.loaded
 
     def features(name: str, images: ImageSet, split: str) -> Features:
-        shipped = None if split == "generated" else _shipped(tier, name, split)
+        shipped = None if split == "generated" else shipped_file(tier, name, split)
         return extract(images, loaded[name], cache, shipped=shipped, label=f"{name}: {track} {split}")
 
     real = tier.images(rows)
@@ -159,11 +159,11 @@ def measure_track(
         profiles = {
             "generated": measure_images(generated, diameter, cache, label=f"{track} generated"),
             "real": measure_images(
-                real, diameter, cache, label=f"{track} {split}", shipped=_shipped(tier, ENGINE, split)
+                real, diameter, cache, label=f"{track} {split}", shipped=shipped_file(tier, ENGINE, split)
             ),
         }
         everything = measure_images(
-            tier.images(vehicle), diameter, cache, label="vehicle", shipped=_shipped(tier, ENGINE, "vehicle")
+            tier.images(vehicle), diameter, cache, label="vehicle", shipped=shipped_file(tier, ENGINE, "vehicle")
         )
         profiles["vehicle"] = {column: values[beside] for column, values in everything.items()}
     pre, post = tier.expression(rows)
@@ -189,7 +189,7 @@ def measure_track(
     )
 
 
-def _shipped(tier: Tier, name: str, split: str) -> Path | None:
+def shipped_file(tier: Tier, name: str, split: str) -> Path | None:
     """The shipped measurements of a split, if the tier has any by that name."""
     path = tier.folder / SHIPPED / tier.spec.name / f"{name.replace(':', '_')}__{split}.safetensors"
     return verify_listed(tier.folder, path) if path.is_file() else None
