@@ -28,6 +28,7 @@ from morphobench.datasets.build import build, load_built
 from morphobench.datasets.manifest import load_landmarks
 from morphobench.errors import BadInput, Unavailable
 from morphobench.export import FORMATS, export, select
+from morphobench.export.metadata import metadata
 from morphobench.export.profiles import PREFIX
 from morphobench.features.profile import PROFILE_COLUMNS, measure
 
@@ -109,18 +110,25 @@ def sim_profiles(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def test_profiles_are_the_measurements_of_each_image(built: Tier, tmp_path: Path) -> None:
-    assert export(built, "profiles", tmp_path / "out", ["id", "vehicle"], limit=1) == 2
+def test_profiles_are_the_measurements_of_each_image(tiny: Tier, tmp_path: Path) -> None:
+    assert export(tiny, "profiles", tmp_path / "out", ["vehicle", "id"], limit=2) == 4
     table = pd.read_parquet(tmp_path / "out" / "profiles.parquet")
-    rows = select(built, ["id", "vehicle"], 1)
-    for image, (_, row) in zip(built.images(rows).take([0, 1]), table.iterrows(), strict=True):
-        own = measure(image, built.spec.nucleus_diameter)
+    rows = select(tiny, ["id", "vehicle"], 2)
+    assert table["Metadata_sample_id"].tolist() == rows["sample_id"].tolist()
+    for image, (_, row) in zip(tiny.images(rows).take(range(4)), table.iterrows(), strict=True):
+        own = measure(image, tiny.spec.nucleus_diameter)
         assert [row[PREFIX + column] for column in PROFILE_COLUMNS] == [own[column] for column in PROFILE_COLUMNS]
+    written = pd.read_csv(tmp_path / "out" / "profiles.csv", keep_default_na=False)
+    pd.testing.assert_frame_equal(written, table, check_dtype=False)
+
+
+def test_metadata_of_a_built_tier(built: Tier) -> None:
+    rows = built.samples
+    table = metadata(built, rows)
     assert table["Metadata_Site"].tolist() == rows["site"].tolist()
+    assert table["Metadata_moa"].tolist() == rows["mechanism"].tolist()
+    assert "Microtubule stabilizers" in set(table["Metadata_moa"])
     assert "Metadata_mechanism" not in table
-    pd.testing.assert_frame_equal(
-        pd.read_csv(tmp_path / "out" / "profiles.csv", keep_default_na=False), table, check_dtype=False
-    )
 
 
 def test_pycytominer_normalizes_the_profiles_as_they_are(sim_profiles: Path) -> None:
@@ -162,12 +170,13 @@ def test_copairs_finds_replicates_better_than_shuffled_ones(sim_profiles: Path) 
 def test_anndata_round_trip(name: str, built: Tier, tmp_path: Path) -> None:
     anndata = pytest.importorskip("anndata")
     tier = built if name == "built" else load_tier("sim")
-    export(tier, "anndata", tmp_path / "out", ["train", "vehicle"], limit=5)
-    rows = select(tier, ["train", "vehicle"], 5)
+    export(tier, "anndata", tmp_path / "out", ["train", "ood", "vehicle"], limit=5)
+    rows = select(tier, ["train", "ood", "vehicle"], 5)
     read = anndata.read_h5ad(tmp_path / "out" / "expression.h5ad")
     pre, post = tier.expression(rows)
     assert read.X.dtype == np.float32
     assert np.array_equal(read.X, post, equal_nan=True)
+    assert np.isnan(read.X).any() == (name == "built")  # taxol has no profile there
     assert np.array_equal(read.layers["G_pre"], pre)
     assert np.array_equal(read.layers["LFC"], post - pre, equal_nan=True)
     assert read.obs_names.tolist() == rows["sample_id"].tolist()

@@ -68,11 +68,15 @@ def test_the_vehicle_has_no_structure(tier: Tier) -> None:
 
 
 @pytest.mark.parametrize("start", ["fork", "spawn"])
-def test_two_workers_give_what_none_gives(start: str, tier: Tier) -> None:
+def test_two_workers_give_what_none_gives(
+    start: str, tier: Tier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     dataset = torch.utils.data.Subset(TierDataset(tier, "id", transform=grey), ROWS)
-    alone = list(DataLoader(dataset, batch_size=2))
+    monkeypatch.setenv("MORPHOBENCH_CACHE", str(tmp_path / "workers"))  # empty: the workers render
     context = multiprocessing.get_context(start)
     shared = list(DataLoader(dataset, batch_size=2, num_workers=2, multiprocessing_context=context))
+    monkeypatch.setenv("MORPHOBENCH_CACHE", str(tmp_path / "alone"))
+    alone = list(DataLoader(dataset, batch_size=2))
     assert len(shared) == len(alone) == 3
     for ours, theirs in zip(alone, shared, strict=True):
         assert ours.keys() == theirs.keys()

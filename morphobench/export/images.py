@@ -21,7 +21,7 @@ INDEX = "index.parquet"
 ARRAY = "images.zarr"
 CHUNK_BYTES = 1 << 20
 """Pixels of a zarr chunk at most, unless one image is larger: whoever wants one image reads a few, not hundreds."""
-BATCH_BYTES = 16 << 20
+BATCH_BYTES = 4 << 20
 COLOURS = ("FF0000", "00FF00", "0000FF")
 
 
