@@ -102,7 +102,7 @@ def _choose_fields(images: Path, plates: Sequence[str] | None, compounds: Sequen
 def _write_images(
     folder: Path, images: Path, fields: pd.DataFrame, progress: Callable[[str], None]
 ) -> tuple[dict[str, dict[str, list[float]]], dict[str, str], list[list[str]]]:
-    """One PNG per field; returns contrast by plate, hash by file, and pairs of fields of one split with equal pixels."""
+    """One PNG per field; returns contrast by plate, hash by file, and pairs of fields with equal pixels in a split."""
     contrast: dict[str, dict[str, list[float]]] = {}
     sums: dict[str, str] = {}
     first: dict[str, pd.Series] = {}
