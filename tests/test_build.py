@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import zipfile
 from pathlib import Path
 
 import h5py
@@ -12,11 +13,12 @@ import tifffile
 from bbbc021_layout import MECHANISMS, PIXELS, lay_out, real_rows, tiff_bytes, window
 
 from morphobench import storage
-from morphobench.datasets import SPLITS, bbbc021, load_tier
-from morphobench.datasets.build import ALL_FIELDS, build, built_path, deal_splits, load_built, verify
+from morphobench.datasets import SPLITS, bbbc021, load_tier, split_rules
+from morphobench.datasets.build import build, built_path, load_built, verify
 from morphobench.datasets.manifest import load_compounds, load_landmarks
 from morphobench.errors import BadInput, Unavailable
 from morphobench.evaluation import evaluate
+from morphobench.models import load_model
 
 PLATES = ["Week3_25681", "Week3_25701", "Week3_25721"]
 COMPOUNDS = {"DMSO": 4, "emetine": 2, "PD-98059": 2, "demecolcine": 2}  # wells; two ID with profiles, one OOD without
@@ -47,20 +49,21 @@ def write_level3(folder: Path, compounds: list[str]) -> Path:
 
 def made_rows() -> pd.DataFrame:
     """Image-table rows of one layout of three plates: on each a vehicle, an ID and an OOD well, one field each."""
-    treatments = [("B02", "DMSO", 0.0), ("C03", "emetine", 1.0), ("D04", "taxol", 0.3)]
+    fields = split_rules.frozen_fields()
+    fields = fields[fields["plate"].isin(PLATES) & fields["compound"].isin(["DMSO", "emetine", "taxol"])]
+    fields = fields.drop_duplicates(["plate", "compound"])
     return pd.DataFrame(
         [
             {
-                **{f"Image_FileName_{stain}": f"{well}_s1_{mark}X.tif" for stain, mark in marks},
-                "Image_PathName_DAPI": f"Week1/{plate}",
-                "Image_Metadata_Plate_DAPI": plate,
-                "Image_Metadata_Well_DAPI": well,
-                "Replicate": replicate,
-                "Image_Metadata_Compound": compound,
-                "Image_Metadata_Concentration": dose,
+                **{f"Image_FileName_{stain}": f"{field.well}_s{field.site}_{mark}X.tif" for stain, mark in marks},
+                "Image_PathName_DAPI": f"Week3/{field.plate}",
+                "Image_Metadata_Plate_DAPI": field.plate,
+                "Image_Metadata_Well_DAPI": field.well,
+                "Replicate": field.replicate,
+                "Image_Metadata_Compound": field.compound,
+                "Image_Metadata_Concentration": field.dose_um,
             }
-            for replicate, plate in enumerate(PLATES, start=1)
-            for well, compound, dose in treatments
+            for field in fields.itertuples()
             for marks in [(("DAPI", "w1"), ("Tubulin", "w2"), ("Actin", "w4"))]
         ]
     )
@@ -97,13 +100,14 @@ def real(tmp_path_factory: pytest.TempPathFactory, shared_data: Path) -> tuple[P
 
 def test_real_build_holds_what_was_laid_out(real):
     tier = load_built("morphogene", real[1])
-    assert tier.spec.counts == {"train": 4, "id": 4, "ood": 2, "id_replicate": 4, "ood_replicate": 2, "vehicle": 12}
+    counts = {"train": 4, "id": 4, "ood": 2, "id_replicate": 4, "ood_replicate": 2, "ood_train": 2, "vehicle": 12}
+    assert tier.spec.counts == counts
     assert "PARTIAL BUILD: 3 of 55 plates, 3 of 98 compounds, 30 of 11,888 fields" in tier.spec.title
     assert "HT115 at 6 h" in tier.spec.title
     assert tier.samples["sample_id"].is_unique
     assert set(tier.rows("train")["plate"]) == {PLATES[0]}
     assert set(tier.rows("ood")["mechanism"]) == {"Microtubule destabilizers"}
-    assert verify("morphogene", real[1]) == 28 + 4
+    assert verify("morphogene", real[1]) == 30 + 4
     condition = next(iter(tier.conditions("id")))
     assert (condition.compound, condition.plate, condition.index) == ("emetine", PLATES[1], 0)
 
@@ -156,46 +160,16 @@ def test_a_control_is_scored_on_the_real_build(real, cache):
     assert 0.01 < area.mean() < 0.3
 
 
-def test_full_splits_keep_plates_apart(shared_data):
-    fields = bbbc021.read_image_table(shared_data / "bbbc021")
-    layouts = fields.groupby("plate")["compound"].agg(lambda names: "|".join(sorted(set(names))))
-    cohorts = load_compounds().set_index("compound")["cohort"].to_dict()
-    fields = fields[fields["compound"].isin([*cohorts, "DMSO"])]
-    fields = fields.assign(split=deal_splits(fields, layouts.to_dict(), cohorts))
-    assert layouts.value_counts().value_counts().to_dict() == {3: 17, 2: 2}
-    plates = fields.groupby("split")["plate"].agg(set)
-    for tested in ("id", "ood", "id_replicate", "ood_replicate"):
-        assert not plates["train"] & plates[tested]
-    assert len(fields) == ALL_FIELDS
-    counts = fields.groupby(["split", "compound"]).size()
-    assert counts["train"].min() == 32
-    for track, cohort in (("id", 44), ("ood", 54)):
-        assert len(counts[track]) == len(counts[f"{track}_replicate"]) == cohort
-        assert counts[track].min() >= 16
-    wells = fields.groupby(["plate", "well"])["split"].nunique()
-    assert (wells == 1).all()
-    assert counts["vehicle", "DMSO"] == 1320
-
-
-def test_one_plate_is_dealt_by_wells():
-    wells = [f"C{number:02d}" for number in range(1, 9)]
-    fields = pd.DataFrame({"plate": "P", "well": wells, "replicate": 2, "compound": "x"})
-    splits = deal_splits(fields, {"P": "L"}, {"x": "ID"})
-    assert splits.value_counts().to_dict() == {"train": 3, "id": 3, "id_replicate": 2}
-    shuffled = fields.sample(frac=1, random_state=0)
-    pd.testing.assert_series_equal(deal_splits(shuffled, {"P": "L"}, {"x": "ID"}).sort_index(), splits)
-
-
 def test_build_loads_by_name_and_is_the_same_twice(made, cache):
     folder = build("morphogene", made / "images", made / "l1000")
     assert folder == built_path("morphogene") == cache / "tiers" / "morphogene"
     again = build("morphogene", made / "images", made / "l1000", out=cache / "again")
     assert storage.read_sums(folder) == storage.read_sums(again)
     tier = load_tier("morphogene")
-    assert tier.spec.counts == dict.fromkeys(SPLITS, 1) | {"vehicle": 3}
+    assert tier.spec.counts == dict.fromkeys((*SPLITS, "ood_train"), 1) | {"vehicle": 3}
     images = tier.images(tier.samples)
-    assert len(images) == 8
-    np.testing.assert_array_equal(np.concatenate(list(images.batches(3))), images.take(range(8)))
+    assert len(images) == 9
+    np.testing.assert_array_equal(np.concatenate(list(images.batches(3))), images.take(range(9)))
     assert images.digest() != tier.images(tier.samples.iloc[::-1]).digest()
 
 
@@ -204,6 +178,7 @@ def test_plates_and_compounds_choose_a_part(made, tmp_path):
     tier = load_built("morphogene", out)
     assert tier.compounds["compound"].tolist() == ["emetine"]
     assert list(tier.spec.tracks) == ["id"]
+    assert tier.default_tracks == ("id",)
     out = build("morphogene", made / "images", made / "l1000", tmp_path / "t", plates=PLATES[:2])
     assert set(load_built("morphogene", out).samples["plate"]) == set(PLATES[:2])
 
@@ -213,10 +188,13 @@ def test_plates_and_compounds_choose_a_part(made, tmp_path):
     [
         ({"compounds": ["asprin"]}, "--compounds 'asprin': not one of the 98"),
         ({"plates": ["Week99_1"]}, "--plates 'Week99_1': not in the image table"),
-        ({"compounds": ["taxol"]}, "give only the splits ood, ood_replicate, vehicle"),
+        (
+            {"compounds": ["taxol"]},
+            "give only the splits ood, ood_replicate, ood_train, vehicle; for train add compounds of the ID cohort",
+        ),
         ({"cell": "HT29"}, "no Level 3 well of HT29 at 24 h.*--cell MCF7 --hours 24"),
         ({"images": None}, "--images DIR .*broadinstitute.*--l1000 DIR"),
-        ({"name": "sim"}, "tier 'sim': not one that is built; there is morphogene"),
+        ({"name": "sim"}, "tier 'sim': not one that is built; there is morphogene-paper, morphogene"),
     ],
 )
 def test_bad_choices_are_one_line(made, tmp_path, chosen, message):
@@ -225,6 +203,44 @@ def test_bad_choices_are_one_line(made, tmp_path, chosen, message):
         build(**{**arguments, **chosen})
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "t").exists()
+
+
+def test_a_part_without_training_or_test_images_names_the_plates_that_hold_them(made, tmp_path):
+    for plate, message in (
+        (PLATES[1], rf"give only the splits id, ood, vehicle; for train add one of the plates {PLATES[0]}$"),
+        (PLATES[0], rf"only the splits train, ood_train, vehicle; for id or ood add one of the plates .*{PLATES[1]}"),
+    ):
+        with pytest.raises(BadInput, match=message):
+            build("morphogene", made / "images", made / "l1000", tmp_path / "t", plates=[plate])
+    assert not (tmp_path / "t").exists()
+
+
+def test_a_part_without_replicates_says_so_and_controls_name_the_plates(made, tmp_path):
+    lines: list[str] = []
+    out = build("morphogene", made / "images", made / "l1000", tmp_path / "t", plates=PLATES[:2], progress=lines.append)
+    assert f"emetine: no replicates for the controls; add plate {PLATES[2]}" in lines
+    tier = load_built("morphogene", out)
+    with pytest.raises(BadInput, match=f"id has no replicate images of emetine .*; build plate {PLATES[2]} too"):
+        load_model("real-replicates", tier, "cpu").generate(tier.conditions("id"), 0)
+
+
+def test_a_field_that_the_frozen_splits_have_otherwise_names_its_line(made, tmp_path):
+    images = tmp_path / "images"
+    shutil.copytree(made / "images", images)
+    table = pd.read_csv(images / "BBBC021_v1_image.csv")
+    for column, value in (
+        ("Image_Metadata_Concentration", 99.0),
+        ("Image_Metadata_Well_DAPI", "P24"),
+        ("Replicate", 7),
+    ):
+        changed = table.copy()
+        changed.loc[1, column] = value
+        changed.to_csv(images / "BBBC021_v1_image.csv", index=False)
+        with pytest.raises(
+            BadInput, match=r"BBBC021_v1_image.csv: line 3: .*the frozen splits have .*as BBBC021 ships"
+        ):
+            build("morphogene", images, made / "l1000", tmp_path / "tier")
+    assert not (tmp_path / "tier").exists()
 
 
 def test_a_tier_that_is_not_built_says_how(cache):
@@ -251,7 +267,7 @@ def test_a_failed_or_stopped_build_leaves_the_old_one(made, tmp_path):
     with pytest.raises(BadInput, match=f"{PLATES[2]}.zip: .* is damaged"):
         build("morphogene", images, made / "l1000", out)
     assert (out / "SHA256SUMS").read_text() == before
-    assert verify("morphogene", out) == 8 + 4
+    assert verify("morphogene", out) == 9 + 4
     assert sorted(item.name for item in tmp_path.iterdir()) == [".tier.lock", "images", "tier"]
 
 
@@ -268,6 +284,29 @@ def test_the_same_pixels_in_two_splits_are_refused(made, tmp_path):
             (plate / getattr(row, f"Image_FileName_{stain}")).write_bytes(tiff_bytes(pixels[channel]))
     with pytest.raises(BadInput, match=r"\(image table line \d+\) has the pixels of .* of another split"):
         build("morphogene", images, made / "l1000", tmp_path / "tier")
+
+
+def test_the_same_pixels_within_a_split_are_kept_and_reported(made, tmp_path):
+    images = tmp_path / "images"
+    shutil.copytree(made / "images", images)
+    vehicle = made_rows().query("Image_Metadata_Compound == 'DMSO'")
+    pixels = np.random.default_rng(2).integers(200, 4000, (3, 1024, 1280), dtype=np.uint16)
+    for row in vehicle.itertuples():
+        plate = row.Image_Metadata_Plate_DAPI
+        archive = images / f"BBBC021_v1_images_{plate}.zip"
+        with zipfile.ZipFile(archive) as members:
+            members.extractall(images)
+        archive.unlink()
+        for channel, stain in enumerate(("DAPI", "Tubulin", "Actin")):
+            (images / plate / getattr(row, f"Image_FileName_{stain}")).write_bytes(tiff_bytes(pixels[channel]))
+    lines: list[str] = []
+    out = build("morphogene", images, made / "l1000", tmp_path / "tier", progress=lines.append)
+    names = [
+        f"morphogene-{row.Image_Metadata_Plate_DAPI}-{row.Image_Metadata_Well_DAPI}-s1" for row in vehicle.itertuples()
+    ]
+    assert json.loads((out / "build.json").read_text())["duplicates"] == [[names[0], name] for name in names[1:]]
+    assert f"{names[1]} has the pixels of {names[0]}, of the same split; both are kept" in lines
+    assert len(load_built("morphogene", out).rows("vehicle")) == 3
 
 
 def test_a_changed_file_of_a_built_tier_is_named(made, tmp_path):

@@ -161,8 +161,9 @@ def test_python_and_toml_snippets_are_valid(page: Path) -> None:
             tomllib.loads(text)
 
 
-@pytest.mark.parametrize("name", ["metrics.md", "sim.md"])
-def test_snippets_that_stand_alone_run(name: str) -> None:
+@pytest.mark.parametrize("name", ["metrics.md", "sim.md", "data-formats.md"])
+def test_snippets_that_stand_alone_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     blocks = [text for language, text in fences(ROOT / "docs" / name) if language == "python"]
     assert blocks
     for text in blocks:

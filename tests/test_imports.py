@@ -14,10 +14,10 @@ LAYERS = [
     {"errors", "schema", "provenance"},
     {"storage", "contents"},
     {"datasets", "metrics"},
-    {"ingest", "models", "enrichment"},
+    {"ingest", "models", "enrichment", "training_data"},
     {"features"},
     {"measurements"},
-    {"scoring"},
+    {"scoring", "export"},
     {"evaluation"},
     {"report"},
     {"leaderboard"},
@@ -67,6 +67,7 @@ def test_metrics_know_arrays_only() -> None:
 
 
 def test_the_command_starts_without_the_heavy_packages() -> None:
-    code = "import sys, morphobench.cli; print([m for m in ('torch', 'pandas', 'sklearn', 'umap') if m in sys.modules])"
+    heavy = ("torch", "pandas", "sklearn", "umap", "zarr", "anndata")
+    code = f"import sys, morphobench.cli; print([m for m in {heavy} if m in sys.modules])"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert shown.stdout.strip() == "[]"
