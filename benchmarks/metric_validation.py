@@ -3,9 +3,9 @@
     python benchmarks/metric_validation.py [--images 4] [--write]
 
 Two kinds of ladders. Doses: generated sets of each of the twelve mechanisms at 0, 1/4, 1/2 and all of the real set's
-activity; every metric must prefer the next. Corruptions: a growing share of a good set is replaced by images of the
-wrong compound, blurred, noisy, ... ones; every metric that claims to see it (CLAIMS) must get worse with it. Exit code
-1 where one does not. `--write` puts the short tables into docs/metrics.md and all values into
+activity; every metric of DOSED must prefer the next. Corruptions: a growing share of a good set is replaced by images
+of the wrong compound, blurred, noisy, ... ones; every metric that claims to see it (CLAIMS) must get worse with it.
+Exit code 1 where one does not. `--write` puts the short tables into docs/metrics.md and all values into
 benchmarks/metric_validation.md. SIMULATED; seeded; measurements are kept in the cache folder.
 """
 
@@ -16,11 +16,24 @@ import re
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from validation_sets import DOSES, SPOIL, Design, Experiment, Pool, Scored, key_for_row, score
+from validation_ladders import (
+    CLEAR,
+    CORRUPTIONS,
+    DROPPED,
+    DUPLICATED,
+    WRONG,
+    Experiment,
+    Ladder,
+    Ladders,
+    corrupted,
+    key_for_row,
+    ladders,
+    score,
+)
+from validation_sets import DOSES, Design
 
 from morphobench import provenance
 from morphobench.datasets import load_tier
@@ -30,16 +43,12 @@ from morphobench.storage import atomic_write_text
 HERE = Path(__file__).parent
 SHARES = (0.0, 0.1, 0.25, 0.5, 1.0)
 """Of the images that are replaced."""
-CLEAR = 3.0
-"""Standard errors from which a ladder's first and last step are told apart."""
-STEP = 2.0
-"""Standard errors from which a single step counts; a smaller one is flat."""
 MOVED = 1.0
 """Standard deviations of vehicle images by which planted areas must move before an area metric must follow."""
-WRONG, DUPLICATED, DROPPED = "wrong compound", "duplicated", "dropped"
-CORRUPTIONS = (WRONG, *SPOIL, DUPLICATED, DROPPED)
 AREAS = tuple(key for key in METRICS if key.startswith("area_occupied_shift"))
 LFC = ("lfc_pearson", "lfc_pearson_vehicle", "lfc_pearson_perturbed_mean")
+DOSED = ("fd", "kd", "kd_per_compound", "lda_separability", *AREAS, *LFC)
+"""Rows of the registry that must prefer each next dose, with every extractor."""
 SPOILT = ("fd", "kd", "kd_per_compound", "precision", "density", "coverage")
 CLAIMS: dict[str, tuple[str, ...]] = {
     WRONG: ("kd_per_compound", "lda_separability", *AREAS, *LFC),
@@ -52,63 +61,6 @@ CLAIMS: dict[str, tuple[str, ...]] = {
 }
 """Rows of the registry that claim to see a corruption; those of features with the tier's own extractor alone."""
 EXTRACTOR = "efficientnet_lite0"
-
-
-@dataclass(frozen=True)
-class Ladder:
-    """One score along a ladder. Ladders of doses rise to better sets, those of corruptions fall to worse ones."""
-
-    scores: tuple[Scored, ...]
-    rising: bool
-
-    @property
-    def steps(self) -> tuple[float, ...]:
-        """Standard errors by which each set is better (rising) or worse than the one before."""
-        sign = 1 if self.rising else -1
-        return tuple(
-            sign * after.gain_over(before) for before, after in zip(self.scores, self.scores[1:], strict=False)
-        )
-
-    @property
-    def whole(self) -> float:
-        """The same from the first set to the last."""
-        return (1 if self.rising else -1) * self.scores[-1].gain_over(self.scores[0])
-
-    @property
-    def monotone(self) -> bool:
-        """Clear from end to end, and no step leads back beyond its error."""
-        return self.whole >= CLEAR and min(self.steps) > -STEP
-
-    @property
-    def back(self) -> bool:
-        """A step leads back beyond its error."""
-        return min(self.steps) <= -STEP
-
-    @property
-    def signs(self) -> str:
-        """A sign per step: ↑ in the expected direction, = flat, ↓ back."""
-        return "".join("↑" if step >= STEP else "↓" if step <= -STEP else "=" for step in self.steps)
-
-    @property
-    def seen_from(self) -> int | None:
-        """The first rung that is clearly worse than the bottom one, of a monotone ladder."""
-        if not self.monotone:
-            return None
-        gains = [-later.gain_over(self.scores[0]) for later in self.scores[1:]]
-        return 1 + next(rung for rung, gain in enumerate(gains) if gain >= CLEAR)
-
-    @property
-    def values(self) -> str:
-        """The scores, first to last."""
-        return " → ".join(f"{scored.value:.3g}" for scored in self.scores)
-
-
-Ladders = dict[str, Ladder]
-
-
-def ladders(sets: Sequence[dict[str, Scored]], rising: bool) -> Ladders:
-    """A ladder per score that all sets have."""
-    return {key: Ladder(tuple(each[key] for each in sets), rising) for key in sets[0]}
 
 
 def dose_ladders(experiment: Experiment) -> dict[str, Ladders]:
@@ -125,31 +77,6 @@ def dose_ladders(experiment: Experiment) -> dict[str, Ladders]:
 
 def _own(key: str) -> bool:
     return key_for_row(key) == "kd" or key in AREAS
-
-
-def corrupted(experiment: Experiment, corruption: str, share: float) -> Pool:
-    """The good generated set with a share of its images replaced; a larger share replaces the same ones and more.
-
-    wrong compound: by those of another mechanism on the same plates, so that the mixture stays the same. duplicated: by
-    one image of the same mechanism. dropped: a share of the mechanisms by further images of the others, none twice.
-    """
-    design, good = experiment.design, experiment.dose(1.0)
-    count, slots = len(design.mechanisms), design.slots
-    random = np.random.default_rng(1)
-    order = random.permutation(slots)
-    mechanisms, chosen = np.arange(count)[:, None], order[: round(share * slots)][None]
-    at = (mechanisms * slots + chosen).ravel()
-    if corruption == WRONG:
-        return good.replaced(at, good, ((mechanisms + count // 2) % count * slots + chosen).ravel())
-    if corruption == DUPLICATED:
-        return good.replaced(at, good, np.repeat(np.arange(count) * slots + order[-1], chosen.size))
-    if corruption == DROPPED:
-        mixed, dropped = random.permutation(count), round(share * count)
-        lost, kept = mixed[:dropped], mixed[::-1][:dropped]
-        images = np.arange(slots)[None]
-        at, rows = ((side[:, None] * slots + images).ravel() for side in (lost, kept))
-        return good.replaced(at, experiment.spare, rows)
-    return good.replaced(at, experiment.spoilt(corruption), at)
 
 
 def shares(corruption: str) -> tuple[float, ...]:
@@ -194,7 +121,7 @@ def failures(
     found = []
     for mechanism, by_key in doses.items():
         for key, ladder in by_key.items():
-            if METRICS[key_for_row(key)].direction == "none" or key == "duplicates":
+            if key_for_row(key) not in DOSED:
                 continue
             effect = planted_effect(key, effects[mechanism]) if mechanism in effects else None
             must_move = effect is None or effect >= MOVED

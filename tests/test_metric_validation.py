@@ -14,7 +14,8 @@ from morphobench.metrics import METRICS
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 import metric_validation as validation
-from validation_sets import DOSES, Design, Experiment, Scored, key_for_row, score
+from validation_ladders import Experiment, Ladder, Scored, corrupted, key_for_row, ladders, score
+from validation_sets import DOSES, Design
 
 MECHANISMS = ("Cholesterol-lowering", "DNA damage", "Microtubule stabilizers")
 
@@ -30,18 +31,18 @@ def experiment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Experiment]
 
 
 @pytest.fixture(scope="module")
-def doses(experiment: Experiment) -> dict[str, validation.Ladder]:
+def doses(experiment: Experiment) -> dict[str, Ladder]:
     rows = np.arange(len(experiment.design.compounds))
-    return validation.ladders([score(experiment, experiment.dose(dose), rows) for dose in DOSES], rising=True)
+    return ladders([score(experiment, experiment.dose(dose), rows) for dose in DOSES], rising=True)
 
 
 @pytest.mark.parametrize("key", ["kd[sim_vit]", "kd_per_compound[sim_vit]", "fd[sim_vit]", "lda_separability"])
-def test_a_nearer_dose_is_a_better_set(doses: dict[str, validation.Ladder], key: str) -> None:
+def test_a_nearer_dose_is_a_better_set(doses: dict[str, Ladder], key: str) -> None:
     assert doses[key].monotone, (doses[key].values, doses[key].steps)
 
 
 @pytest.mark.parametrize("key", ["area_occupied_shift[cells]", "lfc_pearson_vehicle", "lfc_pearson_perturbed_mean"])
-def test_a_nearer_dose_moves_areas_and_genes(doses: dict[str, validation.Ladder], key: str) -> None:
+def test_a_nearer_dose_moves_areas_and_genes(doses: dict[str, Ladder], key: str) -> None:
     values = [scored.value for scored in doses[key].scores]
     assert values == sorted(values)
     assert not doses[key].back
@@ -64,8 +65,8 @@ def test_a_nearer_dose_moves_areas_and_genes(doses: dict[str, validation.Ladder]
 def test_a_corruption_is_seen_by_who_claims_to(experiment: Experiment, corruption: str, key: str) -> None:
     assert key_for_row(key) in validation.CLAIMS[corruption]
     rows = np.arange(len(experiment.design.compounds))
-    sets = [experiment.dose(1.0), *(validation.corrupted(experiment, corruption, share) for share in (0.5, 1.0))]
-    ladder = validation.ladders([score(experiment, each, rows, key.__eq__) for each in sets], rising=False)[key]
+    sets = [experiment.dose(1.0), *(corrupted(experiment, corruption, share) for share in (0.5, 1.0))]
+    ladder = ladders([score(experiment, each, rows, key.__eq__) for each in sets], rising=False)[key]
     clean, half, whole = (scored.value for scored in ladder.scores)
     better = 1 if ladder.scores[0].direction == "max" else -1
     assert better * clean > better * half, ladder.values
@@ -76,13 +77,13 @@ def test_swapped_compounds_leave_every_pooled_score_as_it_was(experiment: Experi
     """The mixture is the same, so what is blind to compounds must not move at all."""
     rows = np.arange(len(experiment.design.compounds))
     pooled = ("fd", "kd", "precision", "recall", "density", "coverage", "duplicates")
-    sets = [experiment.dose(1.0), validation.corrupted(experiment, "wrong compound", 1.0)]
+    sets = [experiment.dose(1.0), corrupted(experiment, "wrong compound", 1.0)]
     clean, swapped = (score(experiment, each, rows, lambda key: key_for_row(key) in pooled) for each in sets)
     for key, scored in swapped.items():
         assert scored.value == pytest.approx(clean[key].value, rel=1e-6, abs=1e-9), key
 
 
-def test_every_image_score_is_in_the_experiment(doses: dict[str, validation.Ladder]) -> None:
+def test_every_image_score_is_in_the_experiment(doses: dict[str, Ladder]) -> None:
     """A new row of the registry cannot stay unvalidated; the small network has no classes for `is`."""
     assert {key_for_row(key) for key in doses} == set(METRICS) - {"is"}
     claims = {key for claims in validation.CLAIMS.values() for key in claims}
@@ -93,20 +94,20 @@ def test_a_ladder_that_leads_back_or_nowhere_fails() -> None:
     def scored(value: float, noise: float = 0.01) -> Scored:
         return Scored(value, value + noise * np.array([-1.0, 1.0, -1.0, 1.0]) * (1 + value), "max")
 
-    good = validation.Ladder((scored(0.0), scored(0.3), scored(1.0)), rising=True)
+    good = Ladder((scored(0.0), scored(0.3), scored(1.0)), rising=True)
     assert good.monotone
     assert good.signs == "↑↑"
-    back = validation.Ladder((scored(0.0), scored(1.0), scored(0.3)), rising=True)
+    back = Ladder((scored(0.0), scored(1.0), scored(0.3)), rising=True)
     assert back.back
     assert back.signs == "↑↓"
-    flat = validation.Ladder((scored(0.0), scored(0.001), scored(0.002)), rising=True)
+    flat = Ladder((scored(0.0), scored(0.001), scored(0.002)), rising=True)
     assert flat.signs == "↑↑" or not flat.monotone
     effects = {"m": {"number": 2.0, "cells": 2.0, "nuclei": 0.1}}
     cells, nuclei = "area_occupied_shift[cells]", "area_occupied_shift[nuclei]"
-    still = validation.Ladder((scored(0.5), scored(0.5), scored(0.5)), rising=True)
+    still = Ladder((scored(0.5), scored(0.5), scored(0.5)), rising=True)
     found = validation.failures({"m": {cells: still, nuclei: still}}, {}, effects)
     assert [cells in line for line in found] == [True]
-    falling = validation.Ladder((scored(0.5), scored(0.5)), rising=False)
+    falling = Ladder((scored(0.5), scored(0.5)), rising=False)
     found = validation.failures({}, {"blur": {"kd[efficientnet_lite0]": falling, "kd[x]": falling}}, {})
     assert [line.split()[:2] for line in found] == [["blur:", "kd[efficientnet_lite0]"]]
 
