@@ -102,7 +102,7 @@ def test_a_ladder_that_leads_back_or_nowhere_fails() -> None:
     assert back.signs == "↑↓"
     flat = Ladder((scored(0.0), scored(0.001), scored(0.002)), rising=True)
     assert flat.signs == "↑↑" or not flat.monotone
-    effects = {"m": {"number": 2.0, "cells": 2.0, "nuclei": 0.1}}
+    effects = {"m": {"number": -3.0, "cells": -3.0, "nuclei": 0.1}}
     cells, nuclei = "area_occupied_shift[cells]", "area_occupied_shift[nuclei]"
     still = Ladder((scored(0.5), scored(0.5), scored(0.5)), rising=True)
     found = validation.failures({"m": {cells: still, nuclei: still}}, {}, effects)
