@@ -126,7 +126,7 @@ def coverages(trials: int) -> Iterator[Coverage]:
     """Every cell."""
     for cell in CELLS:
         yield mean_coverage(cell, trials)
-    for key in ("fd", "kd", "kd_per_compound"):
+    for key in ("fd", "kd", "kd_per_compound", "precision", "recall", "density"):
         yield feature_coverage(key, min(trials, FEATURE_TRIALS))
 
 

@@ -2,7 +2,7 @@
 
     python benchmarks/run_all.py | tee benchmarks/results.txt
 
-Takes about a quarter of an hour on two cores. Each part also runs alone.
+Takes about twenty minutes on two cores. Each part also runs alone.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ PARTS = (
     [str(HERE / "segmentation.py")],
     [str(HERE / "sim.py")],
     [str(HERE / "export.py")],
+    [str(HERE / "metric_validation.py")],
     ["-m", "pytest", "-n", "2", "--dist", "loadfile", "-p", "no:cacheprovider"],
 )
 

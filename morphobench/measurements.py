@@ -15,6 +15,7 @@ from morphobench.datasets.tier import ImageSet, Tier
 from morphobench.errors import BadInput
 from morphobench.features.cache import extract
 from morphobench.features.extractor import Extractor, Features, load_extractor
+from morphobench.features.pixels import pixel_hashes
 from morphobench.features.profile import measure_images
 from morphobench.features.segment import ENGINE
 from morphobench.ingest.submission import Submission
@@ -78,6 +79,7 @@ class Measurements:
     features: extractor -> "generated" and "real" -> Features of N images.
     embedding: "generated", "real" (N), "vehicle" (V), "train" (T) -> (., D).
     profiles: the same names but "train" -> column -> (.,), see `features.profile`.
+    pixel_hashes: of the generated images (N,), see `features.pixels`.
     expression: "pre", "post" and, if predicted, "predicted" -> (N, 978) log2.
     """
 
@@ -94,6 +96,7 @@ class Measurements:
     embedding_name: str
     embedding: Mapping[str, np.ndarray]
     profiles: Mapping[str, Mapping[str, np.ndarray]]
+    pixel_hashes: np.ndarray
     expression: Mapping[str, np.ndarray]
     protocol: dict[str, str]
 
@@ -183,6 +186,7 @@ def measure_track(
         embedding_name=protocol.embedding,
         embedding=embedding,
         profiles=profiles,
+        pixel_hashes=pixel_hashes(generated, cache),
         expression=expression,
         protocol={name: extractor.weights_sha256 for name, extractor in loaded.items()} | {"segmentation": ENGINE},
     )

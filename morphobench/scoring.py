@@ -15,7 +15,9 @@ from morphobench.contents import COMPARTMENTS
 from morphobench.datasets.tier import Tier
 from morphobench.errors import BadInput
 from morphobench.measurements import Measurements
+from morphobench.metrics.duplicates import near_copies
 from morphobench.metrics.inputs import (
+    CopyInputs,
     ExpressionInputs,
     FeatureInputs,
     MorphologyInputs,
@@ -32,8 +34,8 @@ BOOTSTRAP_SEED = 0
 """The same for everybody: every submission gets the same draws, and nobody gets to choose among intervals."""
 MIN_COMPOUNDS, MIN_PLATES = 5, 3
 """Fewest clusters for an interval. For two plates Student's t is 12.7: such an interval would exclude nothing."""
-COPY = 0.01
-"""Share of the distance between real images under which a generated one is a copy."""
+FAMILIES = ("fd", "kd", "kd_per_compound", "precision", "recall", "density", "coverage")
+"""Rows of METRICS that each extractor's features are scored by."""
 FLOOR = "real-replicates"
 VEHICLE = "vehicle"
 ControlScores = dict[str, dict[str, dict[str, float | None]]]
@@ -65,7 +67,7 @@ def score_track(measured: Measurements, tier: Tier) -> list[Score]:
             measured.track,
             {name: of.get(measured.track, {}).get(task.key) for name, of in controls.items()},
         )
-        for task in _tasks(measured, tier)
+        for task in tasks(measured, tier)
     ]
 
 
@@ -147,9 +149,9 @@ def track_notes(measured: Measurements, tier: Tier) -> tuple[str, ...]:
     Scores with too few clusters for an interval, the chance level of separability, copies of real images, images the
     segmentation mistrusts.
     """
-    tasks = [task for task in _tasks(measured, tier) if task.inputs is not None]
+    known = [task for task in tasks(measured, tier) if task.inputs is not None]
     few: dict[tuple[int, int], list[str]] = {}
-    for task in tasks:
+    for task in known:
         if not task.clustered:
             few.setdefault(task.inputs.clusters, []).append(task.key)
     found = [
@@ -157,7 +159,7 @@ def track_notes(measured: Measurements, tier: Tier) -> tuple[str, ...]:
         f"{MIN_COMPOUNDS} on {MIN_PLATES} are needed"
         for (compounds, plates), keys in few.items()
     ]
-    for task in tasks:
+    for task in known:
         if task.metric.key == "lda_separability":
             classes = len(np.unique(task.inputs.generated_y))
             found.append(
@@ -181,21 +183,21 @@ def track_notes(measured: Measurements, tier: Tier) -> tuple[str, ...]:
 
 
 def _copies(measured: Measurements) -> list[str]:
-    """A line per set of real images that generated ones are copied from.
-
-    A copy lies nearer to a real image than a hundredth of the distance that commonly separates a real test image from
-    its nearest training image.
-    """
-    real, train = measured.embedding["real"], measured.embedding["train"]
-    spacing = float(np.median(_nearest(real, train)))
+    """A line per set of real images that generated ones are copied from."""
     found = []
-    for name, images in (("test", real), ("training", train)):
-        copies = int((_nearest(measured.embedding["generated"], images) < COPY * spacing).sum())
+    for name, images in (("test", "real"), ("training", "train")):
+        nearest = _nearest(measured.embedding["generated"], measured.embedding[images])
+        copies = int(near_copies(nearest, _spacing(measured)).sum())
         if copies:
             found.append(
                 f"{measured.track}: {copies} of {len(measured.compounds)} generated images copy real {name} images"
             )
     return found
+
+
+def _spacing(measured: Measurements) -> float:
+    """The distance that commonly separates a real test image from its nearest training image."""
+    return float(np.median(_nearest(measured.embedding["real"], measured.embedding["train"])))
 
 
 def _nearest(points: np.ndarray, others: np.ndarray) -> np.ndarray:
@@ -227,27 +229,27 @@ def _score(task: Task, track: str, controls: dict[str, float | None]) -> Score:
     )
 
 
-def _tasks(measured: Measurements, tier: Tier) -> Iterator[Task]:
+def tasks(measured: Measurements, tier: Tier) -> Iterator[Task]:
+    """Every row of METRICS that these measurements allow, with its arrays."""
     for extractor, sides in measured.features.items():
         features = FeatureInputs(
             sides["generated"].embedding, sides["real"].embedding, measured.compounds, measured.plates,
             measured.compounds, measured.plates,
         )  # fmt: skip
-        for family in ("fd", "kd", "kd_per_compound"):
+        for family in FAMILIES:
             yield Task(METRICS[family], key_for(family, extractor), features)
         probabilities = sides["generated"].probabilities
         if probabilities is not None:
             inputs = ProbabilityInputs(probabilities, measured.compounds, measured.plates)
             yield Task(METRICS["is"], key_for("is", extractor), inputs)
-    key = "lda_separability"
-    if measured.embedding_name != tier.spec.embedding:
-        key += f"[{measured.embedding_name}]"
-    yield Task(METRICS["lda_separability"], key, *_separability(measured))
+    other = "" if measured.embedding_name == tier.spec.embedding else f"[{measured.embedding_name}]"
+    yield Task(METRICS["lda_separability"], f"lda_separability{other}", *_separability(measured))
     for compartment in COMPARTMENTS:
         for edge, suffix in ((True, ""), (False, "_no_edge")):
             key = f"area_occupied_shift[{compartment}{suffix}]"
             yield Task(METRICS[key], key, _morphology(measured, compartment, edge))
     yield from _expression(measured)
+    yield Task(METRICS["duplicates"], f"duplicates{other}", _copy_inputs(measured))
 
 
 def _separability(measured: Measurements) -> tuple[SeparabilityInputs | None, str]:
@@ -267,6 +269,11 @@ def _separability(measured: Measurements) -> tuple[SeparabilityInputs | None, st
         ),
         "",
     )
+
+
+def _copy_inputs(measured: Measurements) -> CopyInputs:
+    nearest = _nearest(measured.embedding["generated"], measured.embedding["train"])
+    return CopyInputs(measured.pixel_hashes, nearest, _spacing(measured), measured.compounds, measured.plates)
 
 
 def _morphology(measured: Measurements, compartment: str, edge: bool) -> MorphologyInputs:

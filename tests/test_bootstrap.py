@@ -64,7 +64,7 @@ def test_bad_input_is_named():
         cluster_weights(COMPOUNDS, PLATES, 0, seed=0)
 
 
-def crossed(random, dimension=24, compounds=30, plates=4, images=2):
+def crossed(random, shift, dimension=24, compounds=30, plates=4, images=2):
     """Real and generated features with compound and plate effects that the two sides share in part."""
     c = np.repeat(np.arange(compounds), plates * images)
     p = np.tile(np.repeat(np.arange(plates), images), compounds)
@@ -72,18 +72,24 @@ def crossed(random, dimension=24, compounds=30, plates=4, images=2):
     compound, plate = random.normal(size=(compounds, dimension)), random.normal(size=(plates, dimension))
     noise = random.normal(size=(2, len(c), dimension))
     real = (compound[c] + 0.5 * plate[p] + noise[0]) * scale
-    generated = (0.7 * compound[c] + 0.4 * plate[p] + 0.9 * noise[1]) * scale + 0.1
+    generated = (0.7 * compound[c] + 0.4 * plate[p] + 0.9 * noise[1]) * scale + shift
     labels = (c.astype(str), p.astype(str))
     return FeatureInputs(generated, real, *labels, *labels)
 
 
-@pytest.mark.parametrize("key", ["fd", "kd", "kd_per_compound"])
-def test_intervals_hold_the_expected_score_at_this_n(key):
+@pytest.mark.parametrize(
+    ("key", "shift"),
+    [
+        ("fd", 0.1), ("kd", 0.1), ("kd_per_compound", 0.1), ("precision", 0.1), ("recall", 0.1), ("density", 0.1),
+        ("coverage", 0.6),
+    ],
+)  # fmt: skip
+def test_intervals_hold_the_expected_score_at_this_n(key, shift):
     """Often: where noise of single images rules, the pigeonhole bootstrap counts it up to three times over."""
     random, metric = np.random.default_rng(0), METRICS[key]
     scores, intervals = [], []
     for trial in range(60):
-        inputs = crossed(random)
+        inputs = crossed(random, shift)
         scores.append(metric.score(inputs))
         intervals.append(metric.interval(inputs, replicates=200, seed=trial))
     low, high = np.array(intervals).T

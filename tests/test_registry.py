@@ -5,6 +5,7 @@ import pytest
 
 from morphobench.metrics import (
     METRICS,
+    CopyInputs,
     ExpressionInputs,
     FeatureInputs,
     MorphologyInputs,
@@ -26,11 +27,14 @@ def bundle(kind, rows=slice(None), replicate_plates=False):
     n = len(COMPOUNDS)
     real_plates = np.char.add(PLATES, "2") if replicate_plates else PLATES
     effect = np.repeat(random.normal(size=(4, 12)), 8, axis=0)
-    features = effect + random.normal(size=(n, 12))
+    features = effect + random.normal(size=(n, 12)) + 0.8
     others = effect + random.normal(size=(n, 12))
     compounds, plates = COMPOUNDS[rows], PLATES[rows]
     if kind is FeatureInputs:
         return FeatureInputs(features[rows], others, compounds, plates, COMPOUNDS, real_plates)
+    if kind is CopyInputs:
+        hashes = np.where(np.arange(n) % 3, np.arange(n), 0).astype(str)
+        return CopyInputs(hashes[rows], np.ones(n)[rows], 1.0, compounds, plates)
     if kind is ProbabilityInputs:
         return ProbabilityInputs(random.dirichlet(np.ones(5), size=n)[rows], compounds, plates)
     if kind is SeparabilityInputs:
@@ -113,6 +117,8 @@ def test_only_genuine_inception_features_take_the_published_names():
     assert [key_for(family, "inception") for family in ("fd", "kd", "is")] == ["fid", "kid", "inception_score"]
     assert key_for("fd", "efficientnet_lite0") == "fd[efficientnet_lite0]"
     assert key_for("kd_per_compound", "inception") == "kid_per_compound"
+    assert key_for("coverage", "inception") == "coverage"
+    assert key_for("coverage", "efficientnet_lite0") == "coverage[efficientnet_lite0]"
     assert key_for("kd_per_compound", "dinov2") == "kd_per_compound[dinov2]"
     with pytest.raises(KeyError):
         key_for("lda_separability", "inception")
@@ -132,8 +138,9 @@ def test_nothing_is_scaled_unless_replicates_beat_the_vehicle(vehicle, ceiling, 
     assert scaled(1.0, vehicle=vehicle, ceiling=ceiling, direction=direction) is None
 
 
-def test_biased_and_blind_rows_are_shown_and_not_ranked():
-    assert {key for key, metric in METRICS.items() if not metric.ranked} == {"fd", "is"}
+def test_biased_blind_and_one_sided_rows_are_shown_and_not_ranked():
+    one_sided = {"precision", "recall", "density", "coverage", "duplicates"}
+    assert {key for key, metric in METRICS.items() if not metric.ranked} == {"fd", "is"} | one_sided
 
 
 def test_an_interval_is_as_wide_as_its_fewest_clusters_ask():

@@ -60,6 +60,7 @@ def measurements(plates: int = 3, annotated: int = 4) -> Measurements:
         embedding_name="efficientnet_lite0",
         embedding={"generated": features(), "real": features(), "train": features()},
         profiles={"generated": profile(n), "real": profile(n), "vehicle": profile(4 * plates)},
+        pixel_hashes=np.array([f"{i}" for i in range(n)]),
         expression={"pre": pre, "post": pre + features(), "predicted": pre + features()},
         protocol={},
     )

@@ -16,6 +16,7 @@ from morphobench.metrics.expression import lfc_pearson, lfc_pearson_per_compound
 from morphobench.metrics.frechet import FrechetReference, frechet_distance
 from morphobench.metrics.inception_score import inception_score
 from morphobench.metrics.inputs import (
+    CopyInputs,
     ExpressionInputs,
     FeatureInputs,
     MorphologyInputs,
@@ -24,11 +25,13 @@ from morphobench.metrics.inputs import (
 )
 from morphobench.metrics.kernel import kernel_distance, kernel_distance_by_compound, kernel_distance_subsets
 from morphobench.metrics.morphology import area_occupied_shift, area_occupied_shift_by_compound
+from morphobench.metrics.neighbours import coverage, density, precision, recall
 from morphobench.metrics.registry import METRICS, Metric, key_for, scaled
 from morphobench.metrics.separability import lda_projection, lda_separability
 
 __all__ = [
     "METRICS",
+    "CopyInputs",
     "ExpressionInputs",
     "FeatureInputs",
     "FrechetReference",
@@ -39,6 +42,8 @@ __all__ = [
     "area_occupied_shift",
     "area_occupied_shift_by_compound",
     "cluster_weights",
+    "coverage",
+    "density",
     "few_clusters_widening",
     "frechet_distance",
     "inception_score",
@@ -51,6 +56,8 @@ __all__ = [
     "lfc_pearson",
     "lfc_pearson_per_compound",
     "percentile_interval",
+    "precision",
+    "recall",
     "recentred_interval",
     "scaled",
 ]

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
+
+from morphobench.metrics.duplicates import near_copies, repeated
+from morphobench.metrics.neighbours import Neighbourhoods, neighbourhoods
 
 
 @dataclass(frozen=True)
@@ -22,6 +26,11 @@ class FeatureInputs:
         _aligned("generated", self.generated, self.generated_compounds, self.generated_plates)
         _aligned("real", self.real, self.real_compounds, self.real_plates)
 
+    @cached_property
+    def neighbourhoods(self) -> Neighbourhoods:
+        """Which images lie among those of the other side: four scores and their replicates are means of it."""
+        return neighbourhoods(self.generated, self.real)
+
     @property
     def clusters(self) -> tuple[int, int]:
         """Numbers of compounds and of plates, on the side that has fewer."""
@@ -29,6 +38,33 @@ class FeatureInputs:
             min(_distinct(self.generated_compounds), _distinct(self.real_compounds)),
             min(_distinct(self.generated_plates), _distinct(self.real_plates)),
         )
+
+
+@dataclass(frozen=True)
+class CopyInputs:
+    """Pixel hashes of generated images (N,) and the distance of each to the nearest training image (N,).
+
+    `spacing` is the distance that commonly separates a real test image from its nearest training image.
+    """
+
+    hashes: np.ndarray
+    train_distance: np.ndarray
+    spacing: float
+    compounds: np.ndarray
+    plates: np.ndarray
+
+    def __post_init__(self) -> None:
+        _aligned("hashes", self.hashes, self.train_distance, self.compounds, self.plates)
+
+    @property
+    def copied(self) -> np.ndarray:
+        """Whether an image is a copy of another generated one or of a training image, bool (N,)."""
+        return repeated(self.hashes) | near_copies(self.train_distance, self.spacing)
+
+    @property
+    def clusters(self) -> tuple[int, int]:
+        """Numbers of compounds and of plates."""
+        return _distinct(self.compounds), _distinct(self.plates)
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """One row per score: METRICS is the only list of what the benchmark computes.
 
 A row is a pure function of one bundle of arrays, its replicates under the cluster bootstrap, and what a reader must
-know of it. Rows whose key is a family (`fd`, `kd`, `is`, `kd_per_compound`) are printed under the name of the
-features they saw: `key_for`.
+know of it. Rows whose key is a family (a key of GENUINE) are printed under the name of the features they saw:
+`key_for`.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from morphobench.metrics.expression import lfc_pearson, lfc_pearson_per_compound
 from morphobench.metrics.frechet import frechet_distance
 from morphobench.metrics.inception_score import inception_score
 from morphobench.metrics.inputs import (
+    CopyInputs,
     ExpressionInputs,
     FeatureInputs,
     MorphologyInputs,
@@ -159,7 +160,16 @@ def _area_row(compartment: str, suffix: str, border: str) -> Metric:
     )
 
 
-GENUINE = {"fd": "fid", "kd": "kid", "is": "inception_score", "kd_per_compound": "kid_per_compound"}
+GENUINE = {
+    "fd": "fid",
+    "kd": "kid",
+    "kd_per_compound": "kid_per_compound",
+    "is": "inception_score",
+    "precision": "precision",
+    "recall": "recall",
+    "density": "density",
+    "coverage": "coverage",
+}
 """Families, and their names when the features are the genuine Inception's."""
 
 ROWS = (
@@ -212,6 +222,58 @@ ROWS = (
         compute=lambda inputs: inception_score(inputs.probabilities),
         resample=resample.inception_replicates,
         count=lambda inputs: len(inputs.probabilities),
+    ),
+    Metric(
+        key="precision",
+        version=1,
+        inputs=FeatureInputs,
+        direction="max",
+        unit="share of generated images",
+        smallest_n=16,
+        summary="Share of generated images that lie among real ones; repeating one good image wins it.",
+        ranked=False,
+        compute=lambda inputs: inputs.neighbourhoods.precise.mean(),
+        resample=resample.precision_replicates,
+        count=_smaller_side,
+    ),
+    Metric(
+        key="recall",
+        version=1,
+        inputs=FeatureInputs,
+        direction="max",
+        unit="share of real images",
+        smallest_n=16,
+        summary="Share of real images that lie among generated ones; scattered outliers win it.",
+        ranked=False,
+        compute=lambda inputs: inputs.neighbourhoods.recalled.mean(),
+        resample=resample.recall_replicates,
+        count=_smaller_side,
+    ),
+    Metric(
+        key="density",
+        version=1,
+        inputs=FeatureInputs,
+        direction="max",
+        unit="real neighbourhoods per image",
+        smallest_n=16,
+        summary="How densely real images lie where generated ones do; the real law has 1, and more is no better.",
+        ranked=False,
+        compute=lambda inputs: inputs.neighbourhoods.dense.mean(),
+        resample=resample.density_replicates,
+        count=_smaller_side,
+    ),
+    Metric(
+        key="coverage",
+        version=1,
+        inputs=FeatureInputs,
+        direction="max",
+        unit="share of real images",
+        smallest_n=16,
+        summary="Share of real images with a generated neighbour; dropped modes and repeated images lower it.",
+        ranked=False,
+        compute=lambda inputs: inputs.neighbourhoods.covered.mean(),
+        resample=resample.coverage_replicates,
+        count=_smaller_side,
     ),
     Metric(
         key="lda_separability",
@@ -267,6 +329,19 @@ ROWS = (
         resample=resample.lfc_perturbed_mean_replicates,
         count=_compounds,
         undefined=lambda inputs: _undefined(_r_perturbed_mean(inputs)),
+    ),
+    Metric(
+        key="duplicates",
+        version=1,
+        inputs=CopyInputs,
+        direction="min",
+        unit="share of generated images",
+        smallest_n=2,
+        summary="Share of generated images that copy another one, in any of eight views, or a training image.",
+        ranked=False,
+        compute=lambda inputs: inputs.copied.mean(),
+        resample=resample.duplicate_replicates,
+        count=lambda inputs: len(inputs.hashes),
     ),
 )
 

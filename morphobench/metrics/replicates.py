@@ -13,6 +13,7 @@ from morphobench.metrics.expression import per_compound_resamples, pooled_resamp
 from morphobench.metrics.frechet import frechet_resamples
 from morphobench.metrics.inception_score import inception_resamples
 from morphobench.metrics.inputs import (
+    CopyInputs,
     ExpressionInputs,
     FeatureInputs,
     MorphologyInputs,
@@ -21,6 +22,7 @@ from morphobench.metrics.inputs import (
 )
 from morphobench.metrics.kernel import compound_resamples, kernel_resamples
 from morphobench.metrics.morphology import shift_resamples
+from morphobench.metrics.neighbours import weighted_means
 from morphobench.metrics.separability import balanced_resamples, lda_correct
 
 
@@ -46,6 +48,32 @@ def kernel_by_compound_replicates(inputs: FeatureInputs, replicates: int, seed: 
         draws.plate_weights(inputs.real_plates),
         draws.compound_counts,
     )
+
+
+def precision_replicates(inputs: FeatureInputs, replicates: int, seed: int) -> np.ndarray:
+    """Precision; here and in the next three the neighbourhoods stay, and the verdicts on single images are drawn."""
+    return weighted_means(inputs.neighbourhoods.precise, _image_weights(inputs, replicates, seed)[0])
+
+
+def density_replicates(inputs: FeatureInputs, replicates: int, seed: int) -> np.ndarray:
+    """Density."""
+    return weighted_means(inputs.neighbourhoods.dense, _image_weights(inputs, replicates, seed)[0])
+
+
+def recall_replicates(inputs: FeatureInputs, replicates: int, seed: int) -> np.ndarray:
+    """Recall."""
+    return weighted_means(inputs.neighbourhoods.recalled, _image_weights(inputs, replicates, seed)[1])
+
+
+def coverage_replicates(inputs: FeatureInputs, replicates: int, seed: int) -> np.ndarray:
+    """Coverage."""
+    return weighted_means(inputs.neighbourhoods.covered, _image_weights(inputs, replicates, seed)[1])
+
+
+def duplicate_replicates(inputs: CopyInputs, replicates: int, seed: int) -> np.ndarray:
+    """Share of copies: which images are copies stays, and the images are drawn."""
+    draws = draw_clusters([inputs.compounds], [inputs.plates], replicates, seed)
+    return weighted_means(inputs.copied, draws.weights(inputs.compounds, inputs.plates))
 
 
 def inception_replicates(inputs: ProbabilityInputs, replicates: int, seed: int) -> np.ndarray:

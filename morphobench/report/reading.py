@@ -41,11 +41,16 @@ _WORDS = {
     "kd": ("realism", "Kernel distance"),
     "is": ("realism", "Inception score"),
     "kd_per_compound": ("per compound", "Kernel distance per compound"),
+    "precision": ("realism", "Precision"),
+    "recall": ("realism", "Recall"),
+    "density": ("realism", "Density"),
+    "coverage": ("realism", "Coverage"),
     "lda_separability": ("separability", "LDA separability"),
     "area_occupied_shift": ("morphology", "AreaOccupied shift"),
     "lfc_pearson": ("expression", "LFC Pearson, pooled"),
     "lfc_pearson_vehicle": ("expression", "LFC Pearson per compound"),
     "lfc_pearson_perturbed_mean": ("expression", "LFC Pearson beyond the mean drug"),
+    "duplicates": ("memorisation", "Duplicates"),
 }
 """Family and title of a key, or of the part before its bracket."""
 _GENUINE = {
