@@ -59,6 +59,9 @@ MACHINE_ERRORS = {
 """What a disk or its owner may answer; any other OSError is a defect of ours and keeps its traceback."""
 
 TierName = Annotated[str, typer.Option("--tier", help="Data set and protocol to score on.")]
+TrackNames = Annotated[
+    list[str] | None, typer.Option("--track", help="Only this track; repeat. The tier's default ones if none.")
+]
 
 
 def main() -> None:
@@ -100,7 +103,7 @@ def evaluate(
     ] = None,
     submission: Annotated[Path | None, typer.Option(help="A submission folder or zip to score instead.")] = None,
     tier: TierName = "sim",
-    track: Annotated[list[str] | None, typer.Option(help="Track to score; repeat for several. All by default.")] = None,
+    track: TrackNames = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder for the submission and the report. Default: runs/TIER/NAME.")
     ] = None,
@@ -139,12 +142,12 @@ def evaluate(
 
 
 @submission_app.command("new")
-def submission_new(folder: Path, tier: TierName = "sim") -> None:
+def submission_new(folder: Path, tier: TierName = "sim", track: TrackNames = None) -> None:
     """Write submission.toml to fill in, and the conditions every image must answer."""
     from morphobench.datasets import load_tier
     from morphobench.ingest.submission import new_submission
 
-    new_submission(folder, load_tier(tier))
+    new_submission(folder, load_tier(tier), track or ())
     print(
         f"{folder}: fill in submission.toml, write the images that conditions.csv names, "
         "then `morphobench submission validate`"
@@ -152,30 +155,30 @@ def submission_new(folder: Path, tier: TierName = "sim") -> None:
 
 
 @submission_app.command("validate")
-def submission_validate(path: Path, tier: TierName = "sim") -> None:
+def submission_validate(path: Path, tier: TierName = "sim", track: TrackNames = None) -> None:
     """Check a folder or zip: every condition answered, nothing else, every image readable."""
     from morphobench.datasets import load_tier
     from morphobench.ingest.submission import open_submission
 
-    opened = open_submission(path, load_tier(tier))
+    opened = open_submission(path, load_tier(tier), track)
     images = sum(len(track) for track in opened.images.values())
     predicted = "with" if opened.expression else "without"
     print(f"{path}: valid; {images:,} images in {len(opened.images)} tracks, {predicted} predicted expression")
 
 
 @submission_app.command("pack")
-def submission_pack(folder: Path, out: Path, tier: TierName = "sim") -> None:
+def submission_pack(folder: Path, out: Path, tier: TierName = "sim", track: TrackNames = None) -> None:
     """Check a folder and write it as one zip."""
     from morphobench.datasets import load_tier
     from morphobench.ingest.submission import pack_submission
 
-    packed = pack_submission(folder, out, load_tier(tier))
+    packed = pack_submission(folder, out, load_tier(tier), track)
     print(f"{packed}: {packed.stat().st_size / 2**20:.1f} MiB")
 
 
 @data_app.command("build")
 def data_build(
-    name: Annotated[str, typer.Argument(help="A tier that is built on this machine: morphogene.")],
+    name: Annotated[str, typer.Argument(help="A tier to build: morphogene or morphogene-paper.")],
     images: Annotated[Path | None, typer.Option(help="Folder with BBBC021's tables and plate zips or folders.")] = None,
     l1000: Annotated[Path | None, typer.Option(help="Folder with L1000 GCTX or GCT files.")] = None,
     compounds: Annotated[list[str] | None, typer.Option(help="Only these compounds, and vehicle; repeat.")] = None,
@@ -194,21 +197,33 @@ def data_build(
 
 
 @data_app.command("info")
-def data_info(tier: TierName = "sim") -> None:
-    """Describe a tier: images per split, plates, compounds, protocol, licence."""
-    from morphobench.datasets import load_tier
+def data_info(
+    tier: TierName = "sim",
+    track: Annotated[
+        list[str] | None, typer.Option(help="List each held-out compound of this track with its distance; repeat.")
+    ] = None,
+) -> None:
+    """Describe a tier: images per split and track, distances to training, copies in training, protocol, licence.
 
-    loaded = load_tier(tier)
-    spec = loaded.spec
-    print(f"{spec.name} {spec.version}: {spec.title}")
-    print(f"split sha256: {loaded.split_sha256}")
-    side, channels = spec.image_size, ", ".join(spec.channels)
-    print(f"image: {side} x {side} pixels of {spec.um_per_pixel} um, RGB = {channels}")
-    print(f"protocol: {spec.extractor} (realism), {spec.embedding} (separability)")
-    for split, rows in loaded.samples.groupby("split", sort=False):
-        plates = ", ".join(sorted(set(rows["plate"])))
-        print(f"{split}: {len(rows):,} images, {rows['compound'].nunique()} compounds, plates {plates}")
-    print(f"licence: {spec.licence}")
+    A tier that is not built here is described from its frozen tables.
+    """
+    from morphobench.datasets import BUILT, load_tier
+    from morphobench.datasets.built import load_frozen
+    from morphobench.datasets.describe import describe, describe_track, distance_table
+    from morphobench.errors import Unavailable
+
+    try:
+        loaded = load_tier(tier)
+    except Unavailable:
+        if tier not in BUILT:
+            raise
+        loaded = load_frozen(tier)
+        print("not built on this machine: this is the whole tier as it is frozen, and the hash is that of its table")
+    for name in track or ():
+        print("\n".join(describe_track(loaded, name)))
+        print(distance_table(loaded, name))
+    if not track:
+        print("\n".join(describe(loaded)))
 
 
 @data_app.command("path")
@@ -233,6 +248,7 @@ def data_verify(tier: TierName = "sim") -> None:
 @data_app.command("controls")
 def data_controls(
     tier: TierName = "sim",
+    track: TrackNames = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the controls' submissions. Default: runs/TIER.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the controls' draws.")] = 0,
     extractor: Annotated[list[str] | None, typer.Option(help="Score with these features too; repeat.")] = None,
@@ -244,8 +260,8 @@ def data_controls(
     from morphobench import run
 
     request = run.Request(
-        tier=tier, out=out, seed=seed, device=device, extractors=tuple(extractor or ()), embedding=embedding,
-        weights=_weights(weights or []),
+        tier=tier, tracks=tuple(track or ()), out=out, seed=seed, device=device, extractors=tuple(extractor or ()),
+        embedding=embedding, weights=_weights(weights or []),
     )  # fmt: skip
     print(run.run_controls(request))
 

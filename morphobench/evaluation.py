@@ -26,7 +26,7 @@ from morphobench.errors import BadInput
 from morphobench.ingest.expression import not_log2
 from morphobench.ingest.submission import Submission, open_submission, write_submission
 from morphobench.measurements import Measurements, Protocol, measure_track
-from morphobench.schema import Conditions, Enrichment, Manifest, Report, Score
+from morphobench.schema import OWN, Conditions, Enrichment, Manifest, Report, Score
 from morphobench.storage import atomic_write_text, cache_dir, check_folder, folder_sha256, sha256_text
 
 CASE_STUDY = "docetaxel"
@@ -67,7 +67,7 @@ def evaluate(
 
     model: an installed model's name or any object with the members of `models.Model`; it generates into
     `folder`/submission, which is then scored as anyone's would be. submission: a folder or zip to score instead.
-    tracks: all of the tier's by default. extractors, embedding, weights: see `Protocol`.
+    tracks: the tier's default ones if none is named. extractors, embedding, weights: see `Protocol`.
     Returns the report with the arrays behind its figures. Raises BadInput or Unavailable in one line.
     """
     if (model is None) == (submission is None):
@@ -86,8 +86,8 @@ def evaluate(
 
 
 def chosen_tracks(tier: Tier, names: Sequence[str]) -> tuple[str, ...]:
-    """These tracks of a tier, each once, or all of them; BadInput for one that it has not."""
-    chosen = tuple(dict.fromkeys(names)) or tuple(tier.spec.tracks)
+    """These tracks of a tier, each once, or its default ones; BadInput for one that it has not."""
+    chosen = tuple(dict.fromkeys(names)) or tier.default_tracks
     for name in chosen:
         tier.track(name)
     return chosen
@@ -190,6 +190,7 @@ def score(
         with watch.stage("enrichment"):
             terms += _enrichment(measured, gene_sets)
         notes += scoring.track_notes(measured, tier)
+        notes += training_note(tier, track, submission.manifest.training_set)
         contents.append(_contents(submission, tier, measured))
     assert measured is not None
     report = Report(
@@ -221,6 +222,23 @@ def _manifest(name: str, known: Mapping[str, Any], tier: Tier, seed: int) -> Man
     except ValidationError as error:
         first = error.errors()[0]
         raise BadInput(f"model {name!r}: manifest: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+
+
+def training_note(tier: Tier, track: str, declared: str) -> list[str]:
+    """A line for the reader where a model's declared training set is not that of the track it is scored on.
+
+    declared: see `Manifest.training_set`. Where none is declared, a default track is taken at its word.
+    """
+    if declared == OWN or (not declared and track in tier.default_tracks):
+        return []
+    used = tier.training_rows(declared or tier.default_tracks[0])
+    if used["sample_id"].tolist() == tier.training_rows(track)["sample_id"].tolist():
+        return []
+    said = f"training_set = {declared!r}, not this track's training set" if declared else "no training_set"
+    seen = [compound for compound in tier.held_out(track) if compound in set(used["compound"])]
+    which = "that set" if declared else "the train split"
+    found = f"{which} holds {len(seen)} of the {len(tier.held_out(track))} compounds held out here"
+    return [f"{track}: the submission declares {said}; {found}{': ' + ', '.join(seen) if seen else ''}"]
 
 
 def _enrichment(measured: Measurements, gene_sets: Mapping[str, Sequence[str]]) -> list[Enrichment]:
@@ -263,7 +281,7 @@ def _contents(submission: Submission, tier: Tier, measured: Measurements) -> Tra
 
 def _panel(submission: Submission, tier: Tier, measured: Measurements) -> tuple[PanelColumn, ...]:
     """The first fields at each panel drug's highest dose: real, generated for the same conditions, vehicle."""
-    rows = tier.rows(tier.track(measured.track).split)
+    rows = tier.test_rows(measured.track)
     vehicle = tier.rows("vehicle")
     vehicle = vehicle[vehicle["plate"].isin(set(rows["plate"]))]
     columns = []

@@ -130,7 +130,7 @@ def measure_track(
     Real images whose measurements ship with the tier are not rendered; every other result is cached by what it was
     computed from. Raises BadInput or Unavailable where an extractor's weights are wrong or absent.
     """
-    rows, train, vehicle = tier.rows(tier.track(track).split), tier.rows("train"), tier.rows("vehicle")
+    rows, train, vehicle = tier.test_rows(track), tier.training_rows(track), tier.rows("vehicle")
     # Vehicle images of the test plates only: a plate's gain must not pass for a drug's effect.
     beside = vehicle["plate"].isin(set(rows["plate"])).to_numpy()
     generated = submission.images[track]
@@ -141,16 +141,15 @@ def measure_track(
         return extract(images, loaded[name], cache, shipped=shipped, label=f"{name}: {track} {split}")
 
     real = tier.images(rows)
-    split = tier.track(track).split
     with stage("features"):
         realism = {
-            name: {"generated": features(name, generated, "generated"), "real": features(name, real, split)}
+            name: {"generated": features(name, generated, "generated"), "real": features(name, real, track)}
             for name in protocol.extractors
         }
         name = protocol.embedding
         embedding = {
             "generated": features(name, generated, "generated").embedding,
-            "real": features(name, real, split).embedding,
+            "real": features(name, real, track).embedding,
             "vehicle": features(name, tier.images(vehicle), "vehicle").embedding[beside],
             "train": features(name, tier.images(train), "train").embedding,
         }
@@ -158,9 +157,7 @@ def measure_track(
         diameter = tier.spec.nucleus_diameter
         profiles = {
             "generated": measure_images(generated, diameter, cache, label=f"{track} generated"),
-            "real": measure_images(
-                real, diameter, cache, label=f"{track} {split}", shipped=_shipped(tier, ENGINE, split)
-            ),
+            "real": measure_images(real, diameter, cache, label=f"{track} real", shipped=_shipped(tier, ENGINE, track)),
         }
         everything = measure_images(
             tier.images(vehicle), diameter, cache, label="vehicle", shipped=_shipped(tier, ENGINE, "vehicle")
@@ -190,6 +187,9 @@ def measure_track(
 
 
 def _shipped(tier: Tier, name: str, split: str) -> Path | None:
-    """The shipped measurements of a split, if the tier has any by that name."""
+    """The shipped measurements of a split or of a track's test images, if the tier has any by that name.
+
+    Whoever reads them compares the digest of the images, so that another track's training set is not taken for `train`.
+    """
     path = tier.folder / SHIPPED / tier.spec.name / f"{name.replace(':', '_')}__{split}.safetensors"
     return verify_listed(tier.folder, path) if path.is_file() else None

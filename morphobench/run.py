@@ -74,10 +74,12 @@ def run(request: Request) -> tuple[Report, Path]:
 def run_controls(request: Request) -> Path:
     """Score every control on a tier and file their scores on this machine as its floors; returns the file.
 
-    `request` gives the tier, the device and the extractors. Scores filed before under other extractors stay.
+    `request` gives the tier, the tracks, the device and the extractors. Scores filed before for other tracks or under
+    other extractors stay.
     """
     tier = load_tier(request.tier)
     protocol = _protocol(tier, request)
+    tracks = evaluation.chosen_tracks(tier, request.tracks)
     hashes = {name: extractor.weights_sha256 for name, extractor in protocol.loaded.items()}
     filed = scoring.own_controls_path(tier)
     scores: scoring.ControlScores = {}
@@ -89,7 +91,6 @@ def run_controls(request: Request) -> Path:
             filed.unlink()
     for control in CONTROLS:
         folder = (request.out or Path("runs") / tier.spec.name) / control
-        tracks = tuple(tier.spec.tracks)
         path = evaluation.generate(control, tier, tracks, folder, request.seed, protocol)
         submission = open_submission(path, tier, tracks)
         report = evaluation.score(submission, tier, tracks, protocol, request.seed, evaluation.Stopwatch()).report

@@ -12,6 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, StringConstraint
 GENES = 978
 """L1000 landmark genes in every expression vector."""
 
+OWN = "own"
+"""Of `Manifest.training_set`: for each track a model trained on that track's training set, or none at all."""
+
 Direction = Literal["min", "max", "target", "none"]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 """A group, model, version or tier: it becomes part of a file name."""
@@ -77,6 +80,9 @@ class Manifest(Record):
     steps: int | None = Field(default=None, ge=0)
     seed: int = 0
     training_data: str = ""
+    training_set: str = Field(
+        default="", description=f"track whose training set was used; {OWN!r}: each track's images use its own"
+    )
     licence: str = ""
     code: str = ""
     paper: str = ""

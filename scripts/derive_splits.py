@@ -1,10 +1,13 @@
-"""Derive the frozen sample table of the sim tier, morphobench/datasets/splits/sim.csv.gz.
+"""Derive the frozen splits, morphobench/datasets/splits/sim.csv.gz and, with --bbbc021, morphogene.csv.gz.
 
-    python scripts/derive_splits.py && python scripts/derive_manifest.py --sums-only
+    python scripts/derive_splits.py --bbbc021 ../shared/data/bbbc021 && python scripts/derive_manifest.py --sums-only
 
-A plate belongs to one role: T train, E test, R replicate (the floor). Every image is one field of a well of its own, so
-that two images of a compound share nothing but the compound, the dose and the plate. Wells are shuffled over a
-1,536-well plate by a hash of the sample id: compound and position are unrelated.
+`--bbbc021` is the folder of BBBC021's image table (sha256 of the unpacked CSV: 7fd8a936...). The rule of morphogene is
+at the top of morphobench/datasets/split_rules.py.
+
+The sim tier: a plate belongs to one role: T train, E test, R replicate (the floor). Every image is one field of a well
+of its own, so that two images of a compound share nothing but the compound, the dose and the plate. Wells are shuffled
+over a 1,536-well plate by a hash of the sample id: compound and position are unrelated.
 """
 
 from __future__ import annotations
@@ -19,9 +22,10 @@ import numpy as np
 import pandas as pd
 
 from morphobench import storage
+from morphobench.datasets import bbbc021, split_rules
 from morphobench.datasets.manifest import doses, load_compounds
 
-OUT = Path(__file__).parents[1] / "morphobench" / "datasets" / "splits" / "sim.csv.gz"
+OUT = Path(__file__).parents[1] / "morphobench" / "datasets" / "splits"
 PLATES = {
     "train": tuple(f"T{number:02d}" for number in range(1, 7)),
     "test": tuple(f"E{number:02d}" for number in range(1, 5)),
@@ -78,14 +82,35 @@ def place(sample_ids: pd.Series) -> list[str]:
     return [wells[ranks[name]] for name in sample_ids]
 
 
-def main() -> None:
-    """Write the table, gzipped without a time stamp."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=OUT)
-    out = parser.parse_args().out
-    text = samples().to_csv(index=False, lineterminator="\n", float_format="%.6g")
-    with storage.atomic_path(out) as temporary:
+def morphogene(folder: Path) -> pd.DataFrame:
+    """Every field of the 98 compounds and the vehicle with its split, columns `split_rules.COLUMNS`."""
+    fields = bbbc021.read_image_table(folder)
+    # Plates of a layout hold the same compounds; layouts are numbered by their first plate's name.
+    held = fields.groupby("plate")["compound"].agg(lambda names: "|".join(sorted(set(names))))
+    numbers = {layout: number for number, layout in enumerate(dict.fromkeys(held), start=1)}
+    fields["layout"] = fields["plate"].map(held).map(numbers)
+    cohorts = split_rules.cohorts()
+    fields = fields[fields["compound"].isin([*cohorts, bbbc021.VEHICLE])]
+    fields = fields.assign(split=split_rules.deal_splits(fields, cohorts))
+    return fields.sort_values(split_rules.FIELD, ignore_index=True)[split_rules.COLUMNS]
+
+
+def write(path: Path, table: pd.DataFrame) -> None:
+    """Write a table, gzipped without a time stamp."""
+    text = table.to_csv(index=False, lineterminator="\n", float_format="%.6g")
+    with storage.atomic_path(path) as temporary:
         temporary.write_bytes(gzip.compress(text.encode(), compresslevel=9, mtime=0))
+
+
+def main() -> None:
+    """Write the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--bbbc021", type=Path, help="folder of BBBC021_v1_image.csv[.gz]")
+    parser.add_argument("--out", type=Path, default=OUT, help="folder to write to")
+    asked = parser.parse_args()
+    write(asked.out / "sim.csv.gz", samples())
+    if asked.bbbc021 is not None:
+        write(asked.out / "morphogene.csv.gz", morphogene(asked.bbbc021))
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from morphobench.datasets.manifest import load_compounds, load_gene_sets, load_l
 from morphobench.datasets.tier import SPLITS, ImageSet, Tier, TierSpec, Track
 from morphobench.errors import BadInput
 
-BUILT = ("morphogene",)
+BUILT = ("morphogene", "morphogene-paper")
 
 
 def available_tiers() -> tuple[str, ...]:

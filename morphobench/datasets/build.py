@@ -1,15 +1,4 @@
-"""Build the morphogene tier from BBBC021 and L1000 files on disk.
-
-Splits are drawn between plates, or between wells, before any image is made. BBBC021's plates come in layouts of two or
-three replicates that hold the same compounds (17 threes and 2 pairs). Plates of a layout, by (replicate, name):
-
-- three plates built: the first trains, the second tests, the third gives the replicates that set the floor;
-- two: the first trains; the wells of the second are dealt in turn to test and replicates;
-- one: its wells are dealt in turn to training, test and replicates.
-
-Wells are dealt per compound in the order of sha256(plate, well). Training wells of OOD compounds are left out: no test
-plate of either track may have been seen. Vehicle wells of every plate are the split `vehicle`.
-"""
+"""Build a tier of MorphoGene from BBBC021 and L1000 files on disk; `split_rules` says which field is in which split."""
 
 from __future__ import annotations
 
@@ -23,29 +12,19 @@ import pandas as pd
 from PIL import Image
 
 from morphobench import storage
-from morphobench.datasets import bbbc021, l1000
+from morphobench.datasets import bbbc021, l1000, paper_recipe, split_rules
 from morphobench.datasets.built import built_path, image_name, load_built, template, verify
 from morphobench.datasets.manifest import load_compounds, load_landmarks
-from morphobench.datasets.tier import SAMPLE_COLUMNS, SPLITS, TierSpec
+from morphobench.datasets.tier import SAMPLE_COLUMNS, TierSpec
 from morphobench.errors import BadInput
 
-__all__ = ["build", "built_path", "deal_splits", "load_built", "verify"]
+__all__ = ["build", "built_path", "load_built", "verify"]
 
-COLUMNS = (*SAMPLE_COLUMNS, "site", "mechanism")
-"""Of a built tier's samples: `mechanism` is BBBC021's for that compound at that dose, empty where it gives none."""
+COLUMNS = (*SAMPLE_COLUMNS, "site", "view", "mechanism")
+"""Of a built tier's samples: `view` only where images are augmented (morphogene-paper); `mechanism` is BBBC021's for
+that compound at that dose, empty where it gives none."""
 ALL_PLATES, ALL_FIELDS = 55, 11_888  # of the 98 compounds and the vehicle; the image table has 13,200 fields
 L1000_ADDRESS = "https://s3.amazonaws.com/macchiato.clue.io/builds/LINCS2020/"
-_COHORT_SPLITS = {
-    "ID": {"train": "train", "test": "id", "replicate": "id_replicate"},
-    "OOD": {"train": "", "test": "ood", "replicate": "ood_replicate"},
-}
-
-_DEALT = {
-    1: (("train", "test", "replicate"),),
-    2: (("train",), ("test", "replicate")),
-    3: (("train",), ("test",), ("replicate",)),
-}
-"""Plates of a layout that are built -> for each, the roles its wells are dealt to in turn."""
 
 
 def build(
@@ -81,13 +60,19 @@ def build(
     progress(f"expression of {(profiles.treated_wells > 0).sum()} compounds from {', '.join(profiles.files)}")
     for file, why in profiles.passed_over:
         progress(f"passed over {file}: {why}")
-    samples = _samples(name, fields)
+    samples = split_rules.part_of(split_rules.frozen_samples(name), fields)
+    for line in split_rules.check_part(samples):
+        progress(line)
+    fields = fields.assign(field=split_rules.field_ids(name, fields))
+    if name == paper_recipe.NAME:
+        fields["split"] = "any"  # a field's views are dealt to train and test: that is the recipe
     folder = out or built_path(name)
     with storage.lock(folder), storage.atomic_dir(folder) as temporary:
-        contrast, sums = _write_images(temporary, images, samples, progress)
-        _write(temporary, sums, "samples.csv", samples[list(COLUMNS)].to_csv(index=False).encode())
+        contrast, sums, duplicates = _write_images(temporary, images, fields, progress)
+        columns = [column for column in COLUMNS if column in samples]
+        _write(temporary, sums, "samples.csv", samples[columns].to_csv(index=False).encode())
         _write(temporary, sums, "expression.npz", _expression_bytes(profiles))
-        about = _provenance(images, profiles, cell, hours) | {"contrast": contrast}
+        about = _provenance(images, profiles, cell, hours) | {"contrast": contrast, "duplicates": duplicates}
         _write(temporary, sums, "build.json", (json.dumps(about, indent=1) + "\n").encode())
         _write(temporary, sums, "tier.toml", _toml(_spec(spec, samples, len(fields), cell, hours)).encode())
         table = "".join(f"{digest}  {file}\n" for file, digest in sorted(sums.items()))
@@ -95,40 +80,9 @@ def build(
     return folder
 
 
-def deal_splits(fields: pd.DataFrame, layouts: dict[str, str], cohorts: dict[str, str]) -> pd.Series:
-    """The split of each field by the rule at the top of this file; "" where a field is left out.
-
-    fields: columns plate, well, replicate, compound. layouts: plate -> its layout. cohorts: compound -> ID, OOD.
-    """
-    roles = _well_roles(fields, layouts)
-
-    def split(compound: str, plate: str, well: str) -> str:
-        return "vehicle" if compound == bbbc021.VEHICLE else _COHORT_SPLITS[cohorts[compound]][roles[plate, well]]
-
-    wells = zip(fields["compound"], fields["plate"], fields["well"], strict=True)
-    return pd.Series([split(*well) for well in wells], index=fields.index, dtype=str)
-
-
-def _well_roles(fields: pd.DataFrame, layouts: dict[str, str]) -> dict[tuple[str, str], str]:
-    plates = fields.drop_duplicates("plate").assign(layout=lambda table: table["plate"].map(layouts))
-    roles: dict[tuple[str, str], str] = {}
-    for _, layout in plates.sort_values(["replicate", "plate"]).groupby("layout"):
-        names = layout["plate"].tolist()
-        dealt = _DEALT.get(len(names), _DEALT[3])
-        for rank, plate in enumerate(names):
-            turn = dealt[rank % len(dealt)]
-            wells = fields[fields["plate"] == plate].drop_duplicates("well")
-            for _, of_compound in wells.groupby("compound"):
-                order = sorted(of_compound["well"], key=lambda well: storage.sha256_text(plate, well))
-                roles |= {(plate, well): turn[position % len(turn)] for position, well in enumerate(order)}
-    return roles
-
-
 def _choose_fields(images: Path, plates: Sequence[str] | None, compounds: Sequence[str] | None) -> pd.DataFrame:
     table = bbbc021.read_image_table(images)
     table["mechanism"] = bbbc021.mechanism_of(table, bbbc021.read_mechanisms(images))
-    layouts = table.groupby("plate")["compound"].agg(lambda names: "|".join(sorted(set(names))))
-    table["layout"] = table["plate"].map(layouts)
     known = load_compounds()["compound"].tolist()
     for compound in compounds or ():
         if compound not in known:
@@ -142,38 +96,18 @@ def _choose_fields(images: Path, plates: Sequence[str] | None, compounds: Sequen
             f"{images}: no BBBC021_v1_images_PLATE.zip and no unpacked plate; download from {bbbc021.ADDRESS}"
         )
     keep = table["plate"].isin(plates) & table["compound"].isin([bbbc021.VEHICLE, *(compounds or known)])
-    return table[keep].reset_index(drop=True)
-
-
-def _samples(name: str, fields: pd.DataFrame) -> pd.DataFrame:
-    compounds = load_compounds()
-    cohorts = dict(zip(compounds["compound"], compounds["cohort"], strict=True))
-    layouts = dict(zip(fields["plate"], fields["layout"], strict=True))
-    samples = fields.assign(split=deal_splits(fields, layouts, cohorts))
-    samples = samples[samples["split"] != ""]
-    order = {compound: place for place, compound in enumerate(compounds["compound"])} | {
-        bbbc021.VEHICLE: len(compounds)
-    }
-    samples = samples.assign(_split=samples["split"].map(SPLITS.index), _compound=samples["compound"].map(order))
-    samples = samples.sort_values(["_split", "_compound", "plate", "well", "site"], ignore_index=True)
-    samples["index"] = samples.groupby(["split", "compound"]).cumcount()
-    samples["sample_id"] = [f"{name}-{row.plate}-{row.well}-s{row.site}" for row in samples.itertuples()]
-    found = set(samples["split"])
-    if not {"train", "vehicle"} <= found or not found & {"id", "ood"}:
-        raise BadInput(
-            f"the chosen plates and compounds give only the splits {', '.join(sorted(found))}; add plates or compounds "
-            "until there are training, test and vehicle wells"
-        )
-    return samples
+    return split_rules.with_splits(bbbc021.image_table_path(images), table[keep].reset_index(drop=True))
 
 
 def _write_images(
-    folder: Path, images: Path, samples: pd.DataFrame, progress: Callable[[str], None]
-) -> tuple[dict[str, dict[str, list[float]]], dict[str, str]]:
+    folder: Path, images: Path, fields: pd.DataFrame, progress: Callable[[str], None]
+) -> tuple[dict[str, dict[str, list[float]]], dict[str, str], list[list[str]]]:
+    """One PNG per field; returns contrast by plate, hash by file, and pairs of fields of one split with equal pixels."""
     contrast: dict[str, dict[str, list[float]]] = {}
     sums: dict[str, str] = {}
     first: dict[str, pd.Series] = {}
-    groups = samples.groupby("plate", sort=True)
+    duplicates: list[list[str]] = []
+    groups = fields.groupby("plate", sort=True)
     for number, (name, rows) in enumerate(groups, start=1):
         plate = bbbc021.read_plate(images, rows)
         contrast[str(name)] = {"low": plate.low.tolist(), "high": plate.high.tolist()}
@@ -185,11 +119,14 @@ def _write_images(
                     f"{row['plate']}/{row['dna']} (image table line {row['line']}) has the pixels of {twin['plate']}/"
                     f"{twin['dna']} (line {twin['line']}) of another split; download both plates again"
                 )
+            if twin["field"] != row["field"]:
+                duplicates.append([twin["field"], row["field"]])
+                progress(f"{row['field']} has the pixels of {twin['field']}, of the same split; both are kept")
             stream = io.BytesIO()
             Image.fromarray(image).save(stream, "PNG", compress_level=2)
-            _write(folder, sums, image_name(row["plate"], row["sample_id"]), stream.getvalue())
+            _write(folder, sums, image_name(row["plate"], row["field"]), stream.getvalue())
         progress(f"plate {number} of {groups.ngroups}: {name}, {len(rows)} images")
-    return contrast, sums
+    return contrast, sums, duplicates
 
 
 def _write(folder: Path, sums: dict[str, str], name: str, data: bytes) -> None:
@@ -237,8 +174,8 @@ def _spec(spec: TierSpec, samples: pd.DataFrame, n_fields: int, cell: str, hours
     return spec.model_copy(
         update={
             "title": title,
-            "tracks": {name: track for name, track in spec.tracks.items() if track.split in counts},
-            "counts": {split: int(counts[split]) for split in SPLITS if split in counts},
+            "tracks": {name: track for name, track in spec.tracks.items() if track.tests(samples).any()},
+            "counts": {split: int(counts[split]) for split in split_rules.SPLITS if split in counts},
             "panel_compounds": tuple(dict.fromkeys([*panel, *built]))[: len(spec.panel_compounds)],
         }
     )

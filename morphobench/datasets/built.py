@@ -1,7 +1,7 @@
 """A tier that was built from real files: where it lives, loading it, checking it.
 
-A folder with tier.toml, samples.csv, expression.npz, build.json (how it was made), images/PLATE/SAMPLE.png, and
-the hash of each in SHA256SUMS.
+A folder with tier.toml, samples.csv, expression.npz, build.json (how it was made), images/PLATE/FIELD.png, and
+the hash of each in SHA256SUMS. Samples of morphogene-paper are views of these fields, made as they are read.
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ import pandas as pd
 from PIL import Image
 
 from morphobench import storage
+from morphobench.datasets import split_rules
 from morphobench.datasets.manifest import load_compounds, load_landmarks
-from morphobench.datasets.tier import HERE, Tier, TierSpec, read_spec
+from morphobench.datasets.paper_recipe import NAME, TABLE_SHA256, dihedral
+from morphobench.datasets.tier import HERE, ImageSet, Tier, TierSpec, read_spec
 from morphobench.errors import BadInput, Unavailable
 
 
@@ -46,9 +48,7 @@ def load_built(name: str, folder: Path | None = None) -> Tier:
     template(name)
     folder = folder or built_path(name)
     if not (folder / "SHA256SUMS").is_file():
-        raise Unavailable(
-            f"tier {name}: not built at {folder}; run `morphobench data build {name} --images DIR --l1000 DIR`"
-        )
+        raise _not_built(name, folder)
     sums = storage.read_sums(folder, mend(name))
     for file in ("tier.toml", "samples.csv", "expression.npz"):
         storage.verify_file(folder, file, sums.get(file, "nothing"), mend(name))
@@ -64,8 +64,42 @@ def load_built(name: str, folder: Path | None = None) -> Tier:
         compounds=compounds[compounds["compound"].isin(set(samples["compound"]))].reset_index(drop=True),
         samples=samples,
         genes=tuple(load_landmarks()["symbol"]),
-        read_images=partial(_folder_images, folder, sums),
+        read_images=partial(_folder_images, name, folder, sums),
         read_expression=partial(_expression_of, rows, g_pre, g_post),
+    )
+
+
+def load_frozen(name: str) -> Tier:
+    """The whole of a built tier without its pixels and profiles: the frozen samples, tracks and compounds.
+
+    Needs no build. Asking it for images or expression raises Unavailable.
+    """
+    spec, folder = template(name), built_path(name)
+    samples = split_rules.frozen_samples(name)
+    counts = samples["split"].value_counts()
+    known = {split: int(counts[split]) for split in split_rules.SPLITS if split in counts}
+
+    def images(rows: pd.DataFrame) -> ImageSet:
+        raise _not_built(name, folder)
+
+    def expression(rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+        raise _not_built(name, folder)
+
+    return Tier(
+        spec=spec.model_copy(update={"counts": known}),
+        folder=folder,
+        split_sha256=TABLE_SHA256 if name == NAME else storage.read_sums(HERE)[split_rules.SPLIT_FILE],
+        compounds=load_compounds(),
+        samples=samples,
+        genes=tuple(load_landmarks()["symbol"]),
+        read_images=images,
+        read_expression=expression,
+    )
+
+
+def _not_built(name: str, folder: Path) -> Unavailable:
+    return Unavailable(
+        f"tier {name}: not built at {folder}; run `morphobench data build {name} --images DIR --l1000 DIR`"
     )
 
 
@@ -81,18 +115,22 @@ def mend(name: str) -> str:
 
 @dataclass(frozen=True)
 class FolderImages:
-    """PNG files of a built tier as an ImageSet; each is checked against its recorded hash as it is read."""
+    """PNG files of a built tier as an ImageSet; each is checked against its recorded hash as it is read.
+
+    views: the dihedral view (0 to 7) to give of each; empty: each as it is.
+    """
 
     folder: Path
     names: tuple[str, ...]
     hashes: tuple[str, ...]
+    views: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         return len(self.names)
 
     def digest(self) -> str:
-        """Hash of the files' hashes, in order."""
-        return storage.sha256_text(*self.hashes)
+        """Hash of the files' hashes and the views, in order."""
+        return storage.sha256_text(*self.hashes, *map(str, self.views))
 
     def batches(self, size: int) -> Iterator[np.ndarray]:
         """uint8 (<= size, H, W, 3), in order."""
@@ -108,12 +146,13 @@ class FolderImages:
         data = path.read_bytes() if path.is_file() else b""
         if storage.sha256_bytes(data) != self.hashes[row]:
             raise BadInput(f"{path}: changed or removed since the tier was built; run `morphobench data build` again")
-        return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+        image = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+        return dihedral(image, self.views[row]) if self.views else image
 
 
-def image_name(plate: str, sample_id: str) -> str:
-    """Where a sample's image lies in the folder of its tier."""
-    return f"images/{plate}/{sample_id}.png"
+def image_name(plate: str, field: str) -> str:
+    """Where a field's image lies in the folder of its tier."""
+    return f"images/{plate}/{field}.png"
 
 
 def _expression_of(
@@ -123,6 +162,8 @@ def _expression_of(
     return g_pre[chosen], g_post[chosen]
 
 
-def _folder_images(folder: Path, sums: dict[str, str], samples: pd.DataFrame) -> FolderImages:
-    names = tuple(image_name(row.plate, row.sample_id) for row in samples.itertuples())
-    return FolderImages(folder, names, tuple(sums.get(name, "nothing") for name in names))
+def _folder_images(tier: str, folder: Path, sums: dict[str, str], samples: pd.DataFrame) -> FolderImages:
+    fields = split_rules.field_ids(tier, samples)
+    names = tuple(image_name(plate, field) for plate, field in zip(samples["plate"], fields, strict=True))
+    views = tuple(map(int, samples["view"])) if "view" in samples else ()
+    return FolderImages(folder, names, tuple(sums.get(name, "nothing") for name in names), views)

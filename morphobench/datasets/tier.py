@@ -10,12 +10,13 @@ import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Annotated, Literal, Protocol
 
 import numpy as np
 import pandas as pd
-from pydantic import Field, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError
 
+from morphobench.datasets import held_out
 from morphobench.errors import BadInput
 from morphobench.schema import Condition, Conditions, Record
 
@@ -26,12 +27,39 @@ images of the same compounds on other plates, the floor of every score; `vehicle
 SAMPLE_COLUMNS = ("sample_id", "split", "compound", "index", "dose_um", "plate", "well")
 
 
+Splits = Annotated[tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)]
+"""One split or several; a TOML may give one as a string."""
+
+
 class Track(Record):
-    """A test set of a tier."""
+    """A test set of a tier, and the training set that belongs to it.
+
+    Its test, replicate and training images are those of three (groups of) splits. Where `held_out` names compounds, its
+    test and replicate images are of these alone, and its training images of all others.
+    """
 
     title: str
-    split: str
-    replicate_split: str
+    split: Splits
+    replicate_split: Splits
+    training_split: Splits = ("train",)
+    held_out: tuple[str, ...] = ()
+    default: bool = Field(default=True, description="scored unless other tracks are asked for")
+
+    def tests(self, samples: pd.DataFrame) -> pd.Series:
+        """Which of these samples are test images of the track: bool, one per row."""
+        return self._of_its_compounds(samples, self.split)
+
+    def replicates(self, samples: pd.DataFrame) -> pd.Series:
+        """Which of these samples are replicates of the track: bool, one per row."""
+        return self._of_its_compounds(samples, self.replicate_split)
+
+    def trains(self, samples: pd.DataFrame) -> pd.Series:
+        """Which of these samples may be trained on for the track: bool, one per row."""
+        return samples["split"].isin(self.training_split) & ~samples["compound"].isin(self.held_out)
+
+    def _of_its_compounds(self, samples: pd.DataFrame, splits: tuple[str, ...]) -> pd.Series:
+        chosen = samples["split"].isin(splits)
+        return chosen & samples["compound"].isin(self.held_out) if self.held_out else chosen
 
 
 class TierSpec(Record):
@@ -94,6 +122,33 @@ class Tier:
         """The samples of one split, in frozen order."""
         return self.samples[self.samples["split"] == split].reset_index(drop=True)
 
+    def test_rows(self, track: str) -> pd.DataFrame:
+        """The test images of a track, in frozen order."""
+        return self.samples[self.track(track).tests(self.samples)].reset_index(drop=True)
+
+    def replicate_rows(self, track: str) -> pd.DataFrame:
+        """Further real images of a track's compounds, the floor of its scores, in frozen order."""
+        return self.samples[self.track(track).replicates(self.samples)].reset_index(drop=True)
+
+    def training_rows(self, track: str) -> pd.DataFrame:
+        """The training images of a track (vehicle images aside), in frozen order."""
+        return self.samples[self.track(track).trains(self.samples)].reset_index(drop=True)
+
+    @property
+    def default_tracks(self) -> tuple[str, ...]:
+        """The tracks that are scored unless others are asked for."""
+        return tuple(name for name, track in self.spec.tracks.items() if track.default)
+
+    def held_out(self, track: str) -> tuple[str, ...]:
+        """Compounds that a track tests and that its training images lack, manifest order."""
+        missing = set(self.test_rows(track)["compound"]) - set(self.training_rows(track)["compound"])
+        return tuple(compound for compound in self.compounds["compound"] if compound in missing)
+
+    def distances(self, track: str) -> pd.DataFrame:
+        """How far each held-out compound of a track is from its training compounds, see `held_out.distances`."""
+        trained = set(self.training_rows(track)["compound"])
+        return held_out.distances(self.compounds, self.held_out(track), sorted(trained))
+
     def track(self, name: str) -> Track:
         """A track by name; BadInput lists the names there are."""
         if name not in self.spec.tracks:
@@ -102,7 +157,7 @@ class Tier:
 
     def conditions(self, track: str) -> Conditions:
         """What a model may know of the test images of a track, in their order."""
-        return self.conditions_of(self.rows(self.track(track).split), track)
+        return self.conditions_of(self.test_rows(track), track)
 
     def conditions_of(self, rows: pd.DataFrame, track: str) -> Conditions:
         """Conditions for any samples (training ones included), labelled with `track`."""

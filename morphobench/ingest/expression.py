@@ -82,8 +82,8 @@ def not_log2(values: np.ndarray) -> tuple[int, int, str] | None:
 
 def _keys_of(tier: Tier) -> set[tuple[str, str, int]]:
     keys = set()
-    for name, track in tier.spec.tracks.items():
-        rows = tier.rows(track.split)
+    for name in tier.spec.tracks:
+        rows = tier.test_rows(name)
         keys |= {(name, compound, int(index)) for compound, index in zip(rows["compound"], rows["index"], strict=True)}
     return keys
 

@@ -19,7 +19,7 @@ from morphobench.errors import BadInput
 from morphobench.ingest.archive import Source, open_source
 from morphobench.ingest.expression import EXPRESSION, EXPRESSION_BYTES, G_PRE, read_expression, write_expression
 from morphobench.ingest.images import decode_png, encode_png
-from morphobench.schema import Condition, Conditions, Manifest
+from morphobench.schema import OWN, Condition, Conditions, Manifest
 from morphobench.storage import (
     atomic_dir,
     atomic_path,
@@ -103,12 +103,12 @@ class Submission:
 def open_submission(path: Path, tier: Tier, tracks: Sequence[str] | None = None) -> Submission:
     """Open and check a submission folder or zip against a tier.
 
-    tracks: the tracks to score; all of the tier's by default. Other tracks may be absent.
+    tracks: the tracks to score; the tier's default ones if none is named. Other tracks may be absent.
     Raises BadInput that names the first file or value that is wrong.
     """
     source = open_source(path)
     manifest = _read_manifest(source, tier)
-    wanted = {track: tier.conditions(track) for track in (tracks or tier.spec.tracks)}
+    wanted = {track: tier.conditions(track) for track in (tracks or tier.default_tracks)}
     names = _check_names(source, tier, wanted)
     images = {track: _check_images(source, conditions, tier.spec.image_size) for track, conditions in wanted.items()}
     expression, expression_sha256 = None, ""
@@ -141,8 +141,10 @@ def write_submission(
             write_expression(place / EXPRESSION, {t: (images[t][0], values) for t, values in expression.items()})
 
 
-def new_submission(folder: Path, tier: Tier) -> None:
+def new_submission(folder: Path, tier: Tier, tracks: Sequence[str] = ()) -> None:
     """Start a submission: a `submission.toml` to fill in, and the conditions of every track as CSV.
+
+    tracks: the tier's default ones if none is named.
 
     `conditions.csv` has one row per wanted image with its file name; `g_pre_row` points into `g_pre.csv`, which holds
     the 978 vehicle expression values of that condition. Raises BadInput where the folder already holds something.
@@ -157,7 +159,7 @@ def new_submission(folder: Path, tier: Tier) -> None:
     atomic_write_text(folder / MANIFEST, manifest_toml(manifest))
     rows: list[dict[str, object]] = []
     profiles: dict[bytes, tuple[int, np.ndarray]] = {}
-    for track in tier.spec.tracks:
+    for track in tracks or tier.default_tracks:
         conditions = tier.conditions(track)
         for condition, profile in zip(conditions, conditions.g_pre, strict=True):
             row = profiles.setdefault(profile.tobytes(), (len(profiles), profile))[0]
@@ -169,11 +171,11 @@ def new_submission(folder: Path, tier: Tier) -> None:
         table.to_csv(temporary, index_label="g_pre_row", float_format="%.4f")
 
 
-def pack_submission(folder: Path, out: Path, tier: Tier) -> Path:
+def pack_submission(folder: Path, out: Path, tier: Tier, tracks: Sequence[str] | None = None) -> Path:
     """Check a submission folder and write it as one zip, the same bytes for the same files."""
     check_file(out)
     refuse_inside(out, folder)
-    open_submission(folder, tier)
+    open_submission(folder, tier, tracks)
     source = open_source(folder)
     names = [name for name in source.names() if name not in (CONDITIONS, G_PRE)]
     limits = {MANIFEST: MANIFEST_BYTES, EXPRESSION: EXPRESSION_BYTES}
@@ -234,6 +236,12 @@ def _read_manifest(source: Source, tier: Tier) -> Manifest:
         raise BadInput(
             f"{where}: made for {manifest.tier} {manifest.tier_version}, split {manifest.split_sha256[:12]}; "
             f"here is {tier.spec.version}, split {tier.split_sha256[:12]}; generate for the new conditions"
+        )
+    if manifest.training_set not in ("", OWN, *tier.spec.tracks):
+        tracks = ", ".join(tier.spec.tracks)
+        raise BadInput(
+            f"{where}: training_set: {manifest.training_set!r} is no track of {manifest.tier}; name one of {tracks}, "
+            f"or {OWN!r} where each track's images come from a model trained for it"
         )
     return manifest
 

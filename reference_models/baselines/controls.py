@@ -15,8 +15,10 @@ import numpy as np
 import pandas as pd
 
 from morphobench.datasets.manifest import morgan_fingerprint
+from morphobench.datasets.split_rules import plates_with
 from morphobench.datasets.tier import Tier
-from morphobench.schema import Condition, Conditions
+from morphobench.errors import BadInput
+from morphobench.schema import OWN, Condition, Conditions
 
 BATCH = 256
 DRAW_SEED = 0
@@ -64,14 +66,14 @@ class MeanImage:
 
     def generate(self, conditions: Conditions, seed: int) -> np.ndarray:
         """uint8 (N, H, W, 3), N times one image; the seed changes nothing."""
-        images = self.tier.images(self.tier.rows("train"))
+        images = self.tier.images(_training_rows(self.tier, conditions))
         total = sum(batch.astype(np.float64).sum(0) for batch in images.batches(BATCH))
         mean = np.rint(total / len(images)).astype(np.uint8)
         return np.broadcast_to(mean, (len(conditions), *mean.shape))
 
     def predict_expression(self, conditions: Conditions) -> np.ndarray:
         """Condition G_pre plus the mean LFC of the training samples, (N, 978) log2: the perturbed mean."""
-        g_pre, g_post = self.tier.expression(self.tier.rows("train"))
+        g_pre, g_post = self.tier.expression(_training_rows(self.tier, conditions))
         return conditions.g_pre + np.nanmean(g_post - g_pre, axis=0)
 
 
@@ -113,23 +115,42 @@ def _manifest(method: str, training_data: str = "none", uses_measured_g_post: bo
         "method": f"control: {method}",
         "training_data": training_data,
         "licence": "as the tier",
+        "training_set": OWN,
         "uses_measured_g_post": uses_measured_g_post,
     }
 
 
+def _training_rows(tier: Tier, conditions: Conditions) -> pd.DataFrame:
+    return tier.training_rows(conditions.records[0].track)
+
+
+def _replicate_rows(tier: Tier, conditions: Conditions) -> pd.DataFrame:
+    """The replicates of the conditions' track; BadInput where a part of a built tier has none of some compound."""
+    track = conditions.records[0].track
+    pool = tier.replicate_rows(track)
+    missing = sorted({condition.compound for condition in conditions} - set(pool["compound"]))
+    if missing:
+        plates = plates_with(missing[:1], tier.track(track).replicate_split)
+        raise BadInput(
+            f"tier {tier.spec.name}: {track} has no replicate images of {missing[0]} ({len(missing)} such compounds); "
+            f"build plate {' or '.join(plates)} too"
+        )
+    return pool
+
+
 def _replicates(tier: Tier, conditions: Conditions, rng: np.random.Generator) -> pd.DataFrame:
-    pool = tier.rows(tier.track(conditions.records[0].track).replicate_split)
+    pool = _replicate_rows(tier, conditions)
     return _match(pool, [(condition.compound, condition.dose_um) for condition in conditions], rng)
 
 
 def _copies(tier: Tier, conditions: Conditions, rng: np.random.Generator) -> pd.DataFrame:
-    pool = tier.rows("train")
+    pool = _training_rows(tier, conditions)
     neighbour = _nearest_training_compound(tier, set(pool["compound"]), conditions)
     return _match(pool, [(neighbour[condition.compound], condition.dose_um) for condition in conditions], rng)
 
 
 def _wrong(tier: Tier, conditions: Conditions, rng: np.random.Generator) -> pd.DataFrame:
-    pool = tier.rows(tier.track(conditions.records[0].track).replicate_split)
+    pool = _replicate_rows(tier, conditions)
     # A cyclic shift of a shuffled list pairs every compound with another one, and uses each once.
     shuffled = rng.permutation(sorted(set(pool["compound"])))
     other = dict(zip(shuffled, np.roll(shuffled, 1), strict=True))

@@ -1,0 +1,68 @@
+"""What `morphobench data info` prints of a tier: splits, tracks, distances of held-out compounds, leaks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pandas as pd
+
+from morphobench.datasets import paper_recipe
+from morphobench.datasets.tier import Tier
+
+PLATES_NAMED = 14
+"""More plates than this are counted, not named."""
+
+
+def describe(tier: Tier) -> Iterator[str]:
+    """Lines on a tier: image, protocol, splits, tracks, licence."""
+    spec = tier.spec
+    yield f"{spec.name} {spec.version}: {spec.title}"
+    yield f"split sha256: {tier.split_sha256}"
+    side, channels = spec.image_size, ", ".join(spec.channels)
+    yield f"image: {side} x {side} pixels of {spec.um_per_pixel} um, RGB = {channels}"
+    yield f"protocol: {spec.extractor} (realism), {spec.embedding} (separability)"
+    for split, rows in tier.samples.groupby("split", sort=False):
+        plates = sorted(set(rows["plate"]))
+        named = f"plates {', '.join(plates)}" if len(plates) <= PLATES_NAMED else f"{len(plates)} plates"
+        yield f"{split}: {len(rows):,} images, {rows['compound'].nunique()} compounds, {named}"
+    for name in spec.tracks:
+        yield from describe_track(tier, name)
+    yield f"licence: {spec.licence}"
+
+
+def describe_track(tier: Tier, name: str) -> Iterator[str]:
+    """Lines on a track: its images, how far its held-out compounds are, and what it shares with training."""
+    parts = {"test": tier.test_rows(name), "replicate": tier.replicate_rows(name), "training": tier.training_rows(name)}
+    counts = [f"{len(rows):,} {part} images of {rows['compound'].nunique()} compounds" for part, rows in parts.items()]
+    asked = "" if tier.track(name).default else " (scored with --track)"
+    yield f"track {name}{asked}: {', '.join(counts)}"
+    table = tier.distances(name)
+    if len(table):
+        yield f"  {_distance_summary(table)}"
+    if "site" in tier.samples:
+        yield f"  {_leak(paper_recipe.leak(parts['test'], parts['training']))}"
+
+
+def distance_table(tier: Tier, name: str) -> str:
+    """The distances of a track's held-out compounds, nearest first, as text; NaN and <NA> where not known."""
+    table = tier.distances(name).sort_values(["tanimoto", "compound"], ascending=[False, True])
+    return table.to_string(index=False, float_format="{:.3f}".format)
+
+
+def _distance_summary(table: pd.DataFrame) -> str:
+    known, scaffolds, mechanisms = (table[key].dropna() for key in ("tanimoto", "scaffold_seen", "mechanism_seen"))
+    parts = [f"{len(table)} held-out compounds"]
+    if len(known):
+        quartiles = ", ".join(f"{value:.2f}" for value in known.quantile([0, 0.25, 0.5, 0.75, 1]))
+        parts.append(f"largest Tanimoto to training {quartiles} (minimum, quartiles, maximum of {len(known)})")
+    parts.append(f"scaffold seen for {int(scaffolds.sum())} of {len(scaffolds)}")
+    parts.append(f"mechanism seen for {int(mechanisms.sum())} of {len(mechanisms)}")
+    parts.append(f"{len(table) - len(known)} without a structure")
+    return "; ".join(parts)
+
+
+def _leak(leak: paper_recipe.Leak) -> str:
+    return (
+        f"{leak.tested:,} test images ({leak.distinct:,} distinct): {leak.copied:,} have an exact copy in training, "
+        f"{leak.same_field:,} share their field with it"
+    )
