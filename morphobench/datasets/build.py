@@ -20,7 +20,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from PIL import Image
 
 from morphobench import storage
 from morphobench.datasets import bbbc021, l1000
@@ -177,17 +176,15 @@ def _write_images(
     for number, (name, rows) in enumerate(groups, start=1):
         plate = bbbc021.read_plate(images, rows)
         contrast[str(name)] = {"low": plate.low.tolist(), "high": plate.high.tolist()}
-        for position in range(len(rows)):
-            row, image = rows.iloc[position], plate.image(position)
-            twin = first.setdefault(storage.sha256_bytes(plate.crops[position].tobytes()), row)
+        for position, (png, crop_sha256) in enumerate(bbbc021.encode(plate)):
+            row = rows.iloc[position]
+            twin = first.setdefault(crop_sha256, row)
             if twin["split"] != row["split"]:
                 raise BadInput(
                     f"{row['plate']}/{row['dna']} (image table line {row['line']}) has the pixels of {twin['plate']}/"
                     f"{twin['dna']} (line {twin['line']}) of another split; download both plates again"
                 )
-            stream = io.BytesIO()
-            Image.fromarray(image).save(stream, "PNG", compress_level=2)
-            _write(folder, sums, image_name(row["plate"], row["sample_id"]), stream.getvalue())
+            _write(folder, sums, image_name(row["plate"], row["sample_id"]), png)
         progress(f"plate {number} of {groups.ngroups}: {name}, {len(rows)} images")
     return contrast, sums
 
