@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from PIL import Image
 
 from morphobench import storage
 from morphobench.datasets import bbbc021, l1000, paper_recipe, split_rules
@@ -111,9 +110,9 @@ def _write_images(
     for number, (name, rows) in enumerate(groups, start=1):
         plate = bbbc021.read_plate(images, rows)
         contrast[str(name)] = {"low": plate.low.tolist(), "high": plate.high.tolist()}
-        for position in range(len(rows)):
-            row, image = rows.iloc[position], plate.image(position)
-            twin = first.setdefault(storage.sha256_bytes(plate.crops[position].tobytes()), row)
+        for position, (png, crop_sha256) in enumerate(bbbc021.encode(plate)):
+            row = rows.iloc[position]
+            twin = first.setdefault(crop_sha256, row)
             if twin["split"] != row["split"]:
                 raise BadInput(
                     f"{row['plate']}/{row['dna']} (image table line {row['line']}) has the pixels of {twin['plate']}/"
@@ -122,9 +121,7 @@ def _write_images(
             if twin["field"] != row["field"]:
                 duplicates.append([twin["field"], row["field"]])
                 progress(f"{row['field']} has the pixels of {twin['field']}, of the same split; both are kept")
-            stream = io.BytesIO()
-            Image.fromarray(image).save(stream, "PNG", compress_level=2)
-            _write(folder, sums, image_name(row["plate"], row["field"]), stream.getvalue())
+            _write(folder, sums, image_name(row["plate"], row["field"]), png)
         progress(f"plate {number} of {groups.ngroups}: {name}, {len(rows)} images")
     return contrast, sums, duplicates
 
