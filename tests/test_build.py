@@ -12,8 +12,8 @@ import tifffile
 from bbbc021_layout import MECHANISMS, PIXELS, lay_out, real_rows, tiff_bytes, window
 
 from morphobench import storage
-from morphobench.datasets import SPLITS, bbbc021, load_tier
-from morphobench.datasets.build import ALL_FIELDS, build, built_path, deal_splits, load_built, verify
+from morphobench.datasets import SPLITS, bbbc021, load_tier, split_rules
+from morphobench.datasets.build import build, built_path, load_built, verify
 from morphobench.datasets.manifest import load_compounds, load_landmarks
 from morphobench.errors import BadInput, Unavailable
 from morphobench.evaluation import evaluate
@@ -47,20 +47,21 @@ def write_level3(folder: Path, compounds: list[str]) -> Path:
 
 def made_rows() -> pd.DataFrame:
     """Image-table rows of one layout of three plates: on each a vehicle, an ID and an OOD well, one field each."""
-    treatments = [("B02", "DMSO", 0.0), ("C03", "emetine", 1.0), ("D04", "taxol", 0.3)]
+    fields = split_rules.frozen_fields()
+    fields = fields[fields["plate"].isin(PLATES) & fields["compound"].isin(["DMSO", "emetine", "taxol"])]
+    fields = fields.drop_duplicates(["plate", "compound"])
     return pd.DataFrame(
         [
             {
-                **{f"Image_FileName_{stain}": f"{well}_s1_{mark}X.tif" for stain, mark in marks},
-                "Image_PathName_DAPI": f"Week1/{plate}",
-                "Image_Metadata_Plate_DAPI": plate,
-                "Image_Metadata_Well_DAPI": well,
-                "Replicate": replicate,
-                "Image_Metadata_Compound": compound,
-                "Image_Metadata_Concentration": dose,
+                **{f"Image_FileName_{stain}": f"{field.well}_s{field.site}_{mark}X.tif" for stain, mark in marks},
+                "Image_PathName_DAPI": f"Week3/{field.plate}",
+                "Image_Metadata_Plate_DAPI": field.plate,
+                "Image_Metadata_Well_DAPI": field.well,
+                "Replicate": field.replicate,
+                "Image_Metadata_Compound": field.compound,
+                "Image_Metadata_Concentration": field.dose_um,
             }
-            for replicate, plate in enumerate(PLATES, start=1)
-            for well, compound, dose in treatments
+            for field in fields.itertuples()
             for marks in [(("DAPI", "w1"), ("Tubulin", "w2"), ("Actin", "w4"))]
         ]
     )
@@ -97,13 +98,16 @@ def real(tmp_path_factory: pytest.TempPathFactory, shared_data: Path) -> tuple[P
 
 def test_real_build_holds_what_was_laid_out(real):
     tier = load_built("morphogene", real[1])
-    assert tier.spec.counts == {"train": 4, "id": 4, "ood": 2, "id_replicate": 4, "ood_replicate": 2, "vehicle": 12}
+    counts = {"train": 4, "id": 4, "ood": 2, "id_replicate": 4, "ood_replicate": 2, "ood_train": 2, "vehicle": 12}
+    assert tier.spec.counts == counts
     assert "PARTIAL BUILD: 3 of 55 plates, 3 of 98 compounds, 30 of 11,888 fields" in tier.spec.title
     assert "HT115 at 6 h" in tier.spec.title
     assert tier.samples["sample_id"].is_unique
     assert set(tier.rows("train")["plate"]) == {PLATES[0]}
     assert set(tier.rows("ood")["mechanism"]) == {"Microtubule destabilizers"}
-    assert verify("morphogene", real[1]) == 28 + 4
+    assert (
+        verify("morphogene", real[1]) == 30 + 4 + 4
+    )  # images, tables, the records of three plates and of the expression
     condition = next(iter(tier.conditions("id")))
     assert (condition.compound, condition.plate, condition.index) == ("emetine", PLATES[1], 0)
 
@@ -156,46 +160,16 @@ def test_a_control_is_scored_on_the_real_build(real, cache):
     assert 0.01 < area.mean() < 0.3
 
 
-def test_full_splits_keep_plates_apart(shared_data):
-    fields = bbbc021.read_image_table(shared_data / "bbbc021")
-    layouts = fields.groupby("plate")["compound"].agg(lambda names: "|".join(sorted(set(names))))
-    cohorts = load_compounds().set_index("compound")["cohort"].to_dict()
-    fields = fields[fields["compound"].isin([*cohorts, "DMSO"])]
-    fields = fields.assign(split=deal_splits(fields, layouts.to_dict(), cohorts))
-    assert layouts.value_counts().value_counts().to_dict() == {3: 17, 2: 2}
-    plates = fields.groupby("split")["plate"].agg(set)
-    for tested in ("id", "ood", "id_replicate", "ood_replicate"):
-        assert not plates["train"] & plates[tested]
-    assert len(fields) == ALL_FIELDS
-    counts = fields.groupby(["split", "compound"]).size()
-    assert counts["train"].min() == 32
-    for track, cohort in (("id", 44), ("ood", 54)):
-        assert len(counts[track]) == len(counts[f"{track}_replicate"]) == cohort
-        assert counts[track].min() >= 16
-    wells = fields.groupby(["plate", "well"])["split"].nunique()
-    assert (wells == 1).all()
-    assert counts["vehicle", "DMSO"] == 1320
-
-
-def test_one_plate_is_dealt_by_wells():
-    wells = [f"C{number:02d}" for number in range(1, 9)]
-    fields = pd.DataFrame({"plate": "P", "well": wells, "replicate": 2, "compound": "x"})
-    splits = deal_splits(fields, {"P": "L"}, {"x": "ID"})
-    assert splits.value_counts().to_dict() == {"train": 3, "id": 3, "id_replicate": 2}
-    shuffled = fields.sample(frac=1, random_state=0)
-    pd.testing.assert_series_equal(deal_splits(shuffled, {"P": "L"}, {"x": "ID"}).sort_index(), splits)
-
-
 def test_build_loads_by_name_and_is_the_same_twice(made, cache):
     folder = build("morphogene", made / "images", made / "l1000")
     assert folder == built_path("morphogene") == cache / "tiers" / "morphogene"
     again = build("morphogene", made / "images", made / "l1000", out=cache / "again")
     assert storage.read_sums(folder) == storage.read_sums(again)
     tier = load_tier("morphogene")
-    assert tier.spec.counts == dict.fromkeys(SPLITS, 1) | {"vehicle": 3}
+    assert tier.spec.counts == dict.fromkeys((*SPLITS, "ood_train"), 1) | {"vehicle": 3}
     images = tier.images(tier.samples)
-    assert len(images) == 8
-    np.testing.assert_array_equal(np.concatenate(list(images.batches(3))), images.take(range(8)))
+    assert len(images) == 9
+    np.testing.assert_array_equal(np.concatenate(list(images.batches(3))), images.take(range(9)))
     assert images.digest() != tier.images(tier.samples.iloc[::-1]).digest()
 
 
@@ -204,6 +178,7 @@ def test_plates_and_compounds_choose_a_part(made, tmp_path):
     tier = load_built("morphogene", out)
     assert tier.compounds["compound"].tolist() == ["emetine"]
     assert list(tier.spec.tracks) == ["id"]
+    assert tier.default_tracks == ("id",)
     out = build("morphogene", made / "images", made / "l1000", tmp_path / "t", plates=PLATES[:2])
     assert set(load_built("morphogene", out).samples["plate"]) == set(PLATES[:2])
 
@@ -213,10 +188,14 @@ def test_plates_and_compounds_choose_a_part(made, tmp_path):
     [
         ({"compounds": ["asprin"]}, "--compounds 'asprin': not one of the 98"),
         ({"plates": ["Week99_1"]}, "--plates 'Week99_1': not in the image table"),
-        ({"compounds": ["taxol"]}, "give only the splits ood, ood_replicate, vehicle"),
+        (
+            {"compounds": ["taxol"]},
+            "give only the splits ood, ood_replicate, ood_train, vehicle; for train add compounds of the ID cohort",
+        ),
         ({"cell": "HT29"}, "no Level 3 well of HT29 at 24 h.*--cell MCF7 --hours 24"),
-        ({"images": None}, "--images DIR .*broadinstitute.*--l1000 DIR"),
-        ({"name": "sim"}, "tier 'sim': not one that is built; there is morphogene"),
+        ({"l1000_folder": Path("nowhere")}, "nowhere: not a folder; .* --l1000"),
+        ({"l1000_folder": None, "l1000_source": "lincs2030"}, "'lincs2030': choose one of lincs2020, gse92742"),
+        ({"name": "sim"}, "tier 'sim': not one that is built; there is morphogene-paper, morphogene"),
     ],
 )
 def test_bad_choices_are_one_line(made, tmp_path, chosen, message):
@@ -230,29 +209,6 @@ def test_bad_choices_are_one_line(made, tmp_path, chosen, message):
 def test_a_tier_that_is_not_built_says_how(cache):
     with pytest.raises(Unavailable, match=r"tier morphogene: not built at .*morphobench data build morphogene"):
         load_tier("morphogene")
-
-
-def test_a_failed_or_stopped_build_leaves_the_old_one(made, tmp_path):
-    images = tmp_path / "images"
-    shutil.copytree(made / "images", images)
-    out = build("morphogene", images, made / "l1000", tmp_path / "tier")
-    before = (out / "SHA256SUMS").read_text()
-
-    def stop(line: str) -> None:
-        if line.startswith("plate 2"):
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        build("morphogene", images, made / "l1000", out, progress=stop)
-    path = images / f"BBBC021_v1_images_{PLATES[2]}.zip"
-    data = bytearray(path.read_bytes())
-    data[100_000] ^= 0xFF
-    path.write_bytes(bytes(data))
-    with pytest.raises(BadInput, match=f"{PLATES[2]}.zip: .* is damaged"):
-        build("morphogene", images, made / "l1000", out)
-    assert (out / "SHA256SUMS").read_text() == before
-    assert verify("morphogene", out) == 8 + 4
-    assert sorted(item.name for item in tmp_path.iterdir()) == [".tier.lock", "images", "tier"]
 
 
 def test_the_same_pixels_in_two_splits_are_refused(made, tmp_path):

@@ -75,7 +75,7 @@ def test_a_dropped_connection_goes_on_from_where_it_was(server: Server, tmp_path
     starts = [int(asked.removeprefix("bytes=").rstrip("-") or 0) for _, asked in server.asked("GET")]
     assert starts[0] == 0
     assert 0 < starts[1] < starts[2]
-    assert sum("connection was lost" in line and "again from byte" in line for line in lines) == 2
+    assert sum("the connection was lost" in line and "again from byte" in line for line in lines) == 2
 
 
 def test_a_later_run_goes_on_from_the_part(server: Server, tmp_path: Path) -> None:
@@ -163,7 +163,8 @@ def test_no_server_at_all_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         gone = source(server)
     message = refused(server, tmp_path, gone)
     assert gone.address in message
-    assert "connection was lost" in message
+    assert "no answer (" in message
+    assert f"put it at {NAME} in the download folder" in message
 
 
 def test_one_missing_file_keeps_none_of_the_others_away(server: Server, tmp_path: Path) -> None:

@@ -77,9 +77,11 @@ class Notes:
 def verify(folder: Path) -> int:
     """Hash every noted file of a download folder again and return how many; BadInput names the first that changed.
 
-    A file that was removed since is none that changed.
+    A file that was removed since is none that changed. BadInput too where nothing was ever downloaded.
     """
     notes = Notes(folder)
+    if not notes.names():
+        raise BadInput(f"{folder / NOTES}: not there, or empty: nothing was downloaded to this folder")
     there = [name for name in notes.names() if (folder / name).is_file()]
     for name in there:
         notes.compare(name, storage.sha256_file(folder / name))

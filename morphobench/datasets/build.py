@@ -1,19 +1,20 @@
-"""Build a tier of MorphoGene from BBBC021 and L1000 files on disk; `split_rules` says which field is in which split."""
+"""Build a tier of MorphoGene from BBBC021 and L1000 files; `split_rules` says which field is in which split."""
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from morphobench import storage
-from morphobench.datasets import bbbc021, l1000, paper_recipe, split_rules
-from morphobench.datasets.built import built_path, image_name, load_built, template, verify
-from morphobench.datasets.manifest import load_compounds, load_landmarks
+from morphobench.datasets import bbbc021, paper_recipe, split_rules
+from morphobench.datasets.built import built_path, load_built, template, verify
+from morphobench.datasets.making import expression_part, plate_parts
+from morphobench.datasets.manifest import load_compounds
+from morphobench.datasets.parts import Parts
+from morphobench.datasets.sources import DEFAULT_RELEASE, Fetcher, download_folder, load_catalogue
 from morphobench.datasets.tier import SAMPLE_COLUMNS, TierSpec
 from morphobench.errors import BadInput
 
@@ -23,63 +24,77 @@ COLUMNS = (*SAMPLE_COLUMNS, "site", "view", "mechanism")
 """Of a built tier's samples: `view` only where images are augmented (morphogene-paper); `mechanism` is BBBC021's for
 that compound at that dose, empty where it gives none."""
 ALL_PLATES, ALL_FIELDS = 55, 11_888  # of the 98 compounds and the vehicle; the image table has 13,200 fields
-L1000_ADDRESS = "https://s3.amazonaws.com/macchiato.clue.io/builds/LINCS2020/"
 
 
 def build(
     name: str,
-    images: Path | None,
-    l1000_folder: Path | None,
+    images: Path | None = None,
+    l1000_folder: Path | None = None,
     out: Path | None = None,
     plates: Sequence[str] | None = None,
     compounds: Sequence[str] | None = None,
     cell: str = "MCF7",
     hours: float = 24.0,
     progress: Callable[[str], None] = lambda line: None,
+    fetcher: Fetcher | None = None,
+    l1000_source: str = DEFAULT_RELEASE,
 ) -> Path:
-    """Build a tier from files on disk; return its folder (`out`, or `built_path(name)`), replaced only when complete.
+    """Build a tier; return its folder (`out`, or `built_path(name)`), which is replaced at once and only when complete.
 
-    images: folder of BBBC021's tables and plate zips (or unpacked plates). l1000_folder: Level 3 GCTX or GCT files, of
-    which the wells of one `cell` line and time (`hours`) are used. plates: by default those on disk. compounds: by
-    default all of the tier. `progress` is called with one line per step. A partial build says in its title that it is.
+    images: folder of BBBC021's tables and plate zips (or unpacked plates); None: `fetcher` brings what is needed.
+    l1000_folder: Level 3 GCTX or GCT files, of which the wells of one `cell` line and time (`hours`) are used; None:
+    `fetcher` brings the release `l1000_source`. plates: by default those on disk, or of a download those that hold one
+    of `compounds`, by default all of the tier. `progress` is called with one line per step. A partial build says in its
+    title that it is.
 
-    Raises BadInput for anything wrong with a name, a table or a file; what was built before then stays as it was.
+    It can be stopped at any point: each plate is kept when it is done, and the next call goes on from there. A call
+    with nothing changed changes nothing; a changed input makes again what depends on it.
+
+    Raises BadInput for anything wrong with a name, a table or a file, and Unavailable for a download that fails and a
+    full disk; the tier that was built before then stays as it was.
     """
     spec = template(name)
-    if images is None or l1000_folder is None:
-        raise BadInput(
-            f"data build {name}: give --images DIR (BBBC021, from {bbbc021.ADDRESS}) and --l1000 DIR (Level 3, from "
-            f"{L1000_ADDRESS})"
-        )
-    fields = _choose_fields(images, plates, compounds)
-    progress(f"{len(fields)} fields on {fields['plate'].nunique()} plates")
-    bbbc021.check_files(images, fields)
-    manifest = load_compounds()
-    profiles = l1000.read_profiles(l1000_folder, manifest, load_landmarks()["entrez_id"].to_numpy(), cell, hours)
-    progress(f"expression of {(profiles.treated_wells > 0).sum()} compounds from {', '.join(profiles.files)}")
-    for file, why in profiles.passed_over:
-        progress(f"passed over {file}: {why}")
-    samples = split_rules.part_of(split_rules.frozen_samples(name), fields)
-    for line in split_rules.check_part(samples):
-        progress(line)
+    fetcher = fetcher or Fetcher(download_folder(), load_catalogue(), progress=progress)
+    image_folder = images or fetcher.tables()
+    fields = _choose_fields(image_folder, plates, compounds, on_disk=images is not None)
     fields = fields.assign(field=split_rules.field_ids(name, fields))
     if name == paper_recipe.NAME:
         fields["split"] = "any"  # a field's views are dealt to train and test: that is the recipe
+    samples = split_rules.part_of(split_rules.frozen_samples(name), fields)
+    for line in split_rules.check_part(samples):
+        progress(line)
+    wanted = fields if images is None else None
+    if l1000_folder is None:
+        l1000_folder = fetcher.everything(wanted, l1000_source)
+    elif wanted is not None:
+        fetcher.plates(wanted)
+    progress(f"{len(fields)} fields on {fields['plate'].nunique()} plates")
+    bbbc021.check_files(image_folder, fields)
     folder = out or built_path(name)
-    with storage.lock(folder), storage.atomic_dir(folder) as temporary:
-        contrast, sums, duplicates = _write_images(temporary, images, fields, progress)
+    parts = Parts(folder)
+    with parts.building():
+        expression = expression_part(parts, l1000_folder, cell, hours, progress)
+        of_plates, duplicates = plate_parts(parts, image_folder, fields, progress)
+        about = {
+            "image_table_sha256": storage.sha256_file(bbbc021.image_table_path(image_folder)),
+            **expression.part.about,
+            "contrast": {plate: kept.part.about["contrast"] for plate, kept in of_plates.items()},
+            "duplicates": duplicates,
+        }
         columns = [column for column in COLUMNS if column in samples]
-        _write(temporary, sums, "samples.csv", samples[columns].to_csv(index=False).encode())
-        _write(temporary, sums, "expression.npz", _expression_bytes(profiles))
-        about = _provenance(images, profiles, cell, hours) | {"contrast": contrast, "duplicates": duplicates}
-        _write(temporary, sums, "build.json", (json.dumps(about, indent=1) + "\n").encode())
-        _write(temporary, sums, "tier.toml", _toml(_spec(spec, samples, len(fields), cell, hours)).encode())
-        table = "".join(f"{digest}  {file}\n" for file, digest in sorted(sums.items()))
-        (temporary / "SHA256SUMS").write_text(table, encoding="utf-8")
+        others = {
+            "samples.csv": samples[columns].to_csv(index=False).encode(),
+            "build.json": (json.dumps(about, indent=1) + "\n").encode(),
+            "tier.toml": _toml(_spec(spec, samples, len(fields), cell, hours)).encode(),
+        }
+        if not parts.assemble({"expression": expression} | of_plates, others):
+            progress(f"{folder}: nothing has changed since it was built, and every file is as recorded")
     return folder
 
 
-def _choose_fields(images: Path, plates: Sequence[str] | None, compounds: Sequence[str] | None) -> pd.DataFrame:
+def _choose_fields(
+    images: Path, plates: Sequence[str] | None, compounds: Sequence[str] | None, on_disk: bool
+) -> pd.DataFrame:
     table = bbbc021.read_image_table(images)
     table["mechanism"] = bbbc021.mechanism_of(table, bbbc021.read_mechanisms(images))
     known = load_compounds()["compound"].tolist()
@@ -89,71 +104,14 @@ def _choose_fields(images: Path, plates: Sequence[str] | None, compounds: Sequen
     for plate in plates or ():
         if plate not in set(table["plate"]):
             raise BadInput(f"--plates {plate!r}: not in the image table, which has names like {table['plate'].iloc[0]}")
-    plates = plates or bbbc021.plates_on_disk(images, table)
+    wanted = table["plate"][table["compound"].isin(compounds or known)]
+    plates = plates or (bbbc021.plates_on_disk(images, table) if on_disk else sorted(set(wanted)))
     if not plates:
         raise BadInput(
             f"{images}: no BBBC021_v1_images_PLATE.zip and no unpacked plate; download from {bbbc021.ADDRESS}"
         )
     keep = table["plate"].isin(plates) & table["compound"].isin([bbbc021.VEHICLE, *(compounds or known)])
     return split_rules.with_splits(bbbc021.image_table_path(images), table[keep].reset_index(drop=True))
-
-
-def _write_images(
-    folder: Path, images: Path, fields: pd.DataFrame, progress: Callable[[str], None]
-) -> tuple[dict[str, dict[str, list[float]]], dict[str, str], list[list[str]]]:
-    """One PNG per field; returns contrast by plate, hash by file, and pairs of fields of one split with equal pixels."""
-    contrast: dict[str, dict[str, list[float]]] = {}
-    sums: dict[str, str] = {}
-    first: dict[str, pd.Series] = {}
-    duplicates: list[list[str]] = []
-    groups = fields.groupby("plate", sort=True)
-    for number, (name, rows) in enumerate(groups, start=1):
-        plate = bbbc021.read_plate(images, rows)
-        contrast[str(name)] = {"low": plate.low.tolist(), "high": plate.high.tolist()}
-        for position, (png, crop_sha256) in enumerate(bbbc021.encode(plate)):
-            row = rows.iloc[position]
-            twin = first.setdefault(crop_sha256, row)
-            if twin["split"] != row["split"]:
-                raise BadInput(
-                    f"{row['plate']}/{row['dna']} (image table line {row['line']}) has the pixels of {twin['plate']}/"
-                    f"{twin['dna']} (line {twin['line']}) of another split; download both plates again"
-                )
-            if twin["field"] != row["field"]:
-                duplicates.append([twin["field"], row["field"]])
-                progress(f"{row['field']} has the pixels of {twin['field']}, of the same split; both are kept")
-            _write(folder, sums, image_name(row["plate"], row["field"]), png)
-        progress(f"plate {number} of {groups.ngroups}: {name}, {len(rows)} images")
-    return contrast, sums, duplicates
-
-
-def _write(folder: Path, sums: dict[str, str], name: str, data: bytes) -> None:
-    path = folder / name  # inside atomic_dir: the folder as a whole appears or does not
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data)
-    sums[name] = storage.sha256_bytes(data)
-
-
-def _provenance(images: Path, profiles: l1000.Profiles, cell: str, hours: float) -> dict[str, object]:
-    return {
-        "image_table_sha256": storage.sha256_file(bbbc021.image_table_path(images)),
-        "l1000_files": list(profiles.files),
-        "l1000_passed_over": dict(profiles.passed_over),
-        "cell": cell,
-        "hours": hours,
-        "treated_wells": dict(zip(profiles.compounds, map(int, profiles.treated_wells), strict=True)),
-    }
-
-
-def _expression_bytes(profiles: l1000.Profiles) -> bytes:
-    stream = io.BytesIO()
-    vehicle = profiles.vehicle[None]
-    np.savez(
-        stream,
-        compounds=np.array([*profiles.compounds, bbbc021.VEHICLE]),
-        g_pre=np.concatenate([profiles.g_pre, vehicle]),
-        g_post=np.concatenate([profiles.g_post, vehicle]),
-    )
-    return stream.getvalue()
 
 
 def _spec(spec: TierSpec, samples: pd.DataFrame, n_fields: int, cell: str, hours: float) -> TierSpec:

@@ -1,6 +1,6 @@
 """How far held-out compounds are from those that were trained on: structure, scaffold, mechanism.
 
-Scores of unseen compounds mean little without it: an analogue of a training compound is less unseen than a new scaffold.
+Scores of unseen compounds mean little without it: an analogue of a training compound is less unseen than others.
 """
 
 from __future__ import annotations

@@ -75,24 +75,27 @@ class Fetcher:
         self._download(self.catalogue.tables)
         return self.images
 
-    def everything(self, fields: pd.DataFrame | None, release: str | None) -> Path | None:
-        """Fetch the plates of `fields` (columns plate, path) and a release of L1000, together; None leaves one out.
+    def everything(self, fields: pd.DataFrame | None, release: str) -> Path:
+        """Fetch a release of L1000 and, if given, the plates of `fields` together; returns the folder of the release.
 
-        A plate that lies there unpacked is not fetched. Returns the folder of the release. Raises BadInput for a plate
-        or a release that has no address.
+        Raises BadInput for a release or a plate that has no address.
         """
-        wanted: list[Source] = []
-        if fields is not None:
-            zips = {name: self._plate(name) for name in sorted(set(fields["plate"]))}
-            there = bbbc021.plates_on_disk(self.images, fields)
-            unpacked = {name for name in there if not (self.folder / zips[name].file).is_file()}
-            wanted += [zips[name] for name in zips if name not in unpacked]
-        if release is not None:
-            if release not in self.catalogue.l1000:
-                raise BadInput(f"--l1000-source {release!r}: choose one of {', '.join(self.catalogue.l1000)}")
-            wanted += self.catalogue.l1000[release]
-        self._download(wanted)
-        return self.folder / L1000 / release if release else None
+        if release not in self.catalogue.l1000:
+            raise BadInput(f"--l1000-source {release!r}: choose one of {', '.join(self.catalogue.l1000)}")
+        zips = [] if fields is None else self._zips(fields)
+        self._download([*zips, *self.catalogue.l1000[release]])
+        return self.folder / L1000 / release
+
+    def plates(self, fields: pd.DataFrame) -> Path:
+        """Fetch the plates of `fields` (columns plate, path) that do not lie there unpacked; returns `images`."""
+        self._download(self._zips(fields))
+        return self.images
+
+    def _zips(self, fields: pd.DataFrame) -> list[Source]:
+        zips = {name: self._plate(name) for name in sorted(set(fields["plate"]))}
+        there = bbbc021.plates_on_disk(self.images, fields)
+        unpacked = {name for name in there if not (self.folder / zips[name].file).is_file()}
+        return [zips[name] for name in zips if name not in unpacked]
 
     def _plate(self, name: str) -> Source:
         if name not in self.catalogue.plates:

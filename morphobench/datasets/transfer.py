@@ -26,6 +26,7 @@ from morphobench.schema import Record
 TIMEOUT = (10, 30)  # seconds: to connect, and without a byte
 FAILURES = 6
 """Attempts in a row that bring nothing new before a file is given up."""
+_ASKED = 3  # attempts to learn a size
 LONGEST_WAIT = 60.0  # seconds
 _WORTH_ANOTHER_TRY = {408, 425, 429, 500, 502, 503, 504}
 _LOST = (
@@ -75,7 +76,8 @@ def ask(source: Source, stop: threading.Event, wait: float = 1.0) -> Offer:
     Raises Unavailable that names the address where it cannot be reached, has no such file, sends a web page instead,
     states no length, or another length than the known one.
     """
-    for failure in range(1, 4):
+    attempt = 1
+    while True:
         try:
             with _answer("HEAD", source, {}) as response:
                 if response.status_code not in (405, 501):
@@ -83,10 +85,14 @@ def ask(source: Source, stop: threading.Event, wait: float = 1.0) -> Offer:
             with _answer("GET", source, {}) as response:  # a server without HEAD: its headers, not its body
                 return _offer(source, response)
         except Lost as error:
-            last = error
-            if stop.wait(wait * failure):
+            if attempt == _ASKED:
+                raise Unavailable(
+                    f"{source.address}: {error}; try again later, or fetch it by other means and put it at "
+                    f"{source.file} in the download folder"
+                ) from error
+            if stop.wait(wait * attempt):
                 raise Stopped from error
-    raise Unavailable(f"{source.address}: {last}; try again later, or fetch {source.file} by other means") from last
+            attempt += 1
 
 
 def fetch(
@@ -209,9 +215,9 @@ def _answer(method: str, source: Source, headers: dict[str, str]) -> Iterator[re
                 timeout=TIMEOUT,
                 allow_redirects=True,
             )
+        except _LOST as error:
+            raise Lost(f"no answer ({_line(error)})") from error
         except requests.RequestException as error:
-            if isinstance(error, _LOST):
-                raise
             raise Unavailable(f"{source.address}: cannot be asked ({_line(error)}); check the address") from error
         with response:
             yield response

@@ -16,11 +16,12 @@ pixel plausible; only identical pixels under two stains are found. Look at a few
 Source: Caie et al., Mol. Cancer Ther. 2010, 9:1913; Ljosa et al., Nat. Methods 2012, 9:637 (image set BBBC021v1).
 """
 
-from morphobench.datasets.bbbc021.files import check_files, plates_on_disk
+from morphobench.datasets.bbbc021.files import check_files, plate_identity, plates_on_disk
 from morphobench.datasets.bbbc021.plate import Plate, encode, illumination_function, read_plate
 from morphobench.datasets.bbbc021.tables import (
     ADDRESS,
     CHANNELS,
+    FILE_COLUMNS,
     VEHICLE,
     image_table_path,
     mechanism_of,
@@ -31,6 +32,7 @@ from morphobench.datasets.bbbc021.tables import (
 __all__ = [
     "ADDRESS",
     "CHANNELS",
+    "FILE_COLUMNS",
     "VEHICLE",
     "Plate",
     "check_files",
@@ -38,6 +40,7 @@ __all__ = [
     "illumination_function",
     "image_table_path",
     "mechanism_of",
+    "plate_identity",
     "plates_on_disk",
     "read_image_table",
     "read_mechanisms",

@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 import tifffile
 
+from morphobench import storage
 from morphobench.datasets.bbbc021.tables import FILE_COLUMNS
 from morphobench.errors import BadInput
 
@@ -48,6 +49,24 @@ def check_files(folder: Path, fields: pd.DataFrame) -> None:
             for names, line in zip(rows[list(FILE_COLUMNS)].itertuples(index=False), rows["line"], strict=True):
                 for name in names:
                     files.find(name, line)
+
+
+def plate_identity(folder: Path, fields: pd.DataFrame) -> str:
+    """Hash by which the files that `fields` of one plate list are known, without reading them.
+
+    Of a zip its directory's size and CRC-32 of each; of an unpacked folder size and time of change. Raises BadInput as
+    `check_files` does.
+    """
+    known = []
+    with open_plate(folder, str(fields["plate"].iloc[0]), fields["path"].iloc[0]) as files:
+        for names, line in zip(fields[list(FILE_COLUMNS)].itertuples(index=False), fields["line"], strict=True):
+            for name in names:
+                entry = files.find(name, line)
+                if isinstance(entry, Path):
+                    known.append(f"{name} {entry.stat().st_size} {entry.stat().st_mtime_ns}")
+                else:
+                    known.append(f"{name} {entry.file_size} {entry.CRC:08x}")
+    return storage.sha256_text(*known)
 
 
 @dataclass(frozen=True)
