@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -182,12 +182,17 @@ def data_build(
     plates: Annotated[list[str] | None, typer.Option(help="Only these plates; repeat.")] = None,
     cell: Annotated[str, typer.Option(help="Cell line of the L1000 profiles.")] = "MCF7",
     hours: Annotated[float, typer.Option(min=0, help="Hours of treatment of the L1000 profiles.")] = 24.0,
+    matching: Annotated[
+        Literal["structure", "name"], typer.Option(help="How L1000's compounds are found: docs/l1000.md.")
+    ] = "structure",
+    dose: Annotated[float | None, typer.Option(min=0, help="uM: only the wells nearest to it. [default: all]")] = None,
 ) -> None:
     """Build a tier from files on disk."""
     from morphobench.datasets.build import build
 
     built = build(
         name, images, l1000, plates=plates, compounds=compounds, cell=cell, hours=hours,
+        matching=matching, dose=dose,
         progress=lambda line: print(line, file=sys.stderr),
     )  # fmt: skip
     print(built)

@@ -23,9 +23,10 @@ import pandas as pd
 from PIL import Image
 
 from morphobench import storage
-from morphobench.datasets import bbbc021, l1000
+from morphobench.datasets import bbbc021, l1000, structures
 from morphobench.datasets.built import built_path, image_name, load_built, template, verify
 from morphobench.datasets.manifest import load_compounds, load_landmarks
+from morphobench.datasets.matching import MatchingMode
 from morphobench.datasets.tier import SAMPLE_COLUMNS, SPLITS, TierSpec
 from morphobench.errors import BadInput
 
@@ -57,12 +58,15 @@ def build(
     compounds: Sequence[str] | None = None,
     cell: str = "MCF7",
     hours: float = 24.0,
+    matching: MatchingMode = "structure",
+    dose: float | None = None,
     progress: Callable[[str], None] = lambda line: None,
 ) -> Path:
     """Build a tier from files on disk; return its folder (`out`, or `built_path(name)`), replaced only when complete.
 
     images: folder of BBBC021's tables and plate zips (or unpacked plates). l1000_folder: Level 3 GCTX or GCT files, of
-    which the wells of one `cell` line and time (`hours`) are used. plates: by default those on disk. compounds: by
+    which the wells of one `cell` line and time (`hours`) are used, matched to the compounds by structure or by name
+    (`matching`), at all doses or at those nearest to `dose` micromolar. plates: by default those on disk. compounds: by
     default all of the tier. `progress` is called with one line per step. A partial build says in its title that it is.
 
     Raises BadInput for anything wrong with a name, a table or a file; what was built before then stays as it was.
@@ -76,20 +80,24 @@ def build(
     fields = _choose_fields(images, plates, compounds)
     progress(f"{len(fields)} fields on {fields['plate'].nunique()} plates")
     bbbc021.check_files(images, fields)
-    manifest = load_compounds()
-    profiles = l1000.read_profiles(l1000_folder, manifest, load_landmarks()["entrez_id"].to_numpy(), cell, hours)
-    progress(f"expression of {(profiles.treated_wells > 0).sum()} compounds from {', '.join(profiles.files)}")
-    for file, why in profiles.passed_over:
-        progress(f"passed over {file}: {why}")
+    manifest = _with_structures(images, progress)
+    profiles = _profiles(l1000_folder, manifest, cell, hours, matching, dose, progress)
     samples = _samples(name, fields)
     folder = out or built_path(name)
     with storage.lock(folder), storage.atomic_dir(folder) as temporary:
         contrast, sums = _write_images(temporary, images, samples, progress)
         _write(temporary, sums, "samples.csv", samples[list(COLUMNS)].to_csv(index=False).encode())
         _write(temporary, sums, "expression.npz", _expression_bytes(profiles))
-        about = _provenance(images, profiles, cell, hours) | {"contrast": contrast}
+        _write(temporary, sums, "compounds.csv", manifest.to_csv(index=False).encode())
+        _write(temporary, sums, "matches.csv", profiles.matches.to_csv(index=False).encode())
+        about = _provenance(images, profiles, cell, hours) | {
+            "contrast": contrast,
+            "matching": matching,
+            "dose_um": dose,
+        }
         _write(temporary, sums, "build.json", (json.dumps(about, indent=1) + "\n").encode())
-        _write(temporary, sums, "tier.toml", _toml(_spec(spec, samples, len(fields), cell, hours)).encode())
+        title = _expression_title(cell, hours, matching, dose)
+        _write(temporary, sums, "tier.toml", _toml(_spec(spec, samples, len(fields), title)).encode())
         table = "".join(f"{digest}  {file}\n" for file, digest in sorted(sums.items()))
         (temporary / "SHA256SUMS").write_text(table, encoding="utf-8")
     return folder
@@ -199,6 +207,42 @@ def _write(folder: Path, sums: dict[str, str], name: str, data: bytes) -> None:
     sums[name] = storage.sha256_bytes(data)
 
 
+def _with_structures(images: Path, progress: Callable[[str], None]) -> pd.DataFrame:
+    """compounds.csv with the structures that only BBBC021's own table may tell, where that is among the images."""
+    manifest = load_compounds()
+    path = images / structures.COMPOUND_TABLE
+    filled = structures.fill_structures(manifest, path) if path.is_file() else manifest
+    before, after = ((table["smiles"] == "").sum() for table in (manifest, filled))
+    source = path.name if path.is_file() else f"compounds.csv alone: no {path.name} in {images}"
+    progress(f"structures from {source}: {before - after} filled, {after} compounds without")
+    return filled
+
+
+def _profiles(
+    folder: Path, compounds: pd.DataFrame, cell: str, hours: float, matching: MatchingMode, dose: float | None,
+    progress: Callable[[str], None],
+) -> l1000.Profiles:  # fmt: skip
+    landmarks = load_landmarks()["entrez_id"].to_numpy()
+    profiles = l1000.read_profiles(folder, compounds, landmarks, cell, hours, matching, dose)
+    found = profiles.treated_wells > 0
+    progress(
+        f"expression of {found.sum()} compounds, {profiles.treated_wells.sum()} treated wells, matched by {matching}, "
+        f"from {', '.join(profiles.files)}"
+    )
+    for file, why in profiles.passed_over:
+        progress(f"passed over {file}: {why}")
+    for remark in profiles.remarks:
+        progress(remark)
+    return profiles
+
+
+def _expression_title(cell: str, hours: float, matching: MatchingMode, dose: float | None) -> str:
+    """What to add to the title of a tier whose expression is not the standard one."""
+    title = "" if (cell, hours) == ("MCF7", 24.0) else f", expression of {cell} at {hours:g} h"
+    title += "" if matching == "structure" else f", expression matched by {matching}"
+    return title + ("" if dose is None else f", expression at the dose nearest to {dose:g} uM")
+
+
 def _provenance(images: Path, profiles: l1000.Profiles, cell: str, hours: float) -> dict[str, object]:
     return {
         "image_table_sha256": storage.sha256_file(bbbc021.image_table_path(images)),
@@ -222,7 +266,7 @@ def _expression_bytes(profiles: l1000.Profiles) -> bytes:
     return stream.getvalue()
 
 
-def _spec(spec: TierSpec, samples: pd.DataFrame, n_fields: int, cell: str, hours: float) -> TierSpec:
+def _spec(spec: TierSpec, samples: pd.DataFrame, n_fields: int, expression: str) -> TierSpec:
     built = [compound for compound in samples["compound"].unique() if compound != bbbc021.VEHICLE]
     title = spec.title
     if n_fields != ALL_FIELDS:
@@ -230,8 +274,7 @@ def _spec(spec: TierSpec, samples: pd.DataFrame, n_fields: int, cell: str, hours
             f" (PARTIAL BUILD: {samples['plate'].nunique()} of {ALL_PLATES} plates, {len(built)} of "
             f"{len(load_compounds())} compounds, {n_fields:,} of {ALL_FIELDS:,} fields)"
         )
-    if (cell, hours) != ("MCF7", 24.0):
-        title += f", expression of {cell} at {hours:g} h"
+    title += expression
     counts = samples["split"].value_counts()
     panel = [name for name in spec.panel_compounds if name in built]
     return spec.model_copy(

@@ -1,6 +1,7 @@
 """A tier that was built from real files: where it lives, loading it, checking it.
 
-A folder with tier.toml, samples.csv, expression.npz, build.json (how it was made), images/PLATE/SAMPLE.png, and
+A folder with tier.toml, samples.csv, compounds.csv (with the structures that were filled), expression.npz, matches.csv
+(which L1000 id was which compound, and why), build.json (how it was made), images/PLATE/SAMPLE.png, and
 the hash of each in SHA256SUMS.
 """
 
@@ -17,7 +18,7 @@ import pandas as pd
 from PIL import Image
 
 from morphobench import storage
-from morphobench.datasets.manifest import load_compounds, load_landmarks
+from morphobench.datasets.manifest import load_landmarks
 from morphobench.datasets.tier import HERE, Tier, TierSpec, read_spec
 from morphobench.errors import BadInput, Unavailable
 
@@ -50,10 +51,10 @@ def load_built(name: str, folder: Path | None = None) -> Tier:
             f"tier {name}: not built at {folder}; run `morphobench data build {name} --images DIR --l1000 DIR`"
         )
     sums = storage.read_sums(folder, mend(name))
-    for file in ("tier.toml", "samples.csv", "expression.npz"):
+    for file in ("tier.toml", "samples.csv", "compounds.csv", "expression.npz"):
         storage.verify_file(folder, file, sums.get(file, "nothing"), mend(name))
     samples = pd.read_csv(folder / "samples.csv", keep_default_na=False)
-    compounds = load_compounds()
+    compounds = pd.read_csv(folder / "compounds.csv", keep_default_na=False)
     with np.load(folder / "expression.npz") as arrays:
         rows = {compound: row for row, compound in enumerate(arrays["compounds"].tolist())}
         g_pre, g_post = arrays["g_pre"], arrays["g_post"]

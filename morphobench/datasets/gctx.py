@@ -8,6 +8,7 @@ BLOCK_BYTES. GCT is text and is read whole. Format: Enache et al., Bioinformatic
 from __future__ import annotations
 
 import gzip
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,7 +61,7 @@ class ExpressionFile:
         if len(absent):
             raise BadInput(
                 f"{self.path}: {len(absent)} of the {len(landmarks)} landmark genes are not in it (first: Entrez "
-                f"{absent[0]}); give a Level 3 file with all of them"
+                f"{absent[0]}); give a file with all of them"
             )
         if (counts > 1).any():
             raise BadInput(
@@ -236,10 +237,10 @@ def _entrez(genes: pd.DataFrame) -> np.ndarray:
 
 def _read_gct(path: Path) -> ExpressionFile:
     try:
-        lines = (gzip.open(path, "rb").read() if path.suffix == ".gz" else path.read_bytes()).decode("utf-8", "replace")
-    except (OSError, EOFError) as error:
+        data = path.read_bytes()
+        rows = (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8", "replace").splitlines()
+    except (OSError, EOFError, zlib.error) as error:
         raise BadInput(f"{path}: cannot be unpacked ({error}); download it again") from error
-    rows = lines.splitlines()
     try:
         version, counts = rows[0].strip(), [int(part) for part in rows[1].split("\t")]
         n_genes, n_samples, n_gene_columns, n_sample_rows = {"#1.3": counts, "#1.2": [*counts[:2], 1, 0]}[version][:4]
