@@ -57,16 +57,16 @@ class ExpressionFile:
         """Where each landmark stands in the file; BadInput if one does not, or more than once."""
         wanted = self.entrez[np.isin(self.entrez, landmarks)]
         genes, counts = np.unique(wanted, return_counts=True)
+        if (counts > 1).any():
+            raise BadInput(
+                f"{self.path}: gene Entrez {genes[counts > 1][0]} stands in {counts.max()} rows; give a file with one "
+                "row per gene"
+            )
         absent = landmarks[~np.isin(landmarks, genes)]
         if len(absent):
             raise BadInput(
                 f"{self.path}: {len(absent)} of the {len(landmarks)} landmark genes are not in it (first: Entrez "
                 f"{absent[0]}); give a file with all of them"
-            )
-        if (counts > 1).any():
-            raise BadInput(
-                f"{self.path}: gene Entrez {genes[counts > 1][0]} stands in {counts.max()} rows; give a file with one "
-                "row per gene"
             )
         order = np.argsort(self.entrez, kind="stable")
         return order[np.searchsorted(self.entrez, landmarks, sorter=order)]

@@ -101,8 +101,9 @@ def read_table(path: Path, kind: str) -> pd.DataFrame:
 
 
 def _filled(column: pd.Series) -> pd.Series:
-    if column.dtype == "category" and "" not in column.cat.categories:
-        column = column.cat.add_categories("")
+    if column.dtype == "category":
+        column = column.cat.rename_categories(str)  # pandas makes numbers of categories that look like ones
+        column = column if "" in column.cat.categories else column.cat.add_categories("")
     return column.fillna("")
 
 

@@ -74,8 +74,8 @@ def match(compounds: pd.DataFrame, folder: Path, mode: MatchingMode) -> Matching
     Raises BadInput for a damaged table.
     """
     tables = {path.name: lincs.read_table(path, "compounds") for path in lincs.table_paths(folder, "compounds")}
-    rows = [row for name, table in tables.items() for row in _Search(compounds, mode).matches(table, name)]
-    rows = _one_compound_each(rows)
+    search = _Search(compounds, mode)
+    rows = _one_compound_each([row for name, table in tables.items() for row in search.matches(table, name)])
     if mode == "structure":
         recorded = _recorded(compounds)
         rows = [*rows, *_not_computed(recorded, rows, tables)] if tables else recorded
@@ -138,15 +138,16 @@ class _Search:
                 yield replace(row, pert_id=pert_id, l1000_name=name, source=source, note=note)
 
     def _of_entry(self, entry: dict[str, set[str]]) -> list[Match]:
+        exact = sorted(entry["pert_iname"] & self.exact)
+        if self.mode == "name" and not exact:
+            return []
         keys = {key[:14] for key in entry["inchi_key"]}
         keys = keys or {key for smiles in entry["smiles"] for key in skeletons(smiles)}
-        for compound in sorted(entry["pert_iname"] & self.exact):
+        for compound in exact:
             ours = self.structures[compound]
             differs = bool(keys and ours and not keys & ours)
             note = f"skeleton {'/'.join(sorted(keys))}, here {'/'.join(sorted(ours))}" if differs else ""
             return [Match(compound, "name", used=True, note=note)]
-        if self.mode == "name":
-            return []
         alike = list(dict.fromkeys(name for key in sorted(keys) for name in self.alike.get(key, ())))
         if len(alike) == 1:
             return [Match(alike[0], "skeleton", used=True)]

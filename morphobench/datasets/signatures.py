@@ -95,7 +95,8 @@ def _signatures(file: ExpressionFile, tables: dict[Path, pd.DataFrame]) -> pd.Da
         for path in lincs.table_paths(file.path.parent, "metrics"):
             if path not in tables:
                 tables[path] = lincs.read_table(path, "metrics").drop_duplicates("id")
-            about = about.merge(tables[path][["id", "tas"]], on="id", how="left")
+            known = tables[path].drop(columns=[name for name in tables[path] if name in about and name != "id"])
+            about = about.merge(known, on="id", how="left")
     about = about.assign(hours=lincs.hours(about), dose_um=lincs.dose_um(about))
     for name in _NUMBERS:
         about[name] = pd.to_numeric(about[name].astype(str), errors="coerce") if name in about else np.nan

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import pandas as pd
@@ -57,6 +58,7 @@ def _rows(path: Path) -> list[tuple[int, str, str]]:
     return list(zip(lines, table["compound"].str.strip(), table["smiles"].str.strip(), strict=True))
 
 
+@functools.cache
 def skeletons(smiles: str) -> frozenset[str]:
     """First blocks of the InChIKeys of a structure as it stands and of its neutral parent without salts.
 
