@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -185,6 +185,10 @@ def data_build(
     plates: Annotated[list[str] | None, typer.Option(help="Only these plates; repeat.")] = None,
     cell: Annotated[str, typer.Option(help="Cell line of the L1000 profiles.")] = "MCF7",
     hours: Annotated[float, typer.Option(min=0, help="Hours of treatment of the L1000 profiles.")] = 24.0,
+    matching: Annotated[
+        Literal["structure", "name"], typer.Option(help="How L1000's compounds are found: docs/l1000.md.")
+    ] = "structure",
+    dose: Annotated[float | None, typer.Option(min=0, help="uM: only the wells nearest to it. [default: all]")] = None,
     download: Annotated[
         Path | None, typer.Option(help="Folder that downloads go to. Default: downloads in the cache folder.")
     ] = None,
@@ -202,7 +206,8 @@ def data_build(
         print(line, file=sys.stderr)
 
     built = build(
-        name, images, l1000, plates=plates, compounds=compounds, cell=cell, hours=hours, progress=progress,
+        name, images, l1000, plates=plates, compounds=compounds, cell=cell, hours=hours, matching=matching,
+        dose=dose, progress=progress,
         fetcher=Fetcher(download or download_folder(), load_catalogue(), jobs, progress), l1000_source=l1000_source,
     )  # fmt: skip
     print(built)

@@ -105,9 +105,8 @@ def test_real_build_holds_what_was_laid_out(real):
     assert tier.samples["sample_id"].is_unique
     assert set(tier.rows("train")["plate"]) == {PLATES[0]}
     assert set(tier.rows("ood")["mechanism"]) == {"Microtubule destabilizers"}
-    assert (
-        verify("morphogene", real[1]) == 30 + 4 + 4
-    )  # images, tables, the records of three plates and of the expression
+    # images, tables, the records of three plates and of the expression
+    assert verify("morphogene", real[1]) == 30 + 6 + 4
     condition = next(iter(tier.conditions("id")))
     assert (condition.compound, condition.plate, condition.index) == ("emetine", PLATES[1], 0)
 
@@ -171,6 +170,36 @@ def test_build_loads_by_name_and_is_the_same_twice(made, cache):
     assert len(images) == 9
     np.testing.assert_array_equal(np.concatenate(list(images.batches(3))), images.take(range(9)))
     assert images.digest() != tier.images(tier.samples.iloc[::-1]).digest()
+
+
+def test_a_build_keeps_its_matches_and_the_structures_it_filled(made, tmp_path, monkeypatch):
+    images = tmp_path / "images"
+    shutil.copytree(made / "images", images)
+    smiles = load_compounds().set_index("compound")["smiles"]
+    without = load_compounds().assign(smiles=lambda table: table["smiles"].where(table["compound"] != "emetine", ""))
+    monkeypatch.setattr("morphobench.datasets.build.load_compounds", lambda: without)
+    lines: list[str] = []
+    out = build("morphogene", images, made / "l1000", tmp_path / "tier", progress=lines.append)
+    assert load_built("morphogene", out).compounds.set_index("compound").loc["emetine", "smiles"] == ""
+    assert any("compounds.csv alone: no BBBC021_v1_compound.csv in" in line for line in lines)
+    (images / "BBBC021_v1_compound.csv").write_text(f"compound,smiles\nemetine,{smiles['emetine']}\n")
+    out = build("morphogene", images, made / "l1000", out, matching="name", dose=None, progress=lines.append)
+    assert "structures from BBBC021_v1_compound.csv: 1 filled, 14 compounds without" in lines
+    tier = load_built("morphogene", out)
+    assert tier.compounds.set_index("compound").loc["emetine", "smiles"] == smiles["emetine"]
+    assert {condition.smiles for condition in tier.conditions("id")} == {smiles["emetine"]}
+    assert tier.spec.title.endswith(", expression matched by name")
+    matches = pd.read_csv(out / "matches.csv", keep_default_na=False)
+    (row,) = matches[matches["treated_wells"] > 0].itertuples()
+    assert (row.compound, row.how, row.treated_wells, row.cohort) == ("emetine", "name", 2, "ID")
+    about = json.loads((out / "build.json").read_text())
+    assert (about["matching"], about["dose_um"]) == ("name", None)
+    (images / "BBBC021_v1_compound.csv").write_text("compound,smiles\nemetine,CCO\n")
+    with pytest.raises(BadInput, match=r"BBBC021_v1_compound.csv: line 2: compound 'emetine': SMILES CCO"):
+        build("morphogene", images, made / "l1000", out)
+    (out / "compounds.csv").write_text("changed")
+    with pytest.raises(BadInput, match=r"compounds.csv: sha256 .* run `morphobench data build morphogene` again"):
+        load_built("morphogene", out)
 
 
 def test_plates_and_compounds_choose_a_part(made, tmp_path):

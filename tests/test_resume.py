@@ -78,7 +78,7 @@ def again(folder: Path, **more: object) -> list[str]:
 
 def assert_same(tier: Path, wanted: Path) -> None:
     assert storage.read_sums(tier) == storage.read_sums(wanted)
-    assert verify("morphogene", tier) == 9 + 4 + 4
+    assert verify("morphogene", tier) == 9 + 6 + 4
     assert not list(tier.parent.glob(f".{tier.name}.[!l]*"))  # only the lock
 
 
@@ -171,7 +171,7 @@ def test_a_failed_build_leaves_the_old_tier(copy: Path) -> None:
     with pytest.raises(BadInput, match=f"{PLATES[2]}.zip: .* is damaged"):
         again(copy, compounds=["emetine"])
     assert (copy / "tier" / "SHA256SUMS").read_text() == before
-    assert verify("morphogene", copy / "tier") == 9 + 4 + 4
+    assert verify("morphogene", copy / "tier") == 9 + 6 + 4
 
 
 def test_a_changed_input_makes_again_what_depends_on_it(made: Path, copy: Path, work: list[str]) -> None:
@@ -189,7 +189,7 @@ def test_a_changed_input_makes_again_what_depends_on_it(made: Path, copy: Path, 
     ours, theirs = storage.read_sums(copy / "tier"), storage.read_sums(made / "tier")
     changed = {file for file in ours if ours[file] != theirs[file] and file.startswith("images/")}
     assert {Path(file).parent.name for file in changed} == {PLATES[1]}
-    assert verify("morphogene", copy / "tier") == 9 + 4 + 4
+    assert verify("morphogene", copy / "tier") == 9 + 6 + 4
     work.clear()
     again(copy, hours=24.0, plates=PLATES[:2])
     assert work == []
@@ -330,7 +330,7 @@ def test_one_command_builds_real_tables_and_profiles_from_the_network(
     assert f"{profiles.name}; HT115 at 6 h; 14 of 98 compounds have profiles" in shown
     checked = CliRunner().invoke(app, ["data", "verify", "--tier", "morphogene", "--download", str(tmp_path / "down")])
     assert checked.stdout.splitlines() == [
-        "morphogene: 11 files as recorded",  # 4 images, 4 tables, 3 records
+        "morphogene: 13 files as recorded",  # 4 images, 6 tables, 3 records
         f"{tmp_path / 'down'}: 5 files as they first arrived",
     ]
 

@@ -9,10 +9,11 @@ from pathlib import Path
 import pandas as pd
 
 from morphobench import storage
-from morphobench.datasets import bbbc021, paper_recipe, split_rules
+from morphobench.datasets import bbbc021, paper_recipe, split_rules, structures
 from morphobench.datasets.built import built_path, load_built, template, verify
-from morphobench.datasets.making import expression_part, plate_parts
+from morphobench.datasets.making import ExpressionChoice, expression_part, plate_parts
 from morphobench.datasets.manifest import load_compounds
+from morphobench.datasets.matching import MatchingMode
 from morphobench.datasets.parts import Parts
 from morphobench.datasets.sources import DEFAULT_RELEASE, Fetcher, download_folder, load_catalogue
 from morphobench.datasets.tier import SAMPLE_COLUMNS, TierSpec
@@ -35,6 +36,8 @@ def build(
     compounds: Sequence[str] | None = None,
     cell: str = "MCF7",
     hours: float = 24.0,
+    matching: MatchingMode = "structure",
+    dose: float | None = None,
     progress: Callable[[str], None] = lambda line: None,
     fetcher: Fetcher | None = None,
     l1000_source: str = DEFAULT_RELEASE,
@@ -43,9 +46,10 @@ def build(
 
     images: folder of BBBC021's tables and plate zips (or unpacked plates); None: `fetcher` brings what is needed.
     l1000_folder: Level 3 GCTX or GCT files, of which the wells of one `cell` line and time (`hours`) are used; None:
-    `fetcher` brings the release `l1000_source`. plates: by default those on disk, or of a download those that hold one
-    of `compounds`, by default all of the tier. `progress` is called with one line per step. A partial build says in its
-    title that it is.
+    `fetcher` brings the release `l1000_source`. They are matched to the compounds by structure or by name (`matching`),
+    at all doses or at those nearest to `dose` micromolar. plates: by default those on disk, or of a download those that
+    hold one of `compounds`, by default all of the tier. `progress` is called with one line per step. A partial build
+    says in its title that it is.
 
     It can be stopped at any point: each plate is kept when it is done, and the next call goes on from there. A call
     with nothing changed changes nothing; a changed input makes again what depends on it.
@@ -70,10 +74,12 @@ def build(
         fetcher.plates(wanted)
     progress(f"{len(fields)} fields on {fields['plate'].nunique()} plates")
     bbbc021.check_files(image_folder, fields)
+    manifest = _with_structures(image_folder, progress)
+    choice = ExpressionChoice(cell, hours, matching, dose)
     folder = out or built_path(name)
     parts = Parts(folder)
     with parts.building():
-        expression = expression_part(parts, l1000_folder, cell, hours, progress)
+        expression = expression_part(parts, l1000_folder, manifest, choice, progress)
         of_plates, duplicates = plate_parts(parts, image_folder, fields, progress)
         about = {
             "image_table_sha256": storage.sha256_file(bbbc021.image_table_path(image_folder)),
@@ -84,8 +90,9 @@ def build(
         columns = [column for column in COLUMNS if column in samples]
         others = {
             "samples.csv": samples[columns].to_csv(index=False).encode(),
+            "compounds.csv": manifest.to_csv(index=False).encode(),
             "build.json": (json.dumps(about, indent=1) + "\n").encode(),
-            "tier.toml": _toml(_spec(spec, samples, len(fields), cell, hours)).encode(),
+            "tier.toml": _toml(_spec(spec, samples, len(fields), choice.title)).encode(),
         }
         if not parts.assemble({"expression": expression} | of_plates, others):
             progress(f"{folder}: nothing has changed since it was built, and every file is as recorded")
@@ -114,7 +121,18 @@ def _choose_fields(
     return split_rules.with_splits(bbbc021.image_table_path(images), table[keep].reset_index(drop=True))
 
 
-def _spec(spec: TierSpec, samples: pd.DataFrame, n_fields: int, cell: str, hours: float) -> TierSpec:
+def _with_structures(images: Path, progress: Callable[[str], None]) -> pd.DataFrame:
+    """compounds.csv with the structures that only BBBC021's own table may tell, where that is among the images."""
+    manifest = load_compounds()
+    path = images / structures.COMPOUND_TABLE
+    filled = structures.fill_structures(manifest, path) if path.is_file() else manifest
+    before, after = ((table["smiles"] == "").sum() for table in (manifest, filled))
+    source = path.name if path.is_file() else f"compounds.csv alone: no {path.name} in {images}"
+    progress(f"structures from {source}: {before - after} filled, {after} compounds without")
+    return filled
+
+
+def _spec(spec: TierSpec, samples: pd.DataFrame, n_fields: int, expression: str) -> TierSpec:
     built = [compound for compound in samples["compound"].unique() if compound != bbbc021.VEHICLE]
     title = spec.title
     if n_fields != ALL_FIELDS:
@@ -122,8 +140,7 @@ def _spec(spec: TierSpec, samples: pd.DataFrame, n_fields: int, cell: str, hours
             f" (PARTIAL BUILD: {samples['plate'].nunique()} of {ALL_PLATES} plates, {len(built)} of "
             f"{len(load_compounds())} compounds, {n_fields:,} of {ALL_FIELDS:,} fields)"
         )
-    if (cell, hours) != ("MCF7", 24.0):
-        title += f", expression of {cell} at {hours:g} h"
+    title += expression
     counts = samples["split"].value_counts()
     panel = [name for name in spec.panel_compounds if name in built]
     return spec.model_copy(

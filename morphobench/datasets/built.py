@@ -1,8 +1,9 @@
 """A tier that was built from real files: where it lives, loading it, checking it.
 
-A folder with tier.toml, samples.csv, expression.npz, build.json (how it was made), images/PLATE/FIELD.png, parts/*.json
-(what each plate and the expression were made from), and the hash of each in SHA256SUMS. Samples of morphogene-paper are
-views of these fields, made as they are read.
+A folder with tier.toml, samples.csv, compounds.csv (with the structures that were filled), expression.npz, matches.csv
+(which L1000 id was which compound, and why), build.json (how it was made), images/PLATE/FIELD.png, parts/*.json (what
+each plate and the expression were made from), and the hash of each in SHA256SUMS. Samples of morphogene-paper are views
+of these fields, made as they are read.
 """
 
 from __future__ import annotations
@@ -54,10 +55,10 @@ def load_built(name: str, folder: Path | None = None) -> Tier:
     if not (folder / "SHA256SUMS").is_file():
         raise _not_built(name, folder)
     sums = storage.read_sums(folder, mend(name))
-    for file in ("tier.toml", "samples.csv", "expression.npz"):
+    for file in ("tier.toml", "samples.csv", "compounds.csv", "expression.npz"):
         storage.verify_file(folder, file, sums.get(file, "nothing"), mend(name))
     samples = pd.read_csv(folder / "samples.csv", keep_default_na=False)
-    compounds = load_compounds()
+    compounds = pd.read_csv(folder / "compounds.csv", keep_default_na=False)
     with np.load(folder / "expression.npz") as arrays:
         rows = {compound: row for row, compound in enumerate(arrays["compounds"].tolist())}
         g_pre, g_post = arrays["g_pre"], arrays["g_post"]

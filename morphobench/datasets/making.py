@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,8 @@ import pandas as pd
 from morphobench import storage
 from morphobench.datasets import bbbc021, l1000
 from morphobench.datasets.built import image_name
-from morphobench.datasets.manifest import HERE, load_compounds, load_landmarks
+from morphobench.datasets.manifest import HERE, load_landmarks
+from morphobench.datasets.matching import MatchingMode
 from morphobench.datasets.parts import Kept, Parts
 from morphobench.errors import BadInput
 
@@ -68,20 +70,44 @@ class _Twins:
                 self._progress(f"{row['field']} has the pixels of {twin['field']}, of the same split; both are kept")
 
 
-def expression_part(parts: Parts, folder: Path, cell: str, hours: float, progress: Progress) -> Kept:
-    """The expression of the compounds of `compounds.csv` from the L1000 files of `folder`, found or made.
+@dataclass(frozen=True)
+class ExpressionChoice:
+    """Which wells of L1000 a tier's expression is made of; see `l1000.read_profiles`."""
+
+    cell: str
+    hours: float
+    matching: MatchingMode
+    dose: float | None
+
+    @property
+    def title(self) -> str:
+        """What to add to the title of a tier whose expression is not the standard one."""
+        title = "" if (self.cell, self.hours) == ("MCF7", 24.0) else f", expression of {self.cell} at {self.hours:g} h"
+        title += "" if self.matching == "structure" else f", expression matched by {self.matching}"
+        return title + ("" if self.dose is None else f", expression at the dose nearest to {self.dose:g} uM")
+
+
+def expression_part(
+    parts: Parts, folder: Path, compounds: pd.DataFrame, choice: ExpressionChoice, progress: Progress
+) -> Kept:
+    """The expression of `compounds` (rows of compounds.csv) from the L1000 files of `folder`, found or made.
 
     Raises BadInput as `l1000.read_profiles` does.
     """
-    key = _expression_key(folder, cell, hours)
+    key = _expression_key(folder, compounds, choice)
     kept = parts.find("expression", key)
     again = ", kept from before" if kept else ""
-    kept = kept or parts.make("expression", key, partial(_make_expression, folder, cell, hours))
+    kept = kept or parts.make("expression", key, partial(_make_expression, folder, compounds, choice))
     about = kept.part.about
-    profiled = sum(count > 0 for count in about["treated_wells"].values())
-    progress(f"expression of {profiled} compounds from {', '.join(about['l1000_files'])}{again}")
+    counts = about["treated_wells"].values()
+    progress(
+        f"expression of {sum(count > 0 for count in counts)} compounds, {sum(counts)} treated wells, matched by "
+        f"{choice.matching}, from {', '.join(about['l1000_files'])}{again}"
+    )
     for file, why in about["l1000_passed_over"].items():
         progress(f"passed over {file}: {why}")
+    for remark in about["l1000_remarks"]:
+        progress(remark)
     return kept
 
 
@@ -101,24 +127,31 @@ def _make_plate(images: Path, rows: pd.DataFrame, about: dict[str, Any]) -> Iter
         yield image_name(row.plate, row.field), png
 
 
-def _expression_key(folder: Path, cell: str, hours: float) -> str:
+def _expression_key(folder: Path, compounds: pd.DataFrame, choice: ExpressionChoice) -> str:
     """A matrix of 100 GB is known by its size and time of change, and so are the tables beside it."""
     if not folder.is_dir():
         raise BadInput(f"{folder}: not a folder; give the folder of L1000 Level 3 files with --l1000")
     files = [path for path in sorted(folder.iterdir()) if path.is_file() and not path.name.startswith(".")]
     found = [f"{path.name} {path.stat().st_size} {path.stat().st_mtime_ns}" for path in files]
     ours = [storage.sha256_file(path) for path in (HERE / "SHA256SUMS", *sorted(HERE.glob("*.py")))]
-    return storage.sha256_text(cell, f"{hours:g}", *found, *ours)
+    return storage.sha256_text(repr(choice), compounds.to_csv(index=False), *found, *ours)
 
 
-def _make_expression(folder: Path, cell: str, hours: float, about: dict[str, Any]) -> Iterator[tuple[str, bytes]]:
+def _make_expression(
+    folder: Path, compounds: pd.DataFrame, choice: ExpressionChoice, about: dict[str, Any]
+) -> Iterator[tuple[str, bytes]]:
     landmarks = load_landmarks()["entrez_id"].to_numpy()
-    profiles = l1000.read_profiles(folder, load_compounds(), landmarks, cell, hours)
+    profiles = l1000.read_profiles(
+        folder, compounds, landmarks, choice.cell, choice.hours, choice.matching, choice.dose
+    )
     about |= {
         "l1000_files": list(profiles.files),
         "l1000_passed_over": dict(profiles.passed_over),
-        "cell": cell,
-        "hours": hours,
+        "l1000_remarks": list(profiles.remarks),
+        "cell": choice.cell,
+        "hours": choice.hours,
+        "matching": choice.matching,
+        "dose_um": choice.dose,
         "treated_wells": dict(zip(profiles.compounds, map(int, profiles.treated_wells), strict=True)),
     }
     stream = io.BytesIO()
@@ -130,3 +163,4 @@ def _make_expression(folder: Path, cell: str, hours: float, about: dict[str, Any
         g_post=np.concatenate([profiles.g_post, vehicle]),
     )
     yield "expression.npz", stream.getvalue()
+    yield "matches.csv", profiles.matches.to_csv(index=False).encode()
