@@ -46,8 +46,10 @@ def describe_build(tier: Tier) -> Iterator[str]:
     yield f"built: {part}, {len(tier.samples):,} of {len(whole):,} images, {', '.join(counts)}"
     profiled = sum(count > 0 for count in about["treated_wells"].values())
     yield f"images from BBBC021: image table sha256 {about['image_table_sha256']}"
+    doses = "all doses" if about["dose_um"] is None else f"the dose nearest to {about['dose_um']:g} uM"
     yield (
-        f"expression from LINCS L1000: {', '.join(about['l1000_files'])}; {about['cell']} at {about['hours']:g} h; "
+        f"expression from LINCS L1000: {', '.join(about['l1000_files'])}; {about['cell']} at {about['hours']:g} h, "
+        f"matched by {about['matching']}, {doses}; "
         f"{profiled} of {len(about['treated_wells'])} compounds have profiles"
     )
     files = [path for path in tier.folder.rglob("*") if path.is_file()]
