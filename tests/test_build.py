@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import zipfile
 from pathlib import Path
 
 import h5py
@@ -17,6 +18,7 @@ from morphobench.datasets.build import build, built_path, load_built, verify
 from morphobench.datasets.manifest import load_compounds, load_landmarks
 from morphobench.errors import BadInput, Unavailable
 from morphobench.evaluation import evaluate
+from morphobench.models import load_model
 
 PLATES = ["Week3_25681", "Week3_25701", "Week3_25721"]
 COMPOUNDS = {"DMSO": 4, "emetine": 2, "PD-98059": 2, "demecolcine": 2}  # wells; two ID with profiles, one OOD without
@@ -235,6 +237,47 @@ def test_bad_choices_are_one_line(made, tmp_path, chosen, message):
     assert not (tmp_path / "t").exists()
 
 
+def test_a_part_without_training_or_test_images_names_the_plates_that_hold_them(made, tmp_path):
+    for plate, message in (
+        (PLATES[1], rf"give only the splits id, ood, vehicle; for train add one of the plates {PLATES[0]}$"),
+        (PLATES[0], rf"only the splits train, ood_train, vehicle; for id or ood add one of the plates .*{PLATES[1]}"),
+    ):
+        with pytest.raises(BadInput, match=message):
+            build("morphogene", made / "images", made / "l1000", tmp_path / "t", plates=[plate])
+    assert not (tmp_path / "t").exists()
+
+
+def test_a_part_without_replicates_says_so_and_controls_name_the_plates(made, tmp_path):
+    lines: list[str] = []
+    out = build("morphogene", made / "images", made / "l1000", tmp_path / "t", plates=PLATES[:2], progress=lines.append)
+    assert f"emetine: no replicates for the controls; add plate {PLATES[2]}" in lines
+    tier = load_built("morphogene", out)
+    with pytest.raises(BadInput, match=f"id has no replicate images of emetine .*; build plate {PLATES[2]} too"):
+        load_model("real-replicates", tier, "cpu").generate(tier.conditions("id"), 0)
+
+
+def test_a_field_that_the_frozen_splits_have_otherwise_names_its_line(made, tmp_path):
+    images = tmp_path / "images"
+    shutil.copytree(made / "images", images)
+    table = pd.read_csv(images / "BBBC021_v1_image.csv")
+    for column, value in (
+        ("Image_Metadata_Concentration", 99.0),
+        ("Image_Metadata_Well_DAPI", "P24"),
+        ("Replicate", 7),
+    ):
+        changed = table.copy()
+        changed.loc[1, column] = value
+        if value == "P24":  # a well that the plate has not, under a name that fits it
+            files = [name for name in changed if name.startswith("Image_FileName")]
+            changed.loc[1, files] = changed.loc[1, files].str.replace(r"^[A-Z]\d\d_", "P24_", regex=True)
+        changed.to_csv(images / "BBBC021_v1_image.csv", index=False)
+        with pytest.raises(
+            BadInput, match=r"BBBC021_v1_image.csv: line 3: .*the frozen splits have .*as BBBC021 ships"
+        ):
+            build("morphogene", images, made / "l1000", tmp_path / "tier")
+    assert not (tmp_path / "tier").exists()
+
+
 def test_a_tier_that_is_not_built_says_how(cache):
     with pytest.raises(Unavailable, match=r"tier morphogene: not built at .*morphobench data build morphogene"):
         load_tier("morphogene")
@@ -253,6 +296,29 @@ def test_the_same_pixels_in_two_splits_are_refused(made, tmp_path):
             (plate / getattr(row, f"Image_FileName_{stain}")).write_bytes(tiff_bytes(pixels[channel]))
     with pytest.raises(BadInput, match=r"\(image table line \d+\) has the pixels of .* of another split"):
         build("morphogene", images, made / "l1000", tmp_path / "tier")
+
+
+def test_the_same_pixels_within_a_split_are_kept_and_reported(made, tmp_path):
+    images = tmp_path / "images"
+    shutil.copytree(made / "images", images)
+    vehicle = made_rows().query("Image_Metadata_Compound == 'DMSO'")
+    pixels = np.random.default_rng(2).integers(200, 4000, (3, 1024, 1280), dtype=np.uint16)
+    for row in vehicle.itertuples():
+        plate = row.Image_Metadata_Plate_DAPI
+        archive = images / f"BBBC021_v1_images_{plate}.zip"
+        with zipfile.ZipFile(archive) as members:
+            members.extractall(images)
+        archive.unlink()
+        for channel, stain in enumerate(("DAPI", "Tubulin", "Actin")):
+            (images / plate / getattr(row, f"Image_FileName_{stain}")).write_bytes(tiff_bytes(pixels[channel]))
+    lines: list[str] = []
+    out = build("morphogene", images, made / "l1000", tmp_path / "tier", progress=lines.append)
+    names = [
+        f"morphogene-{row.Image_Metadata_Plate_DAPI}-{row.Image_Metadata_Well_DAPI}-s1" for row in vehicle.itertuples()
+    ]
+    assert json.loads((out / "build.json").read_text())["duplicates"] == [[names[0], name] for name in names[1:]]
+    assert f"{names[1]} has the pixels of {names[0]}, of the same split; both are kept" in lines
+    assert len(load_built("morphogene", out).rows("vehicle")) == 3
 
 
 def test_a_changed_file_of_a_built_tier_is_named(made, tmp_path):

@@ -23,6 +23,7 @@ from morphobench.datasets.manifest import (
 )
 from morphobench.datasets.sim import load_sim
 from morphobench.datasets.simulate.mechanisms import MECHANISMS
+from morphobench.datasets.split_rules import frozen_fields
 from morphobench.errors import BadInput
 
 LOADERS = {
@@ -30,6 +31,7 @@ LOADERS = {
     "landmarks.csv": load_landmarks,
     "gene_sets.csv.gz": load_gene_sets,
     "splits/sim.csv.gz": load_sim,
+    "splits/morphogene.csv.gz": frozen_fields,
     "tiers/sim.toml": load_sim,
 }
 

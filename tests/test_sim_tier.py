@@ -29,8 +29,8 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_loader_knows_its_names() -> None:
-    assert available_tiers() == ("sim", "morphogene")
-    with pytest.raises(BadInput, match=r"tier 'simm': unknown; choose one of sim, morphogene"):
+    assert available_tiers() == ("sim", "morphogene", "morphogene-paper")
+    with pytest.raises(BadInput, match=r"tier 'simm': unknown; choose one of sim, morphogene, morphogene-paper"):
         load_tier("simm")
 
 
