@@ -19,6 +19,7 @@ PARTS = (
     [str(HERE / "features.py")],
     [str(HERE / "segmentation.py")],
     [str(HERE / "sim.py")],
+    [str(HERE / "build.py")],
     ["-m", "pytest", "-n", "2", "--dist", "loadfile", "-p", "no:cacheprovider"],
 )
 

@@ -14,7 +14,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-import joblib
 import numpy as np
 import pandas as pd
 from PIL import Image
@@ -24,6 +23,7 @@ from morphobench import storage
 from morphobench.datasets.bbbc021.files import AGAIN, FIELD_SHAPE, PlateFiles, open_plate
 from morphobench.datasets.bbbc021.tables import CHANNELS, FILE_COLUMNS, VEHICLE
 from morphobench.errors import BadInput
+from morphobench.provenance import usable_cores
 
 CROP = 512
 PERCENTILES = (0.1, 99.9)
@@ -179,4 +179,4 @@ def _central(field: np.ndarray) -> np.ndarray:
 
 
 def _threads() -> int:
-    return min(MAX_THREADS, joblib.cpu_count())
+    return min(MAX_THREADS, usable_cores())
