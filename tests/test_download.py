@@ -7,6 +7,7 @@ import errno
 import gzip
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -142,6 +143,12 @@ def test_what_is_not_the_file_is_refused_by_name(server: Server, tmp_path: Path,
     assert words in message
     assert not (tmp_path / NAME).exists()
     assert not (tmp_path / "downloads.json").exists()
+
+
+def test_a_log_file_is_told_the_rate(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("morphobench.datasets.download.TOLD_EVERY", -1.0)
+    lines = get(server, tmp_path)
+    assert re.fullmatch(r"0 of 1 files whole, 0.00 GB in this run at \d+\.\d MB/s", lines[1])
 
 
 def test_a_server_error_that_passes_costs_nothing(server: Server, tmp_path: Path) -> None:

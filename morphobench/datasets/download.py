@@ -37,6 +37,7 @@ from morphobench.errors import BadInput, MorphoBenchError, Unavailable
 
 GB = 1e9
 JOBS = 4
+TOLD_EVERY = 60.0  # seconds
 _RESERVE = 100_000_000  # bytes that a disk must have left: notes, tables, other programs
 
 
@@ -142,6 +143,7 @@ class _Batch:
     started: float = field(default_factory=time.monotonic)
     finished: int = 0
     received: int = 0
+    told: float = field(default_factory=time.monotonic)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def run(self, missing: Sequence[Source], jobs: int) -> None:
@@ -188,14 +190,12 @@ class _Batch:
             nonlocal seen
             bars.update(task, completed=done)
             bars.advance(total, done - seen)
-            with self._lock:
-                self.received += max(done - seen, 0)
+            self._count(max(done - seen, 0), tell=bars.disable)
             seen = done
 
         try:
             offer = transfer.fetch(source, part, self.stop, advance, self.progress, self.wait_s)
             if offer.size != self.sizes[source.file]:
-                transfer.forget(part)
                 raise Unavailable(
                     f"{source.address}: {offer.size:,} bytes came where {self.sizes[source.file]:,} were announced; "
                     "the file changed on the server or the server is wrong about it: run the same command again"
@@ -212,6 +212,17 @@ class _Batch:
         finally:
             bars.remove_task(task)
 
+    def _count(self, received: int, tell: bool) -> None:
+        with self._lock:
+            self.received += received
+            if tell and time.monotonic() - self.told > TOLD_EVERY:  # a log file has no bars
+                self.told = time.monotonic()
+                self.progress(f"{self.finished} of {len(self.sizes)} files whole, {self._so_far()}")
+
+    def _so_far(self) -> str:
+        rate = self.received / max(time.monotonic() - self.started, 1e-9) / 1e6
+        return f"{self.received / GB:.2f} GB in this run at {rate:.1f} MB/s"
+
     def _keep(self, source: Source, part: Path, path: Path) -> None:
         digest = storage.sha256_file(part)
         expected = source.sha256 or self.notes.expected(source.file)
@@ -226,10 +237,9 @@ class _Batch:
         self.notes.add(source.file, digest, source.address)
         with self._lock:
             self.finished += 1
-            rate = self.received / max(time.monotonic() - self.started, 1e-9) / 1e6
             self.progress(
                 f"{source.file}: {self.sizes[source.file] / GB:.3f} GB, file {self.finished} of {len(self.sizes)}, "
-                f"{self.received / GB:.2f} GB in this run at {rate:.1f} MB/s"
+                f"{self._so_far()}"
             )
 
 
