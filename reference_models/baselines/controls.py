@@ -78,7 +78,7 @@ class MeanImage:
 
 
 def real_replicates(tier: Tier, device: str) -> RealImages:
-    """Other real images of the same compound at the same dose, from plates that no split uses.
+    """Other real images of the same compound at the same (or the nearest) dose: the track's replicates.
 
     A built tier has one profile per compound: a replicate's would be the answer itself, so none is predicted there.
     """
