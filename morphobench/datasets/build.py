@@ -185,6 +185,7 @@ def _write_images(
                     f"{twin['dna']} (line {twin['line']}) of another split; download both plates again"
                 )
             _write(folder, sums, image_name(row["plate"], row["sample_id"]), png)
+        del plate  # before the next is read: one in memory
         progress(f"plate {number} of {groups.ngroups}: {name}, {len(rows)} images")
     return contrast, sums
 
