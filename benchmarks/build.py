@@ -1,6 +1,6 @@
 """Reading, correcting and writing BBBC021 plates beside the rate at which disk and zlib deliver their bytes; rendering.
 
-    python benchmarks/build.py [--fields 40] [--plates 4] [--repeats 3]
+    python benchmarks/build.py [--fields 60] [--plates 4] [--repeats 3]
 
 Plates are laid out as BBBC021 ships them (a zip of 16-bit TIFF files of 1024 x 1280) from SIMULATED cells with shading
 and shot noise, whose bytes shrink to half as real ones do. The contestants take turns, the best of N runs counts for
@@ -185,7 +185,7 @@ def render_rate(size: int) -> float:
 def main() -> None:
     """Lay out, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--fields", type=int, default=40, help="per plate, up to 240")
+    parser.add_argument("--fields", type=int, default=60, help="per plate, up to 240")
     parser.add_argument("--plates", type=int, default=4)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
