@@ -39,8 +39,6 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "feature_space": ("feature_space",),  # LINCS2020: landmark, best inferred, inferred
     "is_landmark": ("pr_is_lm",),  #        GSE92742: 1 or 0
     "cell_alias": ("cell_alias",),
-    "lineage": ("cell_lineage", "primary_site"),
-    "disease": ("primary_disease", "subtype"),
 }
 """Our column -> theirs, LINCS2020 before GSE92742; of several in one file the first counts."""
 TABLES = {
