@@ -11,8 +11,10 @@ import pandas as pd
 import pytest
 import tifffile
 from bbbc021_layout import MECHANISMS, PIXELS, lay_out, real_rows, tiff_bytes, window
+from typer.testing import CliRunner
 
 from morphobench import storage
+from morphobench.cli import app
 from morphobench.datasets import SPLITS, bbbc021, load_tier, split_rules
 from morphobench.datasets.build import build, built_path, load_built, verify
 from morphobench.datasets.manifest import load_compounds, load_landmarks
@@ -202,6 +204,17 @@ def test_a_build_keeps_its_matches_and_the_structures_it_filled(made, tmp_path, 
     (out / "compounds.csv").write_text("changed")
     with pytest.raises(BadInput, match=r"compounds.csv: sha256 .* run `morphobench data build morphogene` again"):
         load_built("morphogene", out)
+
+
+def test_the_command_line_hands_matching_and_dose_on(made, cache):
+    command = ["data", "build", "morphogene", "--images", str(made / "images"), "--l1000", str(made / "l1000")]
+    result = CliRunner().invoke(app, [*command, "--matching", "name", "--dose", "10"])
+    assert "--dose 10: no treated well has a dose" in str(result.exception)
+    result = CliRunner().invoke(app, [*command, "--matching", "sound"])
+    assert result.exit_code == 2
+    result = CliRunner().invoke(app, [*command, "--matching", "name"])
+    assert result.exit_code == 0
+    assert load_tier("morphogene").spec.title.endswith(", expression matched by name")
 
 
 def test_plates_and_compounds_choose_a_part(made, tmp_path):

@@ -86,8 +86,21 @@ def test_no_more_is_read_than_the_blocks_that_hold_something(tmp_path, chunks, m
         monkeypatch.setattr(gctx, "BLOCK_BYTES", 2**20)
         gctx._read_slices(Counted(), np.arange(0, 1000, 5), np.arange(978))
     assert max(block.nbytes for block in asked) <= 2**20
-    # contiguous: the landmarks of each wanted row; chunked: what lies between the first and the last of each chunk
-    assert sum(block.nbytes for block in asked) <= (200 if chunks is None else 1000) * 978 * 4
+    assert sum(block.nbytes for block in asked) == 200 * 978 * 4  # the landmarks of each wanted row, and nothing else
+    assert len(asked) == 1
+
+
+def test_rows_are_batched_by_whole_chunks():
+    def cut(positions, unit, most):
+        return [positions[batch] for batch in gctx._batches(np.array(positions, int), unit, most)]
+
+    assert cut([0, 1, 2, 3, 7], 1, 2) == [[0, 1], [2, 3], [7]]
+    assert cut([0, 1, 2, 3, 7], 4, 2) == [[0, 1, 2, 3], [7]]  # a chunk stays whole
+    assert cut([0, 5, 9, 10, 14], 5, 3) == [[0, 5, 9], [10, 14]]
+    assert cut([], 1, 2) == []
+    runs = [list(range(run.start, run.stop)) for run in gctx._runs(np.array([0, 1, 9, 30]), 5, 0)]
+    assert runs == [[0, 1, 2], [3]]
+    assert len(list(gctx._runs(np.array([0, 4, 10]), 1, 5))) == 1
 
 
 @pytest.mark.parametrize("text", ["fixed", "variable", "latin-1"])

@@ -103,13 +103,14 @@ def test_every_table_of_both_generations_is_read_under_our_names(tmp_path):
     kinds = {name: kind for kind, names in lincs.TABLES.items() for name in names}
     assert set(kinds) == set(HEADERS) == set(LINCS2020) | set(GSE92742)
     for name, kind in kinds.items():
-        path = write_table(tmp_path, name, [{}, {}])
+        folder = tmp_path / name
+        folder.mkdir()
+        path = write_table(folder, f"{name}.gz", [{}, {}])
+        assert lincs.table_paths(folder, kind) == [path]
         table = lincs.read_table(path, kind)
+        assert len(table) == 2
         assert set(lincs._NEEDED[kind]) <= set(table)
-        assert (table == "").all(axis=None)
-        assert lincs.table_paths(tmp_path, kind)[-1] == path or path.name.startswith(
-            ("inst", "sig", "comp", "gene", "cell")
-        )
+        assert (table == "").all(axis=None)  # -666 is how LINCS writes an absent value
 
 
 def test_wells_that_failed_are_left_out(tmp_path):

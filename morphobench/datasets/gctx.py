@@ -2,7 +2,8 @@
 
 GCTX is HDF5: /0/DATA/0/matrix holds (samples, genes), /0/META/COL what is known of each sample and /0/META/ROW of each
 gene. The full Level 3 matrix is over 100 GB, so only the wanted rows and genes are read, in pieces of at most
-BLOCK_BYTES. GCT is text and is read whole. Format: Enache et al., Bioinformatics 2019, 35:1427.
+BLOCK_BYTES (or the wanted rows of one chunk). GCT is text and is read whole. Format: Enache et al., Bioinformatics
+2019, 35:1427.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import gzip
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import h5py
@@ -23,6 +25,7 @@ SUFFIXES = (".gctx", ".gct", ".gct.gz")
 """What `open_expression` takes. A gzipped GCTX cannot be read in slices and is refused."""
 BLOCK_BYTES = 16 * 2**20  # of the matrix in memory at once
 _GAP_BYTES = 32 * 2**10  # read and thrown away rather than read around: about what one more read costs
+_ROWS = 512  # in one list of indices: HDF5 takes time that grows faster than its length
 _DECODED = 100_000  # strings turned into text at once
 
 
@@ -134,47 +137,45 @@ def _open_gctx(path: Path) -> ExpressionFile:
 
 
 def _read_slices(matrix: h5py.Dataset, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """float32 (rows, columns). Slices only: a list of indices takes HDF5 time that grows faster than its length.
+    """float32 (rows, columns), read as few lists (or runs) of rows by runs of columns.
 
     Of a chunked matrix each chunk that holds something wanted is read (and decompressed) once; of a contiguous one the
-    runs of wanted rows and columns, where short gaps count as wanted.
+    wanted rows, from the first to the last wanted column of each run.
     """
     size = matrix.dtype.itemsize
     row_unit, column_unit = matrix.chunks or (1, 1)
-    gap = 0 if matrix.chunks else _GAP_BYTES // size
     order = np.argsort(columns, kind="stable")
     columns = columns[order]
-    column_limit = max(BLOCK_BYTES // (row_unit * size), column_unit)
-    across = list(_spans(columns, column_unit, gap, column_limit))
-    widest = max((stop - start for _, start, stop in across), default=1)
+    across = list(_runs(columns, column_unit, 0 if matrix.chunks else _GAP_BYTES // size))
+    widest = max((columns[run][-1] - columns[run][0] + 1 for run in across), default=1)
     values = np.empty((len(rows), len(columns)), np.float32)
-    row_gap = gap // max(matrix.shape[1], 1)
-    for chosen, start, stop in _spans(rows, row_unit, row_gap, max(BLOCK_BYTES // (widest * size), row_unit)):
-        inner = rows[chosen] - start
-        for picked, left, right in across:
-            block = matrix[start:stop, left:right]
-            values[chosen, order[picked]] = block[np.ix_(inner, columns[picked] - left)]
+    for batch in _batches(rows, row_unit, min(_ROWS, max(BLOCK_BYTES // (widest * size), 1))):
+        first, last = int(rows[batch][0]), int(rows[batch][-1])
+        chosen = slice(first, last + 1) if last - first + 1 == len(rows[batch]) else rows[batch]
+        for run in across:
+            left = columns[run][0]
+            block = matrix[chosen, left : columns[run][-1] + 1]
+            values[batch, order[run]] = block[:, columns[run] - left]
     return values
 
 
-def _spans(positions: np.ndarray, unit: int, gap: int, limit: int) -> Iterator[tuple[slice, int, int]]:
-    """Cut ascending positions into spans to be read whole: (slice of positions, first, past the last).
+def _runs(positions: np.ndarray, unit: int, gap: int) -> Iterator[slice]:
+    """Cut ascending positions where the next lies more than `gap` past the last one's unit (chunk)."""
+    units = positions // unit
+    ends = np.flatnonzero((np.diff(units) - 1) * unit > gap) + 1
+    for first, last in pairwise([0, *ends.tolist(), len(positions)]):
+        if last > first:
+            yield slice(first, last)
 
-    A span ends where the next position lies more than `gap` past the last unit (chunk), or more than `limit` past the
-    start of the span; a limit is rounded down to whole units, so that no unit is read for two spans.
-    """
-    limit = limit // unit * unit
+
+def _batches(positions: np.ndarray, unit: int, most: int) -> Iterator[slice]:
+    """Cut ascending positions into batches of at most `most`, but never within a unit (chunk): it is read once."""
+    units = np.flatnonzero(np.diff(positions // unit)) + 1
     first = 0
-    for place in range(1, len(positions) + 1):
-        base = positions[first] // unit * unit
-        ends = (
-            place == len(positions)
-            or positions[place] >= base + limit
-            or positions[place] // unit * unit - (positions[place - 1] // unit + 1) * unit > gap
-        )
-        if ends:
-            yield slice(first, place), int(positions[first]), int(positions[place - 1]) + 1
-            first = place
+    for last, following in pairwise([*units.tolist(), len(positions), len(positions)]):
+        if last > first and (following - first > most or last == following):
+            yield slice(first, last)
+            first = last
 
 
 def _metadata(path: Path, file: h5py.File, name: str) -> pd.DataFrame:

@@ -85,7 +85,7 @@ def read_profiles(
         if about is None:
             passed_over.append((path.name, _why_no_wells(file)))
             continue
-        known = about["pert_type"].isin([TREATED, VEHICLE])
+        known = about["pert_type"].isin([TREATED, VEHICLE]) & about["hours"].notna()
         seen |= set(about.loc[known, ["cell_id", "hours"]].drop_duplicates().itertuples(index=False, name=None))
         chosen = _of_compounds(about[known & (about["cell_id"] == cell) & (about["hours"] == hours)], matched)
         if chosen.empty:

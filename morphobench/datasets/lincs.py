@@ -39,8 +39,6 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "feature_space": ("feature_space",),  # LINCS2020: landmark, best inferred, inferred
     "is_landmark": ("pr_is_lm",),  #        GSE92742: 1 or 0
     "cell_alias": ("cell_alias",),
-    "lineage": ("cell_lineage", "primary_site"),
-    "disease": ("primary_disease", "subtype"),
 }
 """Our column -> theirs, LINCS2020 before GSE92742; of several in one file the first counts."""
 TABLES = {
@@ -121,22 +119,30 @@ def annotate(file: ExpressionFile, kind: str, known: dict[Path, pd.DataFrame]) -
         if path not in known:
             known[path] = read_table(path, kind).drop_duplicates()
         about = known[path]
-        found = own["id"].isin(about["id"])
-        if not found.any():
+        place = _places(path, about["id"], own["id"])
+        if (place < 0).all():
             continue
-        if not found.all():
+        if (place < 0).any():
             raise BadInput(
-                f"{file.path}: {(~found).sum():,} of {len(own):,} sample ids are not in {path.name} (first: "
-                f"{own.loc[~found, 'id'].iloc[0]}); give the table of the same release"
+                f"{file.path}: {(place < 0).sum():,} of {len(own):,} sample ids are not in {path.name} (first: "
+                f"{own['id'].iloc[int(np.argmax(place < 0))]}); give the table of the same release"
             )
-        about = about[about["id"].isin(own["id"])]
-        doubled = about["id"].duplicated()
-        if doubled.any():
-            raise BadInput(
-                f"{path}: id {about.loc[doubled, 'id'].iloc[0]} stands in two unlike rows; download it again"
-            )
-        return about.set_index("id").loc[own["id"]].reset_index()
+        return about.iloc[place].reset_index(drop=True)
     return None
+
+
+def _places(path: Path, table: pd.Series, ids: pd.Series) -> np.ndarray:
+    """Row of each id in a table's ids, -1 where it has none; BadInput if there are two."""
+    index = pd.Index(table.to_numpy(object))  # hashed once: text columns are searched anew for each question
+    wanted = ids.to_numpy(object)
+    if not index.is_unique:
+        doubled = index[index.duplicated()].intersection(pd.Index(wanted))
+        if len(doubled):
+            raise BadInput(f"{path}: id {doubled[0]} stands in two unlike rows; download it again")
+        once = np.flatnonzero(~index.duplicated(keep=False))
+        place = index[once].get_indexer(wanted)
+        return np.where(place < 0, -1, once[place])
+    return index.get_indexer(wanted)
 
 
 def with_our_names(table: pd.DataFrame) -> pd.DataFrame:
