@@ -20,6 +20,7 @@ PARTS = (
     [str(HERE / "segmentation.py")],
     [str(HERE / "sim.py")],
     [str(HERE / "export.py")],
+    [str(HERE / "build.py")],
     ["-m", "pytest", "-n", "2", "--dist", "loadfile", "-p", "no:cacheprovider"],
 )
 
