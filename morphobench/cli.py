@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -185,13 +185,30 @@ def data_build(
     plates: Annotated[list[str] | None, typer.Option(help="Only these plates; repeat.")] = None,
     cell: Annotated[str, typer.Option(help="Cell line of the L1000 profiles.")] = "MCF7",
     hours: Annotated[float, typer.Option(min=0, help="Hours of treatment of the L1000 profiles.")] = 24.0,
+    matching: Annotated[
+        Literal["structure", "name"], typer.Option(help="How L1000's compounds are found: docs/l1000.md.")
+    ] = "structure",
+    dose: Annotated[float | None, typer.Option(min=0, help="uM: only the wells nearest to it. [default: all]")] = None,
+    download: Annotated[
+        Path | None, typer.Option(help="Folder that downloads go to. Default: downloads in the cache folder.")
+    ] = None,
+    l1000_source: Annotated[
+        str,
+        typer.Option(help="L1000 to download: lincs2020 (98 GB) or gse92742 (a packed matrix, 65 GB once unpacked)."),
+    ] = "lincs2020",
+    jobs: Annotated[int, typer.Option(min=1, max=16, help="Files to download at a time.")] = 4,
 ) -> None:
-    """Build a tier from files on disk."""
+    """Build a tier, downloading what --images and --l1000 do not give; a stopped build goes on where it was."""
     from morphobench.datasets.build import build
+    from morphobench.datasets.sources import Fetcher, download_folder, load_catalogue
+
+    def progress(line: str) -> None:
+        print(line, file=sys.stderr)
 
     built = build(
-        name, images, l1000, plates=plates, compounds=compounds, cell=cell, hours=hours,
-        progress=lambda line: print(line, file=sys.stderr),
+        name, images, l1000, plates=plates, compounds=compounds, cell=cell, hours=hours, matching=matching,
+        dose=dose, progress=progress,
+        fetcher=Fetcher(download or download_folder(), load_catalogue(), jobs, progress), l1000_source=l1000_source,
     )  # fmt: skip
     print(built)
 
@@ -228,10 +245,10 @@ def data_info(
 
 @data_app.command("path")
 def data_path(tier: TierName = "sim") -> None:
-    """Print the folder that holds a tier's files."""
-    from morphobench.datasets import load_tier
+    """Print the folder that holds a tier's files, damaged or not."""
+    from morphobench.datasets import BUILT, built, load_tier
 
-    print(load_tier(tier).folder)
+    print(built.where(tier) if tier in BUILT else load_tier(tier).folder)
 
 
 @data_app.command("truth")
@@ -252,14 +269,20 @@ def data_truth(
 
 
 @data_app.command("verify")
-def data_verify(tier: TierName = "sim") -> None:
+def data_verify(
+    tier: TierName = "sim",
+    download: Annotated[
+        Path | None, typer.Option(help="Hash every file of this download folder again as well.")
+    ] = None,
+) -> None:
     """Check every file of a tier against its SHA256SUMS."""
-    from morphobench.datasets import built, load_tier
+    from morphobench.datasets import BUILT, arrivals, built, load_tier
     from morphobench.storage import verify_sums
 
-    loaded = load_tier(tier)
-    count = built.verify(tier) if loaded.spec.kind == "built" else len(verify_sums(loaded.folder))
-    print(f"{tier}: {count} files as recorded")
+    count = built.verify(tier) if tier in BUILT else len(verify_sums(load_tier(tier).folder))
+    print(f"{tier}: {count:,} files as recorded")
+    if download is not None:
+        print(f"{download}: {arrivals.verify(download):,} files as they first arrived")
 
 
 @data_app.command("controls")

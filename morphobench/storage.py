@@ -117,16 +117,16 @@ def atomic_dir(path: Path) -> Iterator[Path]:
         try:
             yield temporary
             temporary.chmod(0o777 & ~_umask())
-            if path.exists():
-                _exchange(temporary, path)
-            else:
-                temporary.replace(path)
+            replace_dir(temporary, path)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _exchange(new: Path, path: Path) -> None:
-    """Put the folder `new` in the place of `path`; the old one comes back if that fails or is interrupted."""
+def replace_dir(new: Path, path: Path) -> None:
+    """Put the folder `new` in the place of `path`; an old one there comes back if that fails or is interrupted."""
+    if not path.exists():
+        new.replace(path)
+        return
     aside = Path(tempfile.mkdtemp(prefix=f".{path.name}.old.", dir=path.parent))
     old = aside / path.name
     try:

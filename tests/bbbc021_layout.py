@@ -8,6 +8,7 @@ import argparse
 import hashlib
 import io
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ import pandas as pd
 import tifffile
 
 FIELD_SHAPE = (1024, 1280)
+MADE_PLATE = "Week1_22123"
 STAINS = ("DAPI", "Tubulin", "Actin")
 PIXELS = Path("images", "bbbc022_crop", "IXMtest_A02_s9.tif")
 MECHANISMS = Path("bbbc021", "BBBC021_v1_moa.csv")
@@ -83,6 +85,53 @@ def lay_out(folder: Path, rows: pd.DataFrame, source: np.ndarray, mechanisms: Pa
                 for channel, stain in enumerate(STAINS):
                     archive.writestr(f"{plate}/{field[f'Image_FileName_{stain}']}", tiff_bytes(pixels[channel]))
     return folder
+
+
+def made_rows(n: int = 2) -> pd.DataFrame:
+    """Rows as the image table has them, of one plate: the first half vehicle, the rest taxol."""
+    rows = [
+        {
+            "TableNumber": 4,
+            "ImageNumber": number,
+            **{
+                f"Image_FileName_{stain}": f"G10_s{number}_w{mark}A.tif"
+                for stain, mark in zip(STAINS, (1, 2, 4), strict=True)
+            },
+            **{f"Image_PathName_{stain}": f"Week1/{MADE_PLATE}" for stain in STAINS},
+            "Image_Metadata_Plate_DAPI": MADE_PLATE,
+            "Image_Metadata_Well_DAPI": "G10",
+            "Replicate": 1,
+            "Image_Metadata_Compound": "DMSO" if number <= n // 2 else "taxol",
+            "Image_Metadata_Concentration": 0.0 if number <= n // 2 else 0.3,
+        }
+        for number in range(1, n + 1)
+    ]
+    return pd.DataFrame(rows)
+
+
+def made_source() -> np.ndarray:
+    """Noise, uint16 (3, 64, 80): DNA, tubulin, actin."""
+    return np.random.default_rng(0).integers(200, 4000, (3, 64, 80), dtype=np.uint16)
+
+
+def made_plate(folder: Path, rows: pd.DataFrame, source: np.ndarray) -> Path:
+    """`lay_out` with a mechanism table of one row."""
+    folder.mkdir(parents=True)
+    mechanisms = folder / "moa.csv"
+    mechanisms.write_text("compound,concentration,moa\ntaxol,0.3,Microtubule stabilizers\n")
+    return lay_out(folder / "images", rows, source, mechanisms)
+
+
+def rewrite_zip(folder: Path, edit: Callable[[dict[str, bytes]], None]) -> Path:
+    """Change the members, name to content, of the made plate's zip."""
+    path = folder / f"BBBC021_v1_images_{MADE_PLATE}.zip"
+    with zipfile.ZipFile(path) as archive:
+        members = {member: archive.read(member) for member in archive.namelist()}
+    edit(members)
+    with zipfile.ZipFile(path, "w") as archive:
+        for member, content in members.items():
+            archive.writestr(member, content)
+    return path
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The L1000 reader: real GCTX and GCT files, means against plain arithmetic, and every way a file can be wrong."""
+"""L1000 profiles: means against plain arithmetic and real files, dose and matching rules, LINCS tables, signatures."""
 
 from pathlib import Path
 
@@ -6,55 +6,47 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
+from l1000_files import COMPOUNDS, GENES, GSE92742, HEADERS, LINCS2020, MATRIX, WELLS, write_gctx, write_table
 
-from morphobench.datasets import l1000
+from morphobench.datasets import gctx, l1000, lincs, signatures
 from morphobench.datasets.manifest import load_compounds, load_landmarks
 from morphobench.errors import BadInput
 
-GENES = np.array([11, 22, 33])
-COMPOUNDS = pd.DataFrame(
-    {"compound": ["aspirin", "taxol"], "l1000_pert_ids": ["BRD-1", ""], "l1000_names": ["", "paclitaxel"]}
-)
-WELLS = pd.DataFrame(
-    {
-        "id": ["a", "b", "c", "d", "e"],
-        "pert_type": ["ctl_vehicle", "ctl_vehicle", "trt_cp", "trt_cp", "trt_cp"],
-        "pert_id": ["DMSO", "DMSO", "BRD-1", "BRD-9", "BRD-1"],
-        "pert_iname": ["DMSO", "DMSO", "something", "Paclitaxel", "something"],
-        "cell_id": ["MCF7"] * 5,
-        "pert_itime": ["24 h", "24 h", "24 h", "24 h", "6 h"],
-        "rna_plate": ["P1", "P2", "P1", "P3", "P1"],
-    }
-)
-MATRIX = np.arange(15, dtype=np.float32).reshape(5, 3) + 1  # samples, genes
-
-
-def write_gctx(path: Path, wells: pd.DataFrame, matrix: np.ndarray, genes: list[str]) -> Path:
-    with h5py.File(path, "w") as file:
-        file.create_dataset("0/DATA/0/matrix", data=matrix)
-        for column in wells:
-            file.create_dataset(f"0/META/COL/{column}", data=wells[column].to_numpy().astype("S"))
-        file.create_dataset("0/META/ROW/id", data=np.array(genes, dtype="S"))
-    return path
-
 
 @pytest.fixture
-def gctx(tmp_path: Path) -> Path:
+def level3(tmp_path: Path) -> Path:
     return write_gctx(tmp_path / "level3.gctx", WELLS, MATRIX, ["33", "22", "11"])
 
 
-def profiles(folder: Path, cell: str = "MCF7", hours: float = 24.0) -> l1000.Profiles:
-    return l1000.read_profiles(folder, COMPOUNDS, GENES, cell, hours)
+def profiles(folder: Path, cell: str = "MCF7", hours: float = 24.0, **rules) -> l1000.Profiles:
+    return l1000.read_profiles(folder, COMPOUNDS, GENES, cell, hours, **rules)
 
 
-def test_means_are_those_of_the_wells(gctx):
-    found = profiles(gctx.parent)
+def real_profiles(shared_data: Path, cell: str = "HT115", hours: float = 6.0, **rules) -> l1000.Profiles:
+    landmarks = load_landmarks()["entrez_id"].to_numpy()
+    return l1000.read_profiles(shared_data / "l1000", load_compounds(), landmarks, cell, hours, **rules)
+
+
+def test_means_are_those_of_the_wells(level3):
+    found = profiles(level3.parent)
     ordered = MATRIX[:, ::-1]  # the file keeps its genes in another order
     np.testing.assert_array_equal(found.vehicle, ordered[:2].mean(axis=0))
     np.testing.assert_array_equal(found.g_post, ordered[[2, 3]])
     np.testing.assert_array_equal(found.g_pre[0], ordered[0])  # the vehicle well of plate P1
     np.testing.assert_array_equal(found.g_pre[1], ordered[:2].mean(axis=0))  # plate P3 has none
+    np.testing.assert_array_equal(found.lfc, found.g_post - found.g_pre)
     assert found.treated_wells.tolist() == [1, 1]
+    assert found.remarks == (
+        "1 treated wells on 1 plates without a vehicle well: their G_pre is the mean of all vehicle wells",
+    )
+
+
+def test_a_plate_weighs_as_much_as_its_treated_wells(tmp_path):
+    wells = WELLS.iloc[[0, 1, 2, 2, 2]].assign(id=list("abcde"), rna_plate=["P1", "P2", "P1", "P1", "P2"])
+    write_gctx(tmp_path / "a.gctx", wells, MATRIX, ["11", "22", "33"])
+    found = profiles(tmp_path)
+    np.testing.assert_allclose(found.g_pre[0], (2 * MATRIX[0] + MATRIX[1]) / 3, rtol=1e-6)
+    np.testing.assert_array_equal(found.g_post[0], MATRIX[2:].mean(axis=0))
 
 
 def test_a_compound_without_profile_is_not_a_number(tmp_path):
@@ -65,44 +57,108 @@ def test_a_compound_without_profile_is_not_a_number(tmp_path):
     assert found.treated_wells.tolist() == [1, 0]
 
 
-@pytest.mark.parametrize(
-    ("name", "columns"),
-    [
-        ("instinfo_beta.txt", {"id": "sample_id", "pert_iname": "cmap_name", "cell_id": "cell_iname"}),
-        ("GSE92742_Broad_LINCS_inst_info.txt.gz", {"id": "inst_id"}),
-    ],
-)
-def test_bare_upstream_files_take_their_wells_from_the_table_beside_them(tmp_path, gctx, name, columns):
-    expected = profiles(gctx.parent)
-    folder = tmp_path / "bare"
-    folder.mkdir()
-    write_gctx(folder / "level3.gctx", WELLS[["id"]], MATRIX, ["33", "22", "11"])
-    WELLS.iloc[::-1].rename(columns=columns).to_csv(folder / name, sep="\t", index=False)
-    found = profiles(folder)
-    np.testing.assert_array_equal(found.g_post, expected.g_post)
-    np.testing.assert_array_equal(found.g_pre, expected.g_pre)
-
-
-def test_text_and_hdf5_forms_agree(tmp_path, gctx):
+def test_text_and_hdf5_forms_agree(tmp_path, level3):
     lines = ["#1.3", f"3\t5\t0\t{len(WELLS.columns) - 1}", "\t".join(["id", *WELLS["id"]])]
     lines += ["\t".join([name, *WELLS[name]]) for name in WELLS.columns[1:]]
     lines += ["\t".join([gene, *map(str, MATRIX[:, row])]) for row, gene in enumerate(["33", "22", "11"])]
     folder = tmp_path / "text"
     folder.mkdir()
     (folder / "level3.gct").write_text("\n".join(lines) + "\n")
-    np.testing.assert_array_equal(profiles(folder).g_post, profiles(gctx.parent).g_post)
+    np.testing.assert_array_equal(profiles(folder).g_post, profiles(level3.parent).g_post)
+
+
+def inst_rows(name: str) -> list[dict[str, object]]:
+    """WELLS as rows of a well table of either generation, with doses."""
+    wells = WELLS.assign(pert_time=WELLS["pert_itime"].str.removesuffix(" h"), pert_time_unit="h")
+    wells = wells.assign(
+        pert_dose=["-666", "-666", "10", "500", "1"], pert_dose_unit=["-666", "-666", "uM", "nM", "uM"]
+    )
+    if name.startswith("instinfo"):
+        wells = wells.rename(columns={"id": "sample_id", "pert_iname": "cmap_name", "cell_id": "cell_iname"})
+        wells = wells.assign(qc_pass=1, det_plate=wells["rna_plate"] + "_B1")
+    else:
+        wells = wells.rename(columns={"id": "inst_id"}).drop(columns="pert_itime")
+    return wells.iloc[::-1].to_dict("records")  # not in the order of the matrix
+
+
+@pytest.mark.parametrize("name", ["instinfo_beta.txt", "GSE92742_Broad_LINCS_inst_info.txt"])
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+def test_bare_upstream_files_take_their_wells_from_the_table_beside_them(tmp_path, level3, name, suffix):
+    expected = profiles(level3.parent)
+    folder = tmp_path / "bare"
+    folder.mkdir()
+    bare = write_gctx(folder / "level3.gctx", WELLS[["id"]], MATRIX, ["33", "22", "11"])
+    write_table(folder, name + suffix, inst_rows(name))
+    found = profiles(folder)
+    np.testing.assert_array_equal(found.g_post, expected.g_post)
+    np.testing.assert_array_equal(found.g_pre, expected.g_pre)
+    about = l1000.wells(gctx.open_expression(bare), {})
+    assert about["id"].tolist() == list("abcde")
+    assert about["hours"].tolist() == [24, 24, 24, 24, 6]
+    assert about["plate"].tolist() == WELLS["rna_plate"].tolist()
+    np.testing.assert_array_equal(about["dose_um"], [np.nan, np.nan, 10, 0.5, 1])
+
+
+def test_every_table_of_both_generations_is_read_under_our_names(tmp_path):
+    kinds = {name: kind for kind, names in lincs.TABLES.items() for name in names}
+    assert set(kinds) == set(HEADERS) == set(LINCS2020) | set(GSE92742)
+    for name, kind in kinds.items():
+        folder = tmp_path / name
+        folder.mkdir()
+        path = write_table(folder, f"{name}.gz", [{}, {}])
+        assert lincs.table_paths(folder, kind) == [path]
+        table = lincs.read_table(path, kind)
+        assert len(table) == 2
+        assert set(lincs._NEEDED[kind]) <= set(table)
+        assert (table == "").all(axis=None)  # -666 is how LINCS writes an absent value
+
+
+def test_wells_that_failed_are_left_out(tmp_path):
+    write_gctx(tmp_path / "a.gctx", WELLS[["id"]], MATRIX, ["33", "22", "11"])
+    rows = inst_rows("instinfo")
+    for row in rows:
+        row["qc_pass"] = 0 if row["sample_id"] in ("b", "d") else 1
+    write_table(tmp_path, "instinfo_beta.txt", rows)
+    found = profiles(tmp_path)
+    assert found.treated_wells.tolist() == [1, 0]
+    np.testing.assert_array_equal(found.vehicle, MATRIX[0, ::-1])
+    assert "2 wells left out that the table marks as failed (qc_pass 0)" in found.remarks
+
+
+def dosed(tmp_path: Path, doses: list[str]) -> Path:
+    wells = WELLS.iloc[[0, 2, 2, 2, 2]].assign(id=list("abcde"), pert_idose=doses)
+    return write_gctx(tmp_path / "a.gctx", wells, MATRIX, ["11", "22", "33"]).parent
+
+
+def test_the_dose_nearest_on_a_log_scale_is_taken(tmp_path):
+    folder = dosed(tmp_path, ["", "1 uM", "20 uM", "19.6 µM", "100 uM"])
+    assert profiles(folder).treated_wells[0] == 4
+    found = profiles(folder, dose=10.0)
+    np.testing.assert_array_equal(found.g_post[0], MATRIX[2:4].mean(axis=0))  # 20 and 19.6 are one dose
+    assert found.treated_wells[0] == 2
+    assert profiles(folder, dose=3.0).treated_wells[0] == 1  # 1 is a factor 3 away, 20 is 6.7
+    assert profiles(folder, dose=0.001).treated_wells[0] == 1
+
+
+def test_a_dose_that_cannot_be_had_is_said(tmp_path):
+    with pytest.raises(BadInput, match="--dose 10: no treated well has a dose in its file or table; leave it out"):
+        profiles(dosed(tmp_path, ["-666"] * 5), dose=10.0)
+    with pytest.raises(BadInput, match="--dose 0: give a dose above 0"):
+        profiles(tmp_path, dose=0.0)
 
 
 def test_real_profiles_of_bbbc021_compounds(shared_data):
-    landmarks = load_landmarks()["entrez_id"].to_numpy()
-    found = l1000.read_profiles(shared_data / "l1000", load_compounds(), landmarks, "HT115", 6.0)
+    found = real_profiles(shared_data)
     profiled = found.treated_wells > 0
     assert profiled.sum() == 14
-    assert found.treated_wells.sum() == 29
+    assert found.treated_wells.sum() == found.matches["treated_wells"].sum() == 29
     assert found.files == ("prnet_level3_HT115_6h_bbbc021.gctx",)
     assert len(found.passed_over) == 6
+    assert [why for name, why in found.passed_over if "level5" in name] == [
+        "values below 0: Level 5 signatures (z-scores), not Level 3 wells"
+    ] * 2
     # an empty prediction, the mean of the other compounds, correlates at about 0.3 in LFC and far higher in raw values
-    change = (found.g_post - found.g_pre)[profiled]
+    change = found.lfc[profiled]
     others = [np.delete(change, row, axis=0).mean(axis=0) for row in range(len(change))]
     empty = np.mean([np.corrcoef(own, rest)[0, 1] for own, rest in zip(change, others, strict=True)])
     assert 0.2 < empty < 0.4
@@ -110,149 +166,205 @@ def test_real_profiles_of_bbbc021_compounds(shared_data):
     assert np.mean(raw) > 0.9
 
 
-def test_real_file_against_plain_h5py(shared_data):
-    path = shared_data / "l1000" / "prnet_level3_HT115_6h_bbbc021.gctx"
-    landmarks = load_landmarks()["entrez_id"].to_numpy()
-    found = l1000.read_profiles(path.parent, load_compounds(), landmarks, "HT115", 6.0)
-    with h5py.File(path) as file:
+@pytest.mark.parametrize("dose", [None, 10.0])
+def test_real_file_against_plain_h5py(shared_data, dose):
+    found = real_profiles(shared_data, dose=dose)
+    landmarks = load_landmarks()["entrez_id"]
+    with h5py.File(shared_data / "l1000" / "prnet_level3_HT115_6h_bbbc021.gctx") as file:
         names = file["0/META/COL/bbbc021_compound"][()].astype(str)  # by another road than BRD ids and names
+        doses = file["0/META/COL/pert_dose"][()]
         genes = {gene: place for place, gene in enumerate(file["0/META/ROW/id"][()].astype(str))}
         matrix = file["0/DATA/0/matrix"][()][:, [genes[str(gene)] for gene in landmarks]]
+    compared = 0
     for compound, g_post in zip(found.compounds, found.g_post, strict=True):
-        if compound in names:
-            np.testing.assert_allclose(g_post, matrix[names == compound].mean(axis=0), rtol=1e-6)
+        own = names == compound
+        if own.any():
+            if dose:
+                nearest = doses[own][np.abs(np.log(doses[own] / dose)).argmin()]
+                own &= np.isclose(doses, nearest, rtol=0.05)
+            np.testing.assert_allclose(g_post, matrix[own].mean(axis=0), rtol=1e-6)
+            compared += 1
+    assert compared == 14
 
 
-def test_real_gct_text_opens(shared_data):
-    file = l1000.open_expression(shared_data / "l1000" / "cmapPy_test_l1000_A375_level3.gct")
-    values = file.read(np.arange(377), load_landmarks()["entrez_id"].to_numpy())
-    assert values.shape == (377, 978)
-    assert values[0, load_landmarks()["symbol"].tolist().index("PSME1")] == np.float32(11.3819)
-    about = l1000.wells(file)
-    assert set(about["hours"]) == {24.0}
-
-
-def test_a_real_file_of_other_genes_is_refused(shared_data):
-    file = l1000.open_expression(shared_data / "l1000" / "cmapR_modzs_n25x50.gctx")
-    with pytest.raises(BadInput, match=r"cmapR_modzs_n25x50.gctx: \d+ of the 978 landmark genes are not in it"):
-        file.read(np.arange(2), load_landmarks()["entrez_id"].to_numpy())
-
-
-def test_a_real_file_cut_short_is_refused(shared_data, tmp_path):
-    path = tmp_path / "cut.gctx"
-    path.write_bytes((shared_data / "l1000" / "prnet_level3_HT115_6h_bbbc021.gctx").read_bytes()[:90_000])
-    with pytest.raises(BadInput, match=r"cut.gctx: cut short, or not HDF5"):
-        l1000.open_expression(path)
+def test_real_profiles_by_name_are_fewer(shared_data):
+    by_name = real_profiles(shared_data, matching="name")
+    names = {name for name, count in zip(by_name.compounds, by_name.treated_wells, strict=True) if count}
+    assert names == {"temozolomide", "calpeptin", "simvastatin", "emetine", "PD-98059", "Y-27632", "forskolin"}
+    compounds = load_compounds().set_index("compound")
+    assert set(compounds.loc[list(names), "cohort"]) == {"ID"}
 
 
 def test_a_cell_or_time_that_is_not_there_lists_what_is(shared_data):
-    with pytest.raises(BadInput, match=r"no Level 3 well of MCF7 at 24 h.*--cell HT115 --hours 6"):
-        l1000.read_profiles(
-            shared_data / "l1000", load_compounds(), load_landmarks()["entrez_id"].to_numpy(), "MCF7", 24.0
-        )
+    with pytest.raises(BadInput, match=r"no Level 3 well of MCF7 at 24 h.*--cell HT115 --hours 6") as caught:
+        real_profiles(shared_data, "MCF7", 24.0)
+    assert "cmapR_level5_MCF7_n25x978.gctx and 2 more: values below 0: Level 5" in str(caught.value)
 
 
-def write_bytes(data: bytes):
-    return lambda path: path.write_bytes(data)
+def test_another_name_of_a_cell_line_is_suggested(level3):
+    row = {"cell_iname": "MCF7", "cell_alias": "Michigan Cancer|MCF-7", "cell_lineage": "breast"}
+    write_table(level3.parent, "cellinfo_beta.txt", [row, {"cell_iname": "A375"}])
+    with pytest.raises(BadInput, match=r"no Level 3 well of mcf-7 at 24 h.*cellinfo_beta.txt calls mcf-7 MCF7"):
+        profiles(level3.parent, "mcf-7")
 
 
-def write_matrix(matrix: np.ndarray, genes: tuple[str, ...] = ("11", "22", "33")):
-    return lambda path: write_gctx(path, WELLS, matrix, list(genes))
+def test_landmarks_of_a_gene_table_are_ours_by_entrez_id(shared_data, tmp_path, level3):
+    real = lincs.landmark_genes(shared_data / "l1000" / "geneinfo_beta_landmark978.txt")
+    pd.testing.assert_frame_equal(real, load_landmarks(), check_dtype=False)
+    rows = [{"pr_gene_id": gene, "pr_gene_symbol": "x", "pr_is_lm": int(gene < 40)} for gene in (11, 22, 33, 44)]
+    path = write_table(level3.parent, "GSE92742_Broad_LINCS_gene_info.txt", rows)
+    assert lincs.landmark_genes(path)["entrez_id"].tolist() == [11, 22, 33]
+    assert not any("landmark" in remark for remark in profiles(level3.parent).remarks)
+    rows[0]["pr_is_lm"] = 0
+    write_table(level3.parent, "GSE92742_Broad_LINCS_gene_info.txt", rows)
+    remark = "GSE92742_Broad_LINCS_gene_info.txt: 0 landmark genes that are not ours, 1 of ours that it does not mark"
+    assert any(remark in line for line in profiles(level3.parent).remarks)
 
 
-def with_nan() -> np.ndarray:
-    matrix = MATRIX.copy()
-    matrix[2, 1] = np.nan
-    return matrix
+def bare(folder: Path) -> Path:
+    return write_gctx(folder / "level3.gctx", WELLS[["id"]], MATRIX, ["33", "22", "11"])
 
 
-def transposed(path: Path) -> None:
-    with h5py.File(path, "w") as file:
-        file["0/DATA/0/matrix"] = MATRIX.T
-        file["0/META/COL/id"] = np.array(["11", "22", "33"], "S")
-        file["0/META/ROW/id"] = WELLS["id"].to_numpy().astype("S")
+def well_table(folder: Path, change) -> None:
+    bare(folder)
+    write_table(folder, "instinfo_beta.txt", change(inst_rows("instinfo")))
 
 
-def edited(name: str, value: object):
-    """A good file in which one object is another: an array, or None for an empty group."""
+def without_column(folder: Path) -> None:
+    well_table(folder, lambda rows: rows)
+    table = pd.read_csv(folder / "instinfo_beta.txt", sep="\t").drop(columns=["rna_plate", "det_plate"])
+    table.to_csv(folder / "instinfo_beta.txt", sep="\t", index=False)
 
-    def write(path: Path) -> None:
-        write_gctx(path, WELLS, MATRIX, ["11", "22", "33"])
-        with h5py.File(path, "a") as file:
-            if name in file:
-                del file[name]
-            if value is None:
-                file.create_group(name)
-            else:
-                file[name] = value
 
-    return write
+def two_stories(rows: list[dict[str, object]]) -> list[dict[str, object]]:
+    return [*rows, rows[0] | {"cmap_name": "another"}]
+
+
+def cut_gzip(folder: Path) -> None:
+    bare(folder)
+    path = write_table(folder, "instinfo_beta.txt.gz", inst_rows("instinfo"))
+    path.write_bytes(path.read_bytes()[:-20])
 
 
 @pytest.mark.parametrize(
     ("write", "message"),
     [
-        (write_bytes(b"#1.3\n3\t5\t0\t0\n"), "GCT text under a .gctx name; rename it"),
-        (write_bytes(b"id,a,b\n1,2,3\n"), "cut short, or not HDF5"),
-        (write_bytes(b""), "cut short, or not HDF5"),
-        (lambda path: h5py.File(path, "w").close(), "not GCTX 1.0"),
-        (write_matrix(MATRIX.T.copy()), "transposed"),
-        (transposed, "transposed: genes stand in META/COL"),
-        (write_matrix(MATRIX[:4]), "does not fit"),
-        (write_matrix(MATRIX, ("11", "22", "44")), "1 of the 3 landmark genes are not in it .first: Entrez 33"),
-        (write_matrix(with_nan()), "sample c, Entrez 22 is not a number"),
-        (write_matrix(MATRIX - 8), "values below 0: z-scores"),
-        (edited("0/META/COL", np.zeros(5)), "0/META/COL is no group of columns; give a GCTX"),
-        (edited("0/META", np.zeros(5)), "not GCTX 1.0"),
-        (edited("0/META/ROW/id", None), "0/META/ROW/id is no column of values"),
-        (edited("0/META/COL/id", np.zeros((5, 2))), "0/META/COL/id is no column of values"),
-        (edited("0/META/COL/more", np.zeros(4)), r"the columns of 0/META/COL differ in length .*'more': 4"),
-        (edited("0/DATA/0/matrix", None), "0/DATA/0/matrix is no array of numbers"),
-        (edited("0/DATA/0/matrix", MATRIX.astype("S8")), "0/DATA/0/matrix is no array of numbers"),
-    ],
-    ids=[
-        "gct",
-        "csv",
-        "empty",
-        "no groups",
-        "transposed",
-        "genes as columns",
-        "shape",
-        "genes",
-        "nan",
-        "level 5",
-        "columns an array",
-        "metadata an array",
-        "column a group",
-        "column a matrix",
-        "ragged",
-        "matrix a group",
-        "text",
+        pytest.param(lambda folder: None, "no .gctx or .gct file in it; give the folder", id="empty"),
+        pytest.param(
+            without_column, "instinfo_beta.txt: column rna_plate or det_plate is missing; give the table", id="column"
+        ),
+        pytest.param(
+            lambda folder: well_table(folder, lambda rows: rows[1:]),
+            "level3.gctx: 1 of 5 sample ids are not in instinfo_beta.txt .first: e.; give the table",
+            id="ids",
+        ),
+        pytest.param(
+            lambda folder: well_table(
+                folder, lambda rows: [row | {"sample_id": f"x{row['sample_id']}"} for row in rows]
+            ),
+            "no Level 3 well of MCF7 at 24 h; .*none of its samples is in instinfo_beta.txt",
+            id="no id",
+        ),
+        pytest.param(
+            lambda folder: well_table(folder, two_stories),
+            "instinfo_beta.txt: id e stands in two unlike rows",
+            id="two",
+        ),
+        pytest.param(cut_gzip, "instinfo_beta.txt.gz: cannot be read .*; download it again", id="cut short"),
+        pytest.param(bare, "level3.gctx: no plate, cell, time .* in a table beside it .instinfo_beta.txt", id="bare"),
+        pytest.param(
+            lambda folder: write_gctx(folder / "level3.gctx", WELLS, MATRIX - 8, ["11", "22", "33"]),
+            r"level3.gctx: values below 0: z-scores .* .sample a, Entrez 11: -7.; move it away",
+            id="level 5 as level 3",
+        ),
+        pytest.param(
+            lambda folder: write_gctx(folder / "level3.gctx", WELLS, np.exp2(MATRIX), ["11", "22", "33"]),
+            r"level3.gctx: values above 20: raw intensities, not log2 .*; give Level 3",
+            id="raw",
+        ),
+        pytest.param(
+            lambda folder: write_gctx(folder / "sigs.gctx", WELLS[["id"]], MATRIX - 8, ["11", "22", "33"]),
+            "no Level 3 well of MCF7 at 24 h; .*sigs.gctx: values below 0: Level 5 signatures",
+            id="level 5 alone",
+        ),
+        pytest.param(
+            lambda folder: write_gctx(folder / "a.gctx", WELLS.iloc[:2], MATRIX[:2], ["11", "22", "33"]),
+            "no trt_cp well of MCF7 at 24 h; its files hold --cell MCF7 --hours 24",
+            id="vehicle only",
+        ),
+        pytest.param(
+            lambda folder: write_gctx(folder / "a.gctx", WELLS.iloc[2:], MATRIX[2:], ["11", "22", "33"]),
+            "no ctl_vehicle well of MCF7 at 24 h",
+            id="no vehicle",
+        ),
     ],
 )
-def test_a_bad_file_is_named(tmp_path, write, message):
-    write(tmp_path / "level3.gctx")
-    with pytest.raises(BadInput, match=rf"level3.gctx: .*{message}") as caught:
+def test_bad_input_is_named(tmp_path, write, message):
+    write(tmp_path)
+    with pytest.raises(BadInput, match=message) as caught:
         profiles(tmp_path)
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("hello", "not GCT 1.2 or 1.3"),
-        ("#1.3\n3\t5\t0\t0\nid\ta\n", "3 lines, 6 announced"),
-        ("#1.2\n1\t2\nid\tName\ta\tb\n11\tx\t1\n", "line 4: 3 columns, 4 announced"),
-        ("#1.2\n1\t2\nid\tName\ta\tb\n11\tx\t1\ty\n", "could not convert"),
-    ],
-    ids=["other", "cut short", "ragged", "letters"],
+KNOWN = pd.DataFrame(
+    {
+        "compound": ["atorvastatin", "venlafaxine"],
+        "smiles": "",
+        "l1000_pert_ids": ["BRD-U88459701", ""],
+        "l1000_names": "",
+        "cohort": "ID",
+        "cohort_confidence": "high",
+    }
 )
-def test_bad_gct_text_is_named(tmp_path, text, message):
-    (tmp_path / "a.gct").write_text(text)
-    with pytest.raises(BadInput, match=rf"a.gct: .*{message}"):
-        profiles(tmp_path)
 
 
-def test_an_empty_folder_is_named(tmp_path):
-    with pytest.raises(BadInput, match=r"no .gctx or .gct file"):
-        profiles(tmp_path)
+def test_real_signatures_against_plain_h5py(shared_data, tmp_path):
+    source = shared_data / "l1000" / "cmapR_level5_MCF7_n25x978.gctx"
+    (tmp_path / source.name).write_bytes(source.read_bytes())
+    landmarks = load_landmarks()["entrez_id"].to_numpy()
+    found = signatures.read_signatures(tmp_path, KNOWN, landmarks, "MCF7")
+    with h5py.File(source) as file:
+        columns = {name: values[()] for name, values in file["0/META/COL"].items()}
+        genes = file["0/META/ROW/id"][()].astype(int).tolist()
+        matrix = file["0/DATA/0/matrix"][()]
+    names = columns["pert_iname"].astype(str)
+    kept = np.isin(names, KNOWN["compound"])
+    assert found.table["compound"].tolist() == names[kept].tolist()
+    assert found.table["id"].tolist() == columns["id"][kept].astype(str).tolist()
+    np.testing.assert_array_equal(found.z, matrix[kept][:, [genes.index(gene) for gene in landmarks]])
+    np.testing.assert_allclose(found.table["replicate_correlation"], columns["distil_cc_q75"][kept])
+    assert found.table["wells"].tolist() == columns["distil_nsample"][kept].tolist()
+    assert found.table["quality"].tolist() == columns["is_gold"][kept].tolist()
+    assert (found.table["dose_um"] == 10).all()
+    assert found.table["tas"].isna().all()  # this file does not give it
+    at_24 = signatures.read_signatures(tmp_path, KNOWN, landmarks, "MCF7", 24.0)
+    assert (at_24.table["hours"] == 24).all()
+    assert len(at_24.table) == (columns["pert_itime"][kept] == b"24 h").sum()
+    assert not hasattr(found, "g_post")
+
+
+@pytest.mark.parametrize("generation", ["LINCS2020", "GSE92742"])
+def test_bare_signatures_take_what_is_known_from_the_tables(tmp_path, generation):
+    write_gctx(tmp_path / "level5.gctx", pd.DataFrame({"id": ["s1", "s2", "s3"]}), MATRIX[:3] - 5, ["11", "22", "33"])
+    common = {"pert_type": "trt_cp", "pert_dose": 500, "pert_dose_unit": "nM", "pert_time": 24, "pert_time_unit": "h"}
+    ids = [("s3", "BRD-1"), ("s2", "BRD-0"), ("s1", "BRD-1")]
+    if generation == "LINCS2020":
+        about = {"cmap_name": "aspirin", "cell_iname": "MCF7", "tas": 0.5, "nsample": 3, "cc_q75": 0.4, "is_hiq": 1}
+        rows = [common | about | {"sig_id": sig, "pert_id": pert} for sig, pert in ids]
+        write_table(tmp_path, "siginfo_beta.txt", [row | {"cmap_name": row["pert_id"]} for row in rows])
+    else:
+        rows = [common | {"sig_id": sig, "pert_id": pert, "pert_iname": pert, "cell_id": "MCF7"} for sig, pert in ids]
+        write_table(tmp_path, "GSE92742_Broad_LINCS_sig_info.txt", rows)
+        metrics = [{"sig_id": sig, "tas": 0.5, "distil_nsample": 3, "distil_cc_q75": 0.4} for sig, _ in ids]
+        write_table(tmp_path, "GSE92742_Broad_LINCS_sig_metrics.txt.gz", metrics)
+    found = signatures.read_signatures(tmp_path, COMPOUNDS, GENES, "MCF7", 24.0)
+    assert found.table["id"].tolist() == ["s1", "s3"]
+    np.testing.assert_array_equal(found.z, MATRIX[[0, 2]] - 5)
+    row = found.table.iloc[0]
+    assert (row["compound"], row["dose_um"], row["tas"]) == ("aspirin", 0.5, 0.5)
+    assert (row["wells"], row["replicate_correlation"]) == (3, 0.4)
+    with pytest.raises(BadInput, match="no Level 5 signature of these compounds in A375; give"):
+        signatures.read_signatures(tmp_path, COMPOUNDS, GENES, "A375")
+    write_gctx(tmp_path / "level5.gctx", pd.DataFrame({"id": ["s1", "s2", "s3"]}), MATRIX[:3], ["11", "22", "33"])
+    with pytest.raises(BadInput, match=r"level5.gctx: no value below 0: not z-scores; give Level 5"):
+        signatures.read_signatures(tmp_path, COMPOUNDS, GENES, "MCF7")

@@ -93,7 +93,7 @@ def built(tmp_path_factory: pytest.TempPathFactory, shared_data: Path) -> Path:
 
 def test_a_built_part_stores_each_field_once_and_gives_its_views(built, frozen):
     tier = load_built(NAME, built)
-    assert verify(NAME, built) == 9 + 4
+    assert verify(NAME, built) == 9 + 6 + 4  # images, tables, records of three plates and of the expression
     whole = frozen.samples.set_index("sample_id")
     assert set(tier.samples["sample_id"]) <= set(whole.index)
     assert (tier.samples["split"] == whole.loc[tier.samples["sample_id"], "split"].to_numpy()).all()

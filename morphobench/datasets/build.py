@@ -1,20 +1,21 @@
-"""Build a tier of MorphoGene from BBBC021 and L1000 files on disk; `split_rules` says which field is in which split."""
+"""Build a tier of MorphoGene from BBBC021 and L1000 files; `split_rules` says which field is in which split."""
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
-from PIL import Image
 
 from morphobench import storage
-from morphobench.datasets import bbbc021, l1000, paper_recipe, split_rules
-from morphobench.datasets.built import built_path, image_name, load_built, template, verify
-from morphobench.datasets.manifest import load_compounds, load_landmarks
+from morphobench.datasets import bbbc021, paper_recipe, split_rules, structures
+from morphobench.datasets.built import built_path, load_built, template, verify
+from morphobench.datasets.making import ExpressionChoice, expression_part, plate_parts
+from morphobench.datasets.manifest import load_compounds
+from morphobench.datasets.matching import MatchingMode
+from morphobench.datasets.parts import Parts
+from morphobench.datasets.sources import DEFAULT_RELEASE, Fetcher, download_folder, load_catalogue
 from morphobench.datasets.tier import SAMPLE_COLUMNS, TierSpec
 from morphobench.errors import BadInput
 
@@ -24,63 +25,83 @@ COLUMNS = (*SAMPLE_COLUMNS, "site", "view", "mechanism")
 """Of a built tier's samples: `view` only where images are augmented (morphogene-paper); `mechanism` is BBBC021's for
 that compound at that dose, empty where it gives none."""
 ALL_PLATES, ALL_FIELDS = 55, 11_888  # of the 98 compounds and the vehicle; the image table has 13,200 fields
-L1000_ADDRESS = "https://s3.amazonaws.com/macchiato.clue.io/builds/LINCS2020/"
 
 
 def build(
     name: str,
-    images: Path | None,
-    l1000_folder: Path | None,
+    images: Path | None = None,
+    l1000_folder: Path | None = None,
     out: Path | None = None,
     plates: Sequence[str] | None = None,
     compounds: Sequence[str] | None = None,
     cell: str = "MCF7",
     hours: float = 24.0,
+    matching: MatchingMode = "structure",
+    dose: float | None = None,
     progress: Callable[[str], None] = lambda line: None,
+    fetcher: Fetcher | None = None,
+    l1000_source: str = DEFAULT_RELEASE,
 ) -> Path:
-    """Build a tier from files on disk; return its folder (`out`, or `built_path(name)`), replaced only when complete.
+    """Build a tier; return its folder (`out`, or `built_path(name)`), which is replaced at once and only when complete.
 
-    images: folder of BBBC021's tables and plate zips (or unpacked plates). l1000_folder: Level 3 GCTX or GCT files, of
-    which the wells of one `cell` line and time (`hours`) are used. plates: by default those on disk. compounds: by
-    default all of the tier. `progress` is called with one line per step. A partial build says in its title that it is.
+    images: folder of BBBC021's tables and plate zips (or unpacked plates); None: `fetcher` brings what is needed.
+    l1000_folder: Level 3 GCTX or GCT files, of which the wells of one `cell` line and time (`hours`) are used; None:
+    `fetcher` brings the release `l1000_source`. They are matched to the compounds by structure or by name (`matching`),
+    at all doses or at those nearest to `dose` micromolar. plates: by default those on disk, or of a download those that
+    hold one of `compounds`, by default all of the tier. `progress` is called with one line per step. A partial build
+    says in its title that it is.
 
-    Raises BadInput for anything wrong with a name, a table or a file; what was built before then stays as it was.
+    It can be stopped at any point: each plate is kept when it is done, and the next call goes on from there. A call
+    with nothing changed changes nothing; a changed input makes again what depends on it.
+
+    Raises BadInput for anything wrong with a name, a table or a file, and Unavailable for a download that fails and a
+    full disk; the tier that was built before then stays as it was.
     """
     spec = template(name)
-    if images is None or l1000_folder is None:
-        raise BadInput(
-            f"data build {name}: give --images DIR (BBBC021, from {bbbc021.ADDRESS}) and --l1000 DIR (Level 3, from "
-            f"{L1000_ADDRESS})"
-        )
-    fields = _choose_fields(images, plates, compounds)
-    progress(f"{len(fields)} fields on {fields['plate'].nunique()} plates")
-    bbbc021.check_files(images, fields)
-    manifest = load_compounds()
-    profiles = l1000.read_profiles(l1000_folder, manifest, load_landmarks()["entrez_id"].to_numpy(), cell, hours)
-    progress(f"expression of {(profiles.treated_wells > 0).sum()} compounds from {', '.join(profiles.files)}")
-    for file, why in profiles.passed_over:
-        progress(f"passed over {file}: {why}")
-    samples = split_rules.part_of(split_rules.frozen_samples(name), fields)
-    for line in split_rules.check_part(samples):
-        progress(line)
+    fetcher = fetcher or Fetcher(download_folder(), load_catalogue(), progress=progress)
+    image_folder = images or fetcher.tables()
+    fields = _choose_fields(image_folder, plates, compounds, on_disk=images is not None)
     fields = fields.assign(field=split_rules.field_ids(name, fields))
     if name == paper_recipe.NAME:
         fields["split"] = "any"  # a field's views are dealt to train and test: that is the recipe
+    samples = split_rules.part_of(split_rules.frozen_samples(name), fields)
+    for line in split_rules.check_part(samples):
+        progress(line)
+    wanted = fields if images is None else None
+    if l1000_folder is None:
+        l1000_folder = fetcher.everything(wanted, l1000_source)
+    elif wanted is not None:
+        fetcher.plates(wanted)
+    progress(f"{len(fields)} fields on {fields['plate'].nunique()} plates")
+    bbbc021.check_files(image_folder, fields)
+    manifest = _with_structures(image_folder, progress)
+    choice = ExpressionChoice(cell, hours, matching, dose)
     folder = out or built_path(name)
-    with storage.lock(folder), storage.atomic_dir(folder) as temporary:
-        contrast, sums, duplicates = _write_images(temporary, images, fields, progress)
+    parts = Parts(folder)
+    with parts.building():
+        expression = expression_part(parts, l1000_folder, manifest, choice, progress)
+        of_plates, duplicates = plate_parts(parts, image_folder, fields, progress)
+        about = {
+            "image_table_sha256": storage.sha256_file(bbbc021.image_table_path(image_folder)),
+            **expression.part.about,
+            "contrast": {plate: kept.part.about["contrast"] for plate, kept in of_plates.items()},
+            "duplicates": duplicates,
+        }
         columns = [column for column in COLUMNS if column in samples]
-        _write(temporary, sums, "samples.csv", samples[columns].to_csv(index=False).encode())
-        _write(temporary, sums, "expression.npz", _expression_bytes(profiles))
-        about = _provenance(images, profiles, cell, hours) | {"contrast": contrast, "duplicates": duplicates}
-        _write(temporary, sums, "build.json", (json.dumps(about, indent=1) + "\n").encode())
-        _write(temporary, sums, "tier.toml", _toml(_spec(spec, samples, len(fields), cell, hours)).encode())
-        table = "".join(f"{digest}  {file}\n" for file, digest in sorted(sums.items()))
-        (temporary / "SHA256SUMS").write_text(table, encoding="utf-8")
+        others = {
+            "samples.csv": samples[columns].to_csv(index=False).encode(),
+            "compounds.csv": manifest.to_csv(index=False).encode(),
+            "build.json": (json.dumps(about, indent=1) + "\n").encode(),
+            "tier.toml": _toml(_spec(spec, samples, len(fields), choice.title)).encode(),
+        }
+        if not parts.assemble({"expression": expression} | of_plates, others):
+            progress(f"{folder}: nothing has changed since it was built, and every file is as recorded")
     return folder
 
 
-def _choose_fields(images: Path, plates: Sequence[str] | None, compounds: Sequence[str] | None) -> pd.DataFrame:
+def _choose_fields(
+    images: Path, plates: Sequence[str] | None, compounds: Sequence[str] | None, on_disk: bool
+) -> pd.DataFrame:
     table = bbbc021.read_image_table(images)
     table["mechanism"] = bbbc021.mechanism_of(table, bbbc021.read_mechanisms(images))
     known = load_compounds()["compound"].tolist()
@@ -90,7 +111,8 @@ def _choose_fields(images: Path, plates: Sequence[str] | None, compounds: Sequen
     for plate in plates or ():
         if plate not in set(table["plate"]):
             raise BadInput(f"--plates {plate!r}: not in the image table, which has names like {table['plate'].iloc[0]}")
-    plates = plates or bbbc021.plates_on_disk(images, table)
+    wanted = table["plate"][table["compound"].isin(compounds or known)]
+    plates = plates or (bbbc021.plates_on_disk(images, table) if on_disk else sorted(set(wanted)))
     if not plates:
         raise BadInput(
             f"{images}: no BBBC021_v1_images_PLATE.zip and no unpacked plate; download from {bbbc021.ADDRESS}"
@@ -99,67 +121,18 @@ def _choose_fields(images: Path, plates: Sequence[str] | None, compounds: Sequen
     return split_rules.with_splits(bbbc021.image_table_path(images), table[keep].reset_index(drop=True))
 
 
-def _write_images(
-    folder: Path, images: Path, fields: pd.DataFrame, progress: Callable[[str], None]
-) -> tuple[dict[str, dict[str, list[float]]], dict[str, str], list[list[str]]]:
-    """One PNG per field; returns contrast by plate, hash by file, and pairs of fields with equal pixels in a split."""
-    contrast: dict[str, dict[str, list[float]]] = {}
-    sums: dict[str, str] = {}
-    first: dict[str, pd.Series] = {}
-    duplicates: list[list[str]] = []
-    groups = fields.groupby("plate", sort=True)
-    for number, (name, rows) in enumerate(groups, start=1):
-        plate = bbbc021.read_plate(images, rows)
-        contrast[str(name)] = {"low": plate.low.tolist(), "high": plate.high.tolist()}
-        for position in range(len(rows)):
-            row, image = rows.iloc[position], plate.image(position)
-            twin = first.setdefault(storage.sha256_bytes(plate.crops[position].tobytes()), row)
-            if twin["split"] != row["split"]:
-                raise BadInput(
-                    f"{row['plate']}/{row['dna']} (image table line {row['line']}) has the pixels of {twin['plate']}/"
-                    f"{twin['dna']} (line {twin['line']}) of another split; download both plates again"
-                )
-            if twin["field"] != row["field"]:
-                duplicates.append([twin["field"], row["field"]])
-                progress(f"{row['field']} has the pixels of {twin['field']}, of the same split; both are kept")
-            stream = io.BytesIO()
-            Image.fromarray(image).save(stream, "PNG", compress_level=2)
-            _write(folder, sums, image_name(row["plate"], row["field"]), stream.getvalue())
-        progress(f"plate {number} of {groups.ngroups}: {name}, {len(rows)} images")
-    return contrast, sums, duplicates
+def _with_structures(images: Path, progress: Callable[[str], None]) -> pd.DataFrame:
+    """compounds.csv with the structures that only BBBC021's own table may tell, where that is among the images."""
+    manifest = load_compounds()
+    path = images / structures.COMPOUND_TABLE
+    filled = structures.fill_structures(manifest, path) if path.is_file() else manifest
+    before, after = ((table["smiles"] == "").sum() for table in (manifest, filled))
+    source = path.name if path.is_file() else f"compounds.csv alone: no {path.name} in {images}"
+    progress(f"structures from {source}: {before - after} filled, {after} compounds without")
+    return filled
 
 
-def _write(folder: Path, sums: dict[str, str], name: str, data: bytes) -> None:
-    path = folder / name  # inside atomic_dir: the folder as a whole appears or does not
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data)
-    sums[name] = storage.sha256_bytes(data)
-
-
-def _provenance(images: Path, profiles: l1000.Profiles, cell: str, hours: float) -> dict[str, object]:
-    return {
-        "image_table_sha256": storage.sha256_file(bbbc021.image_table_path(images)),
-        "l1000_files": list(profiles.files),
-        "l1000_passed_over": dict(profiles.passed_over),
-        "cell": cell,
-        "hours": hours,
-        "treated_wells": dict(zip(profiles.compounds, map(int, profiles.treated_wells), strict=True)),
-    }
-
-
-def _expression_bytes(profiles: l1000.Profiles) -> bytes:
-    stream = io.BytesIO()
-    vehicle = profiles.vehicle[None]
-    np.savez(
-        stream,
-        compounds=np.array([*profiles.compounds, bbbc021.VEHICLE]),
-        g_pre=np.concatenate([profiles.g_pre, vehicle]),
-        g_post=np.concatenate([profiles.g_post, vehicle]),
-    )
-    return stream.getvalue()
-
-
-def _spec(spec: TierSpec, samples: pd.DataFrame, n_fields: int, cell: str, hours: float) -> TierSpec:
+def _spec(spec: TierSpec, samples: pd.DataFrame, n_fields: int, expression: str) -> TierSpec:
     built = [compound for compound in samples["compound"].unique() if compound != bbbc021.VEHICLE]
     title = spec.title
     if n_fields != ALL_FIELDS:
@@ -167,8 +140,7 @@ def _spec(spec: TierSpec, samples: pd.DataFrame, n_fields: int, cell: str, hours
             f" (PARTIAL BUILD: {samples['plate'].nunique()} of {ALL_PLATES} plates, {len(built)} of "
             f"{len(load_compounds())} compounds, {n_fields:,} of {ALL_FIELDS:,} fields)"
         )
-    if (cell, hours) != ("MCF7", 24.0):
-        title += f", expression of {cell} at {hours:g} h"
+    title += expression
     counts = samples["split"].value_counts()
     panel = [name for name in spec.panel_compounds if name in built]
     return spec.model_copy(

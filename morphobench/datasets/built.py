@@ -1,16 +1,20 @@
 """A tier that was built from real files: where it lives, loading it, checking it.
 
-A folder with tier.toml, samples.csv, expression.npz, build.json (how it was made), images/PLATE/FIELD.png, and
-the hash of each in SHA256SUMS. Samples of morphogene-paper are views of these fields, made as they are read.
+A folder with tier.toml, samples.csv, compounds.csv (with the structures that were filled), expression.npz, matches.csv
+(which L1000 id was which compound, and why), build.json (how it was made), images/PLATE/FIELD.png, parts/*.json (what
+each plate and the expression were made from), and the hash of each in SHA256SUMS. Samples of morphogene-paper are views
+of these fields, made as they are read.
 """
 
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,6 +24,7 @@ from morphobench import storage
 from morphobench.datasets import split_rules
 from morphobench.datasets.manifest import load_compounds, load_landmarks
 from morphobench.datasets.paper_recipe import NAME, TABLE_SHA256, dihedral
+from morphobench.datasets.parts import Parts
 from morphobench.datasets.tier import HERE, ImageSet, Tier, TierSpec, read_spec
 from morphobench.errors import BadInput, Unavailable
 
@@ -50,10 +55,10 @@ def load_built(name: str, folder: Path | None = None) -> Tier:
     if not (folder / "SHA256SUMS").is_file():
         raise _not_built(name, folder)
     sums = storage.read_sums(folder, mend(name))
-    for file in ("tier.toml", "samples.csv", "expression.npz"):
+    for file in ("tier.toml", "samples.csv", "compounds.csv", "expression.npz"):
         storage.verify_file(folder, file, sums.get(file, "nothing"), mend(name))
     samples = pd.read_csv(folder / "samples.csv", keep_default_na=False)
-    compounds = load_compounds()
+    compounds = pd.read_csv(folder / "compounds.csv", keep_default_na=False)
     with np.load(folder / "expression.npz") as arrays:
         rows = {compound: row for row, compound in enumerate(arrays["compounds"].tolist())}
         g_pre, g_post = arrays["g_pre"], arrays["g_post"]
@@ -98,14 +103,30 @@ def load_frozen(name: str) -> Tier:
 
 
 def _not_built(name: str, folder: Path) -> Unavailable:
-    return Unavailable(
-        f"tier {name}: not built at {folder}; run `morphobench data build {name} --images DIR --l1000 DIR`"
+    done = Parts(folder).unfinished()
+    begun = f" (a build that was interrupted has finished {done} of its parts)" if done else ""
+    return Unavailable(f"tier {name}: not built at {folder}{begun}; run `morphobench data build {name}`")
+
+
+def where(name: str) -> Path:
+    """The folder of a built tier, whatever the state of its files; Unavailable if it was not built."""
+    template(name)
+    if not (built_path(name) / "SHA256SUMS").is_file():
+        raise _not_built(name, built_path(name))
+    return built_path(name)
+
+
+def made_from(folder: Path, name: str) -> dict[str, Any]:
+    """The `build.json` of a built tier, checked; BadInput if it changed."""
+    sums = storage.read_sums(folder, mend(name))
+    return json.loads(
+        storage.verify_file(folder, "build.json", sums.get("build.json", "nothing"), mend(name)).read_text()
     )
 
 
 def verify(name: str, folder: Path | None = None) -> int:
     """Check every file of a built tier against its SHA256SUMS and return how many; BadInput names the first changed."""
-    return len(storage.verify_sums(folder or load_built(name).folder, mend(name)))
+    return len(storage.verify_sums(folder or where(name), mend(name)))
 
 
 def mend(name: str) -> str:

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 import pandas as pd
 
 from morphobench.datasets import paper_recipe
+from morphobench.datasets.built import made_from
+from morphobench.datasets.split_rules import frozen_samples
 from morphobench.datasets.tier import Tier
 
 PLATES_NAMED = 14
@@ -27,7 +29,31 @@ def describe(tier: Tier) -> Iterator[str]:
         yield f"{split}: {len(rows):,} images, {rows['compound'].nunique()} compounds, {named}"
     for name in spec.tracks:
         yield from describe_track(tier, name)
+    if (tier.folder / "build.json").is_file():
+        yield from describe_build(tier)
     yield f"licence: {spec.licence}"
+
+
+def describe_build(tier: Tier) -> Iterator[str]:
+    """Lines on a built tier: how much of the whole it is, what it was made from, the disk it takes."""
+    name, about = tier.spec.name, made_from(tier.folder, tier.spec.name)
+    whole = frozen_samples(name)
+    counts = [
+        f"{tier.samples[column].nunique()} of {whole[column].nunique()} {what}"
+        for column, what in (("plate", "plates"), ("compound", "compounds and vehicle"))
+    ]
+    part = "all of it" if len(tier.samples) == len(whole) else "a part"
+    yield f"built: {part}, {len(tier.samples):,} of {len(whole):,} images, {', '.join(counts)}"
+    profiled = sum(count > 0 for count in about["treated_wells"].values())
+    yield f"images from BBBC021: image table sha256 {about['image_table_sha256']}"
+    doses = "all doses" if about["dose_um"] is None else f"the dose nearest to {about['dose_um']:g} uM"
+    yield (
+        f"expression from LINCS L1000: {', '.join(about['l1000_files'])}; {about['cell']} at {about['hours']:g} h, "
+        f"matched by {about['matching']}, {doses}; "
+        f"{profiled} of {len(about['treated_wells'])} compounds have profiles"
+    )
+    files = [path for path in tier.folder.rglob("*") if path.is_file()]
+    yield f"disk: {sum(path.stat().st_size for path in files) / 1e9:.3f} GB in {len(files):,} files at {tier.folder}"
 
 
 def describe_track(tier: Tier, name: str) -> Iterator[str]:

@@ -1,217 +1,33 @@
-"""LINCS L1000 expression: GCTX 1.0 and GCT files, and the profiles of a set of compounds in them.
+"""LINCS L1000 expression of a set of compounds: wells, and G_pre and G_post from them.
 
-Level 3 only: log2 intensities of single wells, from which G_pre (vehicle) and G_post (treated) are means. Rules:
+Level 3 only: log2 intensities of single wells, which lie between 0 and about 15. Rules:
 
-- wells of one cell line and one time, which the caller names (MCF7, 24 h for MorphoGene);
-- a well belongs to a compound by its BRD id, or by its name where the id is not in the compound table;
-- G_post is the mean of all treated wells of a compound, whatever the dose (L1000 doses do not match the imaged ones);
+- wells of one cell line and one time, which the caller names (MCF7, 24 h for MorphoGene); those that LINCS2020 marks
+  as failed (`qc_pass` 0) are left out;
+- which well is of which compound: `matching`;
+- G_post is the mean of all treated wells of a compound, whatever the dose (L1000 doses do not match the imaged ones),
+  or of those at the dose that lies nearest to a named one on a log scale (10 uM is LINCS's standard);
 - G_pre is the mean of the vehicle wells on the same plates, each plate weighted by its treated wells; where a plate has
-  no vehicle well, and for a compound without any profile, it is the mean of all vehicle wells.
-
-Format: GCTX stores /0/DATA/0/matrix as (samples, genes); Enache et al., Bioinformatics 2019, 35:1427.
+  no vehicle well, and for a compound without any profile, it is the mean of all vehicle wells;
+- LFC is G_post - G_pre. Level 5 is z-scores, an LFC of another unit: see `signatures`; it is never G_pre or G_post.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pandas as pd
 
+from morphobench.datasets import lincs
+from morphobench.datasets.gctx import ExpressionFile, expression_files, open_expression
+from morphobench.datasets.matching import Matching, MatchingMode, match, match_table
 from morphobench.errors import BadInput
 
 TREATED, VEHICLE = "trt_cp", "ctl_vehicle"
-WELL_COLUMNS = ("pert_type", "pert_id", "pert_iname", "cell_id", "hours", "plate")
-"""What must be known of each sample before it can be used; `ExpressionFile.samples` has these and `id`."""
-_SYNONYMS = {
-    "sample_id": "id",
-    "inst_id": "id",
-    "cell_iname": "cell_id",
-    "cmap_name": "pert_iname",
-    "rna_plate": "plate",
-    "det_plate": "plate",
-    "pert_time": "hours",
-    "pert_itime": "hours",
-}
-"""Column names of LINCS2020 and GSE92742 files and tables -> ours; the first that a file has counts."""
-SAMPLE_TABLES = ("instinfo_beta.txt", "GSE92742_Broad_LINCS_inst_info.txt", "GSE92742_Broad_LINCS_inst_info.txt.gz")
-_BLOCK = 512  # samples read at once: 25 MB of a 12,328-gene matrix
-
-
-@dataclass(frozen=True)
-class ExpressionFile:
-    """An opened GCTX or GCT file: what its columns and rows are, and a way to read some of them.
-
-    samples: one row per profile, column `id` and whatever the file says of it (text), in file order.
-    entrez: int64 (genes,), Entrez id of each row; 0 where the file gives none.
-    """
-
-    path: Path
-    samples: pd.DataFrame
-    entrez: np.ndarray
-    read_rows: Callable[[np.ndarray], np.ndarray]
-
-    def read(self, rows: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
-        """float32 (len(rows), len(landmarks)): expression of the samples at `rows` (ascending), in landmark order.
-
-        Raises BadInput if a landmark is not in the file or a value is not a number.
-        """
-        place = {int(gene): position for position, gene in enumerate(self.entrez) if gene}
-        absent = [int(gene) for gene in landmarks if int(gene) not in place]
-        if absent:
-            raise BadInput(
-                f"{self.path}: {len(absent)} of the {len(landmarks)} landmark genes are not in it (first: Entrez "
-                f"{absent[0]}); give a Level 3 file with all of them"
-            )
-        genes = np.array([place[int(gene)] for gene in landmarks])
-        values = np.empty((len(rows), len(genes)), np.float32)
-        for start in range(0, len(rows), _BLOCK):
-            values[start : start + _BLOCK] = self.read_rows(rows[start : start + _BLOCK])[:, genes]
-        bad = np.argwhere(~np.isfinite(values))
-        if len(bad):
-            sample, gene = self.samples["id"].iloc[rows[bad[0, 0]]], int(landmarks[bad[0, 1]])
-            raise BadInput(f"{self.path}: sample {sample}, Entrez {gene} is not a number; download the file again")
-        return values
-
-
-def open_expression(path: Path) -> ExpressionFile:
-    """Open a `.gctx` (HDF5, read in slices) or `.gct` (text) file.
-
-    Raises BadInput that names the file for another format under that name, a file cut short, or a transposed matrix.
-    """
-    if not path.is_file():
-        raise BadInput(f"{path}: not there; give an existing .gctx or .gct file")
-    return _open_gctx(path) if path.suffix.lower() == ".gctx" else _read_gct(path)
-
-
-def _open_gctx(path: Path) -> ExpressionFile:
-    with path.open("rb") as stream:
-        if stream.read(2) == b"#1":
-            raise BadInput(f"{path}: GCT text under a .gctx name; rename it to .gct")
-    try:
-        with h5py.File(path) as file:
-            matrix = file["0/DATA/0/matrix"]
-            if not isinstance(matrix, h5py.Dataset) or matrix.dtype.kind not in "fiu":
-                raise BadInput(f"{path}: 0/DATA/0/matrix is no array of numbers; give a GCTX 1.0 file")
-            shape = matrix.shape
-            samples = _metadata(path, file, "0/META/COL")
-            genes = _metadata(path, file, "0/META/ROW")
-    except OSError as error:
-        raise BadInput(f"{path}: cut short, or not HDF5 ({' '.join(str(error).split())}); download it again") from error
-    except KeyError as error:
-        raise BadInput(f"{path}: HDF5 but not GCTX 1.0 ({' '.join(str(error.args[0]).split())})") from error
-    _check_shape(path, shape, samples, genes)
-
-    def read_rows(rows: np.ndarray) -> np.ndarray:
-        try:
-            with h5py.File(path) as file:
-                return file["0/DATA/0/matrix"][rows, :]
-        except OSError as error:
-            raise BadInput(f"{path}: the matrix cannot be read ({error}); download the file again") from error
-
-    return ExpressionFile(path, samples, _entrez(genes), read_rows)
-
-
-def _metadata(path: Path, file: h5py.File, name: str) -> pd.DataFrame:
-    group = file[name]
-    if not isinstance(group, h5py.Group):
-        raise BadInput(f"{path}: {name} is no group of columns; give a GCTX 1.0 file")
-    for column, values in group.items():
-        if not isinstance(values, h5py.Dataset) or values.ndim != 1:
-            raise BadInput(f"{path}: {name}/{column} is no column of values; give a GCTX 1.0 file")
-    lengths = {column: len(values) for column, values in group.items()}
-    if len(set(lengths.values())) > 1:
-        raise BadInput(f"{path}: the columns of {name} differ in length ({lengths}); download the file again")
-    # fixed-length strings are Latin-1 upstream (micromolar has its sign in that code)
-    columns = {name: np.asarray(values) for name, values in group.items()}
-    return pd.DataFrame(
-        {
-            name: np.char.decode(values, "latin-1") if values.dtype.kind == "S" else [_text(value) for value in values]
-            for name, values in columns.items()
-        }
-    )
-
-
-def _text(value: object) -> str:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
-
-
-def _check_shape(path: Path, shape: tuple[int, ...], samples: pd.DataFrame, genes: pd.DataFrame) -> None:
-    for name, table in (("META/COL", samples), ("META/ROW", genes)):
-        if "id" not in table:
-            raise BadInput(f"{path}: {name}/id is missing; give a GCTX 1.0 file")
-    expected = (len(samples), len(genes))
-    if shape != expected and shape == expected[::-1]:
-        raise BadInput(f"{path}: matrix {shape} is transposed; GCTX keeps (samples, genes) = {expected}")
-    if shape != expected:
-        raise BadInput(f"{path}: matrix {shape} does not fit {expected} (samples, genes); download the file again")
-    if not _entrez(genes).any() and samples["id"].str.fullmatch(r"\d+").all():
-        raise BadInput(f"{path}: transposed: genes stand in META/COL; give the file with samples as columns")
-
-
-def _entrez(genes: pd.DataFrame) -> np.ndarray:
-    column = "pr_gene_id" if "pr_gene_id" in genes else "id"
-    return pd.to_numeric(genes[column], errors="coerce").fillna(0).astype(np.int64).to_numpy()
-
-
-def _read_gct(path: Path) -> ExpressionFile:
-    # the text format has no random access and its files are small: all of it is read
-    with path.open("rb") as stream:
-        if stream.read(4) == b"\x89HDF":
-            raise BadInput(f"{path}: HDF5 under a .gct name; rename it to .gctx")
-    try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-        version, counts = lines[0].strip(), [int(part) for part in lines[1].split("\t")]
-        n_genes, n_samples, n_gene_columns, n_sample_rows = {"#1.3": counts, "#1.2": [*counts[:2], 1, 0]}[version][:4]
-    except (IndexError, ValueError, KeyError) as error:
-        raise BadInput(f"{path}: not GCT 1.2 or 1.3 text; give a .gct or .gctx file") from error
-    first = 1 + n_gene_columns
-    if len(lines) < 3 + n_sample_rows + n_genes:
-        raise BadInput(f"{path}: {len(lines)} lines, {3 + n_sample_rows + n_genes} announced; download it again")
-    cells = [line.split("\t") for line in lines[2 : 3 + n_sample_rows + n_genes]]
-    for number, row in enumerate(cells, start=3):
-        if len(row) != first + n_samples:
-            raise BadInput(
-                f"{path}: line {number}: {len(row)} columns, {first + n_samples} announced; download it again"
-            )
-    body = cells[1 + n_sample_rows :]
-    genes = pd.DataFrame([row[:first] for row in body], columns=["id", *cells[0][1:first]])
-    samples = pd.DataFrame({"id": cells[0][first:]} | {row[0]: row[first:] for row in cells[1 : 1 + n_sample_rows]})
-    try:
-        matrix = np.array([row[first:] for row in body], dtype=np.float32).T
-    except ValueError as error:
-        raise BadInput(f"{path}: {error}; download it again") from error
-    return ExpressionFile(path, samples, _entrez(genes), lambda rows: matrix[rows])
-
-
-def wells(file: ExpressionFile) -> pd.DataFrame | None:
-    """What is known of each sample of a file, columns `id` and WELL_COLUMNS; None if the file holds no single wells.
-
-    Taken from the file, or for upstream's bare files from the sample table beside it (SAMPLE_TABLES).
-    """
-    samples = _with_our_names(file.samples)
-    if samples.columns.equals(pd.Index(["id"])):
-        table = next((file.path.parent / name for name in SAMPLE_TABLES if (file.path.parent / name).is_file()), None)
-        if table is not None:
-            about = _with_our_names(pd.read_csv(table, sep="\t", dtype=str, low_memory=False))
-            samples = samples.merge(about.drop_duplicates("id"), on="id", how="left")
-    if any(column not in samples for column in WELL_COLUMNS):
-        return None
-    samples = samples[["id", *WELL_COLUMNS]].copy()
-    samples["hours"] = pd.to_numeric(samples["hours"].astype(str).str.removesuffix(" h"), errors="coerce")
-    return samples
-
-
-def _with_our_names(table: pd.DataFrame) -> pd.DataFrame:
-    chosen: dict[str, str] = {}
-    for theirs, ours in _SYNONYMS.items():
-        if theirs in table and ours not in table and ours not in chosen.values():
-            chosen[theirs] = ours
-    return table.rename(columns=chosen)
+HIGHEST = 20.0  # log2; a 16-bit scanner ends at 16, and upstream's normalised values at about 15
+SAME_DOSE = 0.05  # of the nominal dose, by which dispensed ones differ
 
 
 @dataclass(frozen=True)
@@ -219,7 +35,8 @@ class Profiles:
     """Mean expression of compounds, (K, 978) float32 log2 each, in the order of `compounds`.
 
     vehicle: (978,), mean of all vehicle wells. g_post is NaN for a compound without a profile.
-    treated_wells: (K,) wells behind each G_post. files: used; passed_over: (file, why) of the rest.
+    treated_wells: (K,) wells behind each G_post. matches: how each compound was matched, see `match_table`.
+    files: used; passed_over: (file, why) of the rest; remarks: what a user should know of this result, a line each.
     """
 
     compounds: tuple[str, ...]
@@ -227,65 +44,211 @@ class Profiles:
     g_pre: np.ndarray
     g_post: np.ndarray
     treated_wells: np.ndarray
+    matches: pd.DataFrame
     files: tuple[str, ...]
     passed_over: tuple[tuple[str, str], ...]
+    remarks: tuple[str, ...]
+
+    @property
+    def lfc(self) -> np.ndarray:
+        """(K, 978) log2 fold change, G_post - G_pre; NaN for a compound without a profile."""
+        return self.g_post - self.g_pre
 
 
-def read_profiles(folder: Path, compounds: pd.DataFrame, landmarks: np.ndarray, cell: str, hours: float) -> Profiles:
+def read_profiles(
+    folder: Path,
+    compounds: pd.DataFrame,
+    landmarks: np.ndarray,
+    cell: str,
+    hours: float,
+    matching: MatchingMode = "structure",
+    dose: float | None = None,
+) -> Profiles:
     """Vehicle and treated means of `compounds` from every GCTX and GCT file of a folder, by the rules of this module.
 
-    compounds: columns compound, l1000_pert_ids, l1000_names ("|" between several). landmarks: Entrez ids (978,).
-    Raises BadInput for a damaged file, for values below zero, which Level 3 never has, or if no vehicle or no treated
-    well of `cell` at `hours` is there (the message lists what is).
+    compounds: rows of compounds.csv. landmarks: Entrez ids (978,). dose: micromolar, of which each compound's nearest
+    is taken; None takes all.
+    Raises BadInput for a damaged file or table, for values that Level 3 never has, or if no vehicle or no treated well
+    of `cell` at `hours` is there (the message lists what is).
     """
-    paths = sorted(path for path in folder.glob("*") if path.suffix.lower() in (".gctx", ".gct"))
+    if dose is not None and not dose > 0:
+        raise BadInput(f"--dose {dose:g}: give a dose above 0, in micromolar, or leave it out to take all wells")
+    paths = expression_files(folder)
     if not paths:
         raise BadInput(f"{folder}: no .gctx or .gct file in it; give the folder of L1000 Level 3 files with --l1000")
-    names = _compound_names(compounds)
-    found, values, passed_over, seen = [], [], [], set()
+    matched = match(compounds, folder, matching)
+    tables: dict[Path, pd.DataFrame] = {}
+    files, found, passed_over, seen = {}, [], [], set()
     for path in paths:
         file = open_expression(path)
-        about = wells(file)
+        about = wells(file, tables)
         if about is None:
-            passed_over.append((path.name, "no plate, cell, time or treatment of single wells"))
+            passed_over.append((path.name, _why_no_wells(file)))
             continue
-        known = about["pert_type"].isin([TREATED, VEHICLE])
-        seen |= set(zip(about.loc[known, "cell_id"], about.loc[known, "hours"], strict=True))
-        about["compound"] = [names.get(row.pert_id, names.get(_key(row.pert_iname), "")) for row in about.itertuples()]
-        wanted = known & (about["cell_id"] == cell) & (about["hours"] == hours)
-        wanted &= (about["pert_type"] == VEHICLE) | (about["compound"] != "")
-        if not wanted.any():
+        known = about["pert_type"].isin([TREATED, VEHICLE]) & about["hours"].notna()
+        seen |= set(about.loc[known, ["cell_id", "hours"]].drop_duplicates().itertuples(index=False, name=None))
+        chosen = _of_compounds(about[known & (about["cell_id"] == cell) & (about["hours"] == hours)], matched)
+        if chosen.empty:
             passed_over.append((path.name, f"no {cell} {hours:g} h well of a vehicle or of these compounds"))
             continue
-        rows = np.flatnonzero(wanted)
-        values.append(file.read(rows, landmarks))
-        if values[-1].min() < 0:
-            raise BadInput(f"{path}: values below 0: z-scores (Level 5?), not Level 3 log2 intensities; move it away")
-        found.append(about.iloc[rows].assign(file=path.name))
+        files[path.name] = file
+        found.append(chosen.assign(file=path.name))
     choices = ", ".join(sorted(f"--cell {name} --hours {time:g}" for name, time in seen)) or "nothing usable"
+    told = f"its files hold {choices}{_other_name(folder, cell)}{_told(passed_over)}"
     if not found:
-        raise BadInput(f"{folder}: no Level 3 well of {cell} at {hours:g} h; its files hold {choices}")
-    table = pd.concat(found, ignore_index=True)
+        raise BadInput(f"{folder}: no Level 3 well of {cell} at {hours:g} h; {told}")
+    table, failed = _passed(pd.concat(found, ignore_index=True))
+    table = table if dose is None else _at_dose(table, dose)
     for kind in (VEHICLE, TREATED):
         if not (table["pert_type"] == kind).any():
-            raise BadInput(f"{folder}: no {kind} well of {cell} at {hours:g} h; its files hold {choices}")
-    return _means(table, np.concatenate(values), tuple(compounds["compound"]), tuple(passed_over))
+            raise BadInput(f"{folder}: no {kind} well of {cell} at {hours:g} h; {told}")
+    table = table.sort_values(["file", "row"], ignore_index=True)
+    values = np.concatenate([_values(files[name], rows, landmarks) for name, rows in table.groupby("file")["row"]])
+    remarks = [*_remarks(table, failed, matched), *_gene_remarks(folder, landmarks)]
+    matches = match_table(matched, compounds, table[table["pert_type"] == TREATED])
+    return _means(table, values, tuple(compounds["compound"]), matches, tuple(passed_over), tuple(remarks))
 
 
-def _compound_names(compounds: pd.DataFrame) -> dict[str, str]:
-    names: dict[str, str] = {}
-    for row in compounds.itertuples():
-        keys = [*row.l1000_pert_ids.split("|"), *map(_key, row.l1000_names.split("|")), _key(row.compound)]
-        names |= {key: row.compound for key in keys if key}
-    return names
+def wells(file: ExpressionFile, tables: dict[Path, pd.DataFrame]) -> pd.DataFrame | None:
+    """What is known of each sample of a file, in its order; None if the file holds no single wells.
+
+    Columns: row (position in the file), id, pert_type, pert_id, pert_iname, cell_id, plate, hours, dose_um, qc_pass
+    ("" where not given). tables: of LINCS that were read, see `lincs.annotate`. Raises BadInput as that does.
+    """
+    about = lincs.annotate(file, "wells", tables)
+    if about is None:
+        return None
+    about = about.assign(hours=lincs.hours(about), dose_um=lincs.dose_um(about), row=np.arange(len(about)))
+    about["qc_pass"] = about["qc_pass"].astype(str) if "qc_pass" in about else ""
+    columns = ["row", "id", "pert_type", "pert_id", "pert_iname", "cell_id", "plate", "hours", "dose_um", "qc_pass"]
+    return about[columns]
 
 
-def _key(name: str) -> str:
-    return re.sub(r"[^a-z0-9]", "", str(name).lower())
+def _of_compounds(about: pd.DataFrame, matched: Matching) -> pd.DataFrame:
+    about = about.astype(dict.fromkeys(("pert_type", "pert_id", "pert_iname", "plate"), str))
+    treated = about["pert_type"] == TREATED
+    kinds = about.loc[treated, ["pert_id", "pert_iname"]].drop_duplicates()
+    of = {key: matched.compound_of(*key) for key in kinds.itertuples(index=False, name=None)}
+    keys = zip(about["pert_id"], about["pert_iname"], treated, strict=True)
+    about = about.assign(compound=[of[pert_id, name] if drug else "" for pert_id, name, drug in keys])
+    return about[~treated | (about["compound"] != "")]
+
+
+def _passed(table: pd.DataFrame) -> tuple[pd.DataFrame, int]:
+    failed = pd.to_numeric(table["qc_pass"], errors="coerce") == 0
+    return table[~failed], int(failed.sum())
+
+
+def _at_dose(table: pd.DataFrame, dose: float) -> pd.DataFrame:
+    treated = table[table["pert_type"] == TREATED]
+    if treated["dose_um"].isna().all() and len(treated):
+        raise BadInput(
+            f"--dose {dose:g}: no treated well has a dose in its file or table; leave it out to take all wells"
+        )
+    away = np.log(treated["dose_um"].where(treated["dose_um"] > 0) / dose).abs()
+    nearest = treated["dose_um"].loc[away.groupby(treated["compound"]).transform("min") == away]
+    nearest = treated["compound"].map(nearest.groupby(treated["compound"].loc[nearest.index]).min())
+    kept = treated[(treated["dose_um"] / nearest - 1).abs() <= SAME_DOSE]
+    return pd.concat([table[table["pert_type"] == VEHICLE], kept])
+
+
+def _values(file: ExpressionFile, rows: pd.Series, landmarks: np.ndarray) -> np.ndarray:
+    values = file.read(rows.to_numpy(), landmarks)
+    for wrong, what, mend in (
+        (values < 0, "below 0: z-scores (Level 5?), not Level 3 log2 intensities", "move it away"),
+        (
+            values > HIGHEST,
+            f"above {HIGHEST:g}: raw intensities, not log2",
+            "give Level 3, which is log2 and normalised",
+        ),
+    ):
+        bad = np.argwhere(wrong)
+        if len(bad):
+            sample, gene = file.samples["id"].iloc[rows.iloc[bad[0, 0]]], int(landmarks[bad[0, 1]])
+            value = values[tuple(bad[0])]
+            raise BadInput(f"{file.path}: values {what} (sample {sample}, Entrez {gene}: {value:g}); {mend}")
+    return values
+
+
+def _why_no_wells(file: ExpressionFile) -> str:
+    start = file.read_block(np.arange(min(20, len(file.samples))), np.arange(len(file.entrez)))
+    if (start < 0).any():
+        return "values below 0: Level 5 signatures (z-scores), not Level 3 wells"
+    tables = [path.name for path in lincs.table_paths(file.path.parent, "wells")]
+    if tables:
+        return f"none of its samples is in {' or '.join(tables)}"
+    return (
+        "no plate, cell, time or treatment of single wells, in the file or in a table beside it "
+        f"({' or '.join(lincs.TABLES['wells'])})"
+    )
+
+
+def _told(passed_over: list[tuple[str, str]]) -> str:
+    reasons: dict[str, list[str]] = {}
+    for name, why in passed_over:
+        reasons.setdefault(why, []).append(name)
+    return "".join(
+        f"; {names[0]}{f' and {len(names) - 1} more' if len(names) > 1 else ''}: {why}"
+        for why, names in reasons.items()
+    )
+
+
+def _other_name(folder: Path, cell: str) -> str:
+    """What a cell line is called in LINCS, if its cell table knows it under the name that was given."""
+
+    def key(name: str) -> str:
+        return "".join(filter(str.isalnum, name)).upper()
+
+    for path in lincs.table_paths(folder, "cells"):
+        table = lincs.read_table(path, "cells").astype(str)
+        aliases = table["cell_alias"] if "cell_alias" in table else pd.Series("", table.index)
+        known = [
+            key(cell) in {key(name), *map(key, alias.split("|"))}
+            for name, alias in zip(table["cell_id"], aliases, strict=True)
+        ]
+        names = set(table.loc[known, "cell_id"]) - {cell}
+        if names:
+            return f" ({path.name} calls {cell} {' or '.join(sorted(names))})"
+    return ""
+
+
+def _remarks(table: pd.DataFrame, failed: int, matched: Matching) -> list[str]:
+    remarks = []
+    plates = set(table.loc[table["pert_type"] == VEHICLE, "plate"])
+    alone = table[(table["pert_type"] == TREATED) & ~table["plate"].isin(plates)]
+    if len(alone):
+        remarks.append(
+            f"{len(alone)} treated wells on {alone['plate'].nunique()} plates without a vehicle well: their G_pre is "
+            "the mean of all vehicle wells"
+        )
+    if failed:
+        remarks.append(f"{failed} wells left out that the table marks as failed (qc_pass 0)")
+    doubtful = matched.disagreements()
+    if doubtful:
+        remarks.append(f"matching and compounds.csv disagree on {', '.join(doubtful)}: see the notes in matches.csv")
+    return remarks
+
+
+def _gene_remarks(folder: Path, landmarks: np.ndarray) -> list[str]:
+    remarks = []
+    for path in lincs.table_paths(folder, "genes"):
+        theirs = set(lincs.landmark_genes(path)["entrez_id"])
+        ours = set(landmarks.tolist())
+        if theirs != ours:
+            remarks.append(
+                f"{path.name}: {len(theirs - ours)} landmark genes that are not ours, {len(ours - theirs)} of ours "
+                "that it does not mark; ours are read"
+            )
+    return remarks
 
 
 def _means(
-    table: pd.DataFrame, values: np.ndarray, compounds: tuple[str, ...], passed_over: tuple[tuple[str, str], ...]
+    table: pd.DataFrame,
+    values: np.ndarray,
+    compounds: tuple[str, ...],
+    matches: pd.DataFrame,
+    passed_over: tuple[tuple[str, str], ...],
+    remarks: tuple[str, ...],
 ) -> Profiles:
     is_vehicle = (table["pert_type"] == VEHICLE).to_numpy()
     overall = values[is_vehicle].mean(axis=0, dtype=np.float64)
@@ -309,6 +272,8 @@ def _means(
         g_pre=g_pre.astype(np.float32),
         g_post=g_post.astype(np.float32),
         treated_wells=count,
+        matches=matches,
         files=tuple(dict.fromkeys(table["file"])),
         passed_over=passed_over,
+        remarks=remarks,
     )

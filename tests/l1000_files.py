@@ -1,0 +1,95 @@
+"""Small L1000 files for tests: a GCTX of three genes and five wells, and LINCS tables with their real header rows."""
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pandas as pd
+
+GENES = np.array([11, 22, 33])
+COMPOUNDS = pd.DataFrame(
+    {
+        "compound": ["aspirin", "taxol"],
+        "smiles": ["CC(=O)Oc1ccccc1C(=O)O", ""],
+        "l1000_pert_ids": ["BRD-1", ""],
+        "l1000_names": ["", "paclitaxel"],
+        "cohort": ["ID", "OOD"],
+        "cohort_confidence": ["high", "high"],
+    }
+)
+WELLS = pd.DataFrame(
+    {
+        "id": ["a", "b", "c", "d", "e"],
+        "pert_type": ["ctl_vehicle", "ctl_vehicle", "trt_cp", "trt_cp", "trt_cp"],
+        "pert_id": ["DMSO", "DMSO", "BRD-1", "BRD-9", "BRD-1"],
+        "pert_iname": ["DMSO", "DMSO", "something", "Paclitaxel", "something"],
+        "cell_id": ["MCF7"] * 5,
+        "pert_itime": ["24 h", "24 h", "24 h", "24 h", "6 h"],
+        "rna_plate": ["P1", "P2", "P1", "P3", "P1"],
+    }
+)
+MATRIX = np.arange(15, dtype=np.float32).reshape(5, 3) + 1  # samples, genes
+
+LINCS2020 = {
+    "instinfo_beta.txt": (
+        "bead_batch nearest_dose pert_dose pert_dose_unit pert_idose pert_time pert_itime pert_time_unit cell_mfc_name "
+        "pert_mfc_id det_plate det_well rna_plate rna_well count_mean count_cv qc_f_logp qc_iqr qc_slope pert_id "
+        "sample_id pert_type cell_iname qc_pass dyn_range inv_level_10 build_name failure_mode project_code cmap_name"
+    ),
+    "siginfo_beta.txt": (
+        "bead_batch nearest_dose pert_dose pert_dose_unit pert_idose pert_itime pert_time pert_time_unit cell_mfc_name "
+        "pert_mfc_id nsample cc_q75 ss_ngene tas pct_self_rank_q25 wt median_recall_rank_spearman "
+        "median_recall_rank_wtcs_50 median_recall_score_spearman median_recall_score_wtcs_50 batch_effect_tstat "
+        "batch_effect_tstat_pct is_hiq qc_pass pert_id sig_id pert_type cell_iname det_wells det_plates distil_ids "
+        "build_name project_code cmap_name is_exemplar_sig is_ncs_sig is_null_sig"
+    ),
+    "compoundinfo_beta.txt": "pert_id cmap_name target moa canonical_smiles inchi_key compound_aliases",
+    "geneinfo_beta.txt": "gene_id gene_symbol ensembl_id gene_title gene_type src feature_space",
+    "cellinfo_beta.txt": (
+        "cell_iname cellosaurus_id donor_age donor_age_death donor_disease_age_onset doubling_time growth_medium "
+        "provider_catalog_id feature_id cell_type donor_ethnicity donor_sex donor_tumor_phase cell_lineage "
+        "primary_disease subtype provider_name growth_pattern ccle_name cell_alias"
+    ),
+}
+GSE92742 = {
+    "GSE92742_Broad_LINCS_inst_info.txt": (
+        "inst_id rna_plate rna_well pert_id pert_iname pert_type pert_dose pert_dose_unit pert_time pert_time_unit "
+        "cell_id"
+    ),
+    "GSE92742_Broad_LINCS_sig_info.txt": (
+        "sig_id pert_id pert_iname pert_type cell_id pert_dose pert_dose_unit pert_idose pert_time pert_time_unit "
+        "pert_itime distil_id"
+    ),
+    "GSE92742_Broad_LINCS_sig_metrics.txt": (
+        "sig_id pert_id pert_iname pert_type distil_cc_q75 distil_ss pct_self_rank_q25 ngenes_modulated_up_lm "
+        "ngenes_modulated_dn_lm tas is_exemplar distil_nsample"
+    ),
+    "GSE92742_Broad_LINCS_pert_info.txt": (
+        "pert_id pert_iname pert_type is_touchstone inchi_key_prefix inchi_key canonical_smiles pubchem_cid"
+    ),
+    "GSE92742_Broad_LINCS_gene_info.txt": "pr_gene_id pr_gene_symbol pr_gene_title pr_is_lm pr_is_bing",
+    "GSE92742_Broad_LINCS_cell_info.txt": (
+        "cell_id cell_type base_cell_id precursor_cell_id modification sample_type primary_site subtype"
+    ),
+}
+"""File name -> its header row, as public code that reads it names the columns."""
+HEADERS = LINCS2020 | GSE92742
+
+
+def write_gctx(path: Path, wells: pd.DataFrame, matrix: np.ndarray, genes: list[str]) -> Path:
+    """A GCTX of fixed-length strings, as upstream writes it."""
+    with h5py.File(path, "w") as file:
+        file.create_dataset("0/DATA/0/matrix", data=matrix)
+        for column in wells:
+            file.create_dataset(f"0/META/COL/{column}", data=np.char.encode(wells[column].tolist(), "latin-1"))
+        file.create_dataset("0/META/ROW/id", data=np.array(genes, dtype="S"))
+    return path
+
+
+def write_table(folder: Path, name: str, rows: list[dict[str, object]]) -> Path:
+    """A LINCS table with its real header; what a row does not say is -666. A name that ends in .gz is gzipped."""
+    header = HEADERS[name.removesuffix(".gz")].split()
+    assert {key for row in rows for key in row} <= set(header)
+    table = pd.DataFrame([{column: row.get(column, -666) for column in header} for row in rows], columns=header)
+    table.to_csv(folder / name, sep="\t", index=False)
+    return folder / name

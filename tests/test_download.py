@@ -1,0 +1,344 @@
+"""Downloads from a server on 127.0.0.1 that drops, lies, changes and refuses; the bytes it holds are the oracle."""
+
+from __future__ import annotations
+
+import csv
+import errno
+import gzip
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from file_server import Served, Server, serving
+
+from morphobench.datasets import arrivals, transfer
+from morphobench.datasets.download import download
+from morphobench.datasets.sources import load_catalogue
+from morphobench.datasets.transfer import FAILURES, Source
+from morphobench.errors import BadInput, MorphoBenchError, Unavailable
+from morphobench.storage import sha256_bytes
+
+DATA = np.random.default_rng(0).bytes(3 * 2**20 + 17)
+NAME = "plate.zip"
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with serving() as made:
+        made.files[f"/{NAME}"] = Served(DATA)
+        yield made
+
+
+def source(server: Server, name: str = NAME, **known: object) -> Source:
+    return Source(name, f"{server.address}/{name}", **known)
+
+
+def get(server: Server, folder: Path, *sources: Source, jobs: int = 2) -> list[str]:
+    """Download without waiting between attempts; returns the lines of progress."""
+    lines: list[str] = []
+    download(sources or (source(server),), folder, jobs, lines.append, wait_s=0.001)
+    return lines
+
+
+def refused(server: Server, folder: Path, *sources: Source, kind: type[MorphoBenchError] = Unavailable) -> str:
+    with pytest.raises(kind) as caught:
+        get(server, folder, *sources)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_a_file_arrives_whole_is_noted_and_is_not_asked_for_again(server: Server, tmp_path: Path) -> None:
+    lines = get(server, tmp_path)
+    assert (tmp_path / NAME).read_bytes() == DATA
+    assert lines[0].startswith("1 files, 0.00 GB to download (0.00 GB of it there); ")
+    assert sorted(item.name for item in tmp_path.iterdir()) == [".downloads.lock", "downloads.json", NAME]
+    noted = json.loads((tmp_path / "downloads.json").read_text())[NAME]
+    assert noted["sha256"] == sha256_bytes(DATA)
+    server.log.clear()
+    assert get(server, tmp_path) == []
+    assert server.log == []
+
+
+def test_a_dropped_connection_goes_on_from_where_it_was(server: Server, tmp_path: Path) -> None:
+    server.files[f"/{NAME}"].drops = [2**20 + 5, 2**20]
+    lines = get(server, tmp_path)
+    assert (tmp_path / NAME).read_bytes() == DATA
+    starts = [int(asked.removeprefix("bytes=").rstrip("-") or 0) for _, asked in server.asked("GET")]
+    assert starts[0] == 0
+    assert 0 < starts[1] < starts[2]
+    assert sum("the connection was lost" in line and "again from byte" in line for line in lines) == 2
+
+
+def test_a_later_run_goes_on_from_the_part(server: Server, tmp_path: Path) -> None:
+    server.files[f"/{NAME}"].drops = [2**21] + [0] * (FAILURES - 1)
+    message = refused(server, tmp_path)
+    assert f"{FAILURES} times in a row" in message
+    assert "bytes are kept, run the same command again" in message
+    kept = (tmp_path / f"{NAME}.part").stat().st_size
+    assert 2**20 <= kept <= 2**21
+    assert not (tmp_path / NAME).exists()
+    server.log.clear()
+    assert "(0.00 GB of it there)" in get(server, tmp_path)[0]
+    assert server.asked("GET") == [(f"/{NAME}", f"bytes={kept}-")]
+    assert (tmp_path / NAME).read_bytes() == DATA
+
+
+@pytest.mark.parametrize("honours", [True, False])
+def test_a_file_that_changes_between_parts_is_fetched_from_the_start(
+    server: Server, tmp_path: Path, honours: bool
+) -> None:
+    server.files[f"/{NAME}"].drops = [2**21] + [0] * (FAILURES - 1)
+    refused(server, tmp_path)
+    new = DATA[::-1]
+    server.files[f"/{NAME}"] = Served(new, honours_if_range=honours)
+    get(server, tmp_path)
+    assert (tmp_path / NAME).read_bytes() == new
+
+
+def test_a_server_without_ranges_or_validators_is_read_from_the_start(server: Server, tmp_path: Path) -> None:
+    server.files[f"/{NAME}"].ranges = False
+    server.files[f"/{NAME}"].drops = [2**20 + 5]
+    server.files["/other"] = Served(DATA, etag="none", modified="", drops=[2**20 + 5])
+    get(server, tmp_path, source(server), source(server, "other"))
+    assert (tmp_path / NAME).read_bytes() == DATA
+    assert (tmp_path / "other").read_bytes() == DATA
+    assert {asked for path, asked in server.asked("GET") if path == "/other"} == {""}
+
+
+def test_a_part_larger_than_the_file_is_thrown_away(server: Server, tmp_path: Path) -> None:
+    offer = transfer.Offer(address=f"{server.address}/{NAME}", size=2 * len(DATA), modified="some other day")
+    (tmp_path / f"{NAME}.part").write_bytes(bytes(len(DATA) + 1))
+    (tmp_path / f"{NAME}.part.json").write_text(offer.model_dump_json())
+    get(server, tmp_path)
+    assert (tmp_path / NAME).read_bytes() == DATA
+
+
+@pytest.mark.parametrize(
+    ("served", "words"),
+    [
+        (Served(b"<html>Sign in</html>", content_type="text/html; charset=utf-8"), "sends a web page (HTML)"),
+        (Served(b"\n <!DOCTYPE html><p>Moved"), "sends a web page (HTML)"),
+        (Served(DATA, statuses=[403]), "answered 403 Forbidden"),
+        (Served(DATA, statuses=[500] * FAILURES), f"answered 500 Internal Server Error, {FAILURES} times in a row"),
+        (Served(DATA, announced=len(DATA) + 9), "3,145,745 bytes came where 3,145,754 were announced"),
+        (Served(DATA, length=len(DATA) + 9), f"{FAILURES} times in a row"),
+        (Served(DATA, states_length=False), "no length"),
+    ],
+    ids=["html", "html as bytes", "403", "500", "head lies", "get lies", "no length"],
+)
+def test_what_is_not_the_file_is_refused_by_name(server: Server, tmp_path: Path, served: Served, words: str) -> None:
+    server.files[f"/{NAME}"] = served
+    message = refused(server, tmp_path)
+    assert f"{server.address}/{NAME}" in message
+    assert words in message
+    assert not (tmp_path / NAME).exists()
+    assert not (tmp_path / "downloads.json").exists()
+
+
+def test_a_log_file_is_told_the_rate(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("morphobench.datasets.download.TOLD_EVERY", -1.0)
+    lines = get(server, tmp_path)
+    assert re.fullmatch(r"0 of 1 files whole, 0.00 GB in this run at \d+\.\d MB/s", lines[1])
+
+
+def test_a_server_error_that_passes_costs_nothing(server: Server, tmp_path: Path) -> None:
+    server.files[f"/{NAME}"].statuses = [503, 429, 200]
+    lines = get(server, tmp_path)
+    assert (tmp_path / NAME).read_bytes() == DATA
+    assert sum("the server answered" in line for line in lines) == 2
+
+
+def test_a_server_without_head_is_asked_by_get(server: Server, tmp_path: Path) -> None:
+    server.files[f"/{NAME}"].head = False
+    get(server, tmp_path)
+    assert (tmp_path / NAME).read_bytes() == DATA
+
+
+def test_no_server_at_all_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with serving() as server:
+        gone = source(server)
+    message = refused(server, tmp_path, gone)
+    assert gone.address in message
+    assert "no answer (" in message
+    assert f"put it at {NAME} in the download folder" in message
+
+
+def test_one_missing_file_keeps_none_of_the_others_away(server: Server, tmp_path: Path) -> None:
+    server.files |= {f"/{number}": Served(DATA[number:]) for number in range(4)}
+    server.files["/2"].statuses = [404]
+    message = refused(server, tmp_path, *(source(server, str(number)) for number in range(4)))
+    assert "/2: the server answered 404" in message
+    for number in (0, 1, 3):
+        assert (tmp_path / str(number)).read_bytes() == DATA[number:]
+    get(server, tmp_path, *(source(server, str(number)) for number in range(4)))
+    assert (tmp_path / "2").read_bytes() == DATA[2:]
+
+
+def test_a_known_hash_is_enforced_from_the_start(server: Server, tmp_path: Path) -> None:
+    message = refused(server, tmp_path, source(server, sha256="0" * 64))
+    assert "000000000000... is the one published" in message
+    assert not list(tmp_path.glob(f"{NAME}*"))
+    assert "3,145,745 bytes where the known file has 5" in refused(server, tmp_path, source(server, size=5))
+    get(server, tmp_path, source(server, sha256=sha256_bytes(DATA), size=len(DATA)))
+
+
+def test_the_hash_of_the_first_arrival_is_enforced_afterwards(server: Server, tmp_path: Path) -> None:
+    get(server, tmp_path)
+    (tmp_path / NAME).unlink()
+    server.files[f"/{NAME}"] = Served(DATA[::-1])
+    assert f"of its first arrival ({tmp_path / 'downloads.json'})" in refused(server, tmp_path)
+    assert not (tmp_path / NAME).exists()
+    server.files[f"/{NAME}"] = Served(DATA)
+    get(server, tmp_path)
+    assert arrivals.verify(tmp_path) == 1
+
+
+def test_a_file_that_changed_on_disk_is_named(server: Server, tmp_path: Path) -> None:
+    get(server, tmp_path)
+    os.utime(tmp_path / NAME, ns=(0, 0))
+    assert "hashing" in get(server, tmp_path)[0]  # touched, but the same
+    assert get(server, tmp_path) == []
+    (tmp_path / NAME).write_bytes(DATA[:-1])
+    for call in (lambda: get(server, tmp_path), lambda: arrivals.verify(tmp_path)):
+        with pytest.raises(BadInput, match=rf"{NAME}: sha256 .* is known; remove it, and it is downloaded again"):
+            call()
+    (tmp_path / "downloads.json").write_text("{")
+    assert "downloads.json: damaged" in refused(server, tmp_path, kind=BadInput)
+
+
+def test_a_file_that_was_there_already_is_taken_as_the_first(server: Server, tmp_path: Path) -> None:
+    (tmp_path / NAME).write_bytes(DATA)
+    get(server, tmp_path)
+    assert server.log == []
+    (tmp_path / "downloads.json").unlink()
+    assert f"{NAME}: sha256" in refused(server, tmp_path, source(server, sha256="1" * 64), kind=BadInput)
+
+
+def test_a_disk_that_is_too_small_is_told_before_the_first_byte(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.files["/m.gctx.gz"] = Served(gzip.compress(DATA))
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(10**10, 0, 2 * 10**9))
+    message = refused(server, tmp_path, source(server), source(server, "m.gctx.gz", matrix_bytes=3 * 10**9))
+    assert "needs 3.01 GB, 2.00 GB free: 2 files, 0.01 GB to download" in message
+    assert "and 3.00 GB to unpack" in message
+    assert server.asked("GET") == []
+
+
+def test_a_disk_that_fills_up_ends_the_run_and_keeps_what_came(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    get(server, tmp_path)
+    server.files |= {f"/{number}": Served(DATA) for number in range(3)}
+    open_path = Path.open
+
+    class Full:
+        """A file on a disk with room for two megabytes more."""
+
+        def __init__(self, stream: object) -> None:
+            self.stream = stream
+
+        def __enter__(self) -> Full:
+            return self
+
+        def __exit__(self, *error: object) -> None:
+            self.stream.close()
+
+        def write(self, piece: bytes) -> None:
+            if self.stream.tell() + len(piece) > 2 * 2**20:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            self.stream.write(piece)
+
+    def opened(path: Path, mode: str = "r", *words: object, **more: object) -> object:
+        stream = open_path(path, mode, *words, **more)
+        return Full(stream) if path.suffix == ".part" and mode == "ab" else stream
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", opened)
+        message = refused(server, tmp_path, *(source(server, str(number)) for number in range(3)))
+    assert ".part: the disk is full" in message
+    assert (tmp_path / NAME).read_bytes() == DATA
+    server.log.clear()
+    get(server, tmp_path, *(source(server, str(number)) for number in range(3)))
+    assert any(asked == f"bytes={2**21}-" for _, asked in server.asked("GET"))
+    assert all((tmp_path / str(number)).read_bytes() == DATA for number in range(3))
+
+
+def test_a_packed_matrix_is_unpacked_once(server: Server, tmp_path: Path) -> None:
+    server.files["/m.gctx.gz"] = Served(gzip.compress(DATA), content_type="application/x-gzip")
+    packed = source(server, "m.gctx.gz", matrix_bytes=len(DATA))
+    get(server, tmp_path, packed)
+    assert (tmp_path / "m.gctx").read_bytes() == DATA
+    assert not (tmp_path / "m.gctx.gz").exists()
+    server.log.clear()
+    assert get(server, tmp_path, packed) == []
+    assert server.log == []
+
+
+def test_a_packed_matrix_that_is_cut_short_is_named(server: Server, tmp_path: Path) -> None:
+    server.files["/m.gctx.gz"] = Served(gzip.compress(DATA)[:-100])
+    message = refused(server, tmp_path, source(server, "m.gctx.gz"), kind=BadInput)
+    assert "m.gctx.gz: cannot be unpacked" in message
+    assert not list(tmp_path.glob("m.gctx.part")) + list(tmp_path.glob("m.gctx"))
+    server.log.clear()
+    refused(server, tmp_path, source(server, "m.gctx.gz"), kind=BadInput)
+    assert server.log == []  # it is not fetched again until it is removed
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_a_killed_download_goes_on(server: Server, tmp_path: Path, number: signal.Signals) -> None:
+    # the server holds the rest back, so that the process is surely killed with the file half there
+    server.files[f"/{NAME}"].hold_at = 2 * 2**20
+    code = (
+        "import sys; from pathlib import Path; from morphobench.datasets.download import download; "
+        "from morphobench.datasets.transfer import Source; "
+        f"download([Source({NAME!r}, sys.argv[1])], Path(sys.argv[2]))"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code, f"{server.address}/{NAME}", str(tmp_path)], stderr=-1)
+    part = tmp_path / f"{NAME}.part"
+    deadline = time.monotonic() + 60
+    while not (part.is_file() and part.stat().st_size >= 2**20):
+        assert time.monotonic() < deadline, "nothing arrived"
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.01)
+    process.send_signal(number)
+    server.files[f"/{NAME}"].go.set()
+    process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert not (tmp_path / NAME).exists()
+    kept = part.stat().st_size
+    assert kept >= 2**20
+    server.log.clear()
+    get(server, tmp_path)
+    assert server.asked("GET") == [(f"/{NAME}", f"bytes={kept}-")]
+    assert (tmp_path / NAME).read_bytes() == DATA
+
+
+def test_the_catalogue_names_every_plate_of_the_real_image_table(shared_data: Path) -> None:
+    raw = gzip.decompress((shared_data / "bbbc021" / "BBBC021_v1_image.csv.gz").read_bytes())
+    catalogue = load_catalogue()
+    image, moa, _ = catalogue.tables
+    assert (image.size, image.sha256) == (len(raw), sha256_bytes(raw))
+    published = (shared_data / "bbbc021" / "BBBC021_v1_moa.csv").read_bytes()
+    assert (moa.size, moa.sha256) == (len(published), sha256_bytes(published))
+    rows = csv.DictReader(raw.decode().splitlines())
+    assert set(catalogue.plates) == {row["Image_Metadata_Plate_DAPI"] for row in rows}
+    assert len(catalogue.plates) == 55
+    for name, plate in catalogue.plates.items():
+        assert plate.address == f"https://data.broadinstitute.org/bbbc/BBBC021/BBBC021_v1_images_{name}.zip"
+    for release in catalogue.l1000.values():
+        for matrix in release:
+            if matrix.matrix_bytes:
+                samples, genes = matrix.file.rpartition("_n")[2].split(".")[0].split("x")
+                assert matrix.matrix_bytes == int(samples) * int(genes) * 4
