@@ -223,6 +223,13 @@ def test_plates_and_compounds_choose_a_part(made, tmp_path):
     assert tier.compounds["compound"].tolist() == ["emetine"]
     assert list(tier.spec.tracks) == ["id"]
     assert tier.default_tracks == ("id",)
+    whole = build("morphogene", made / "images", made / "l1000", tmp_path / "whole", plates=PLATES)
+    pictures, all_pictures = (
+        {name: digest for name, digest in storage.read_sums(folder).items() if name.startswith("images/")}
+        for folder in (out, whole)
+    )
+    assert len(pictures) < len(all_pictures)
+    assert pictures.items() <= all_pictures.items()  # fields that are not wanted still light the plate
     out = build("morphogene", made / "images", made / "l1000", tmp_path / "t", plates=PLATES[:2])
     assert set(load_built("morphogene", out).samples["plate"]) == set(PLATES[:2])
 

@@ -56,9 +56,9 @@ def work(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     done: list[str] = []
     read_plate, read_profiles = bbbc021.read_plate, l1000.read_profiles
 
-    def plate(folder: Path, fields: pd.DataFrame) -> bbbc021.Plate:
+    def plate(folder: Path, fields: pd.DataFrame, beside: pd.DataFrame) -> bbbc021.Plate:
         done.append(fields["plate"].iloc[0])
-        return read_plate(folder, fields)
+        return read_plate(folder, fields, beside)
 
     def profiles(*arguments: object) -> l1000.Profiles:
         done.append("expression")

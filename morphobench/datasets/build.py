@@ -60,7 +60,8 @@ def build(
     spec = template(name)
     fetcher = fetcher or Fetcher(download_folder(), load_catalogue(), progress=progress)
     image_folder = images or fetcher.tables()
-    fields = _choose_fields(image_folder, plates, compounds, on_disk=images is not None)
+    table = bbbc021.read_image_table(image_folder)
+    fields = _choose_fields(image_folder, table, plates, compounds, on_disk=images is not None)
     fields = fields.assign(field=split_rules.field_ids(name, fields))
     if name == paper_recipe.NAME:
         fields["split"] = "any"  # a field's views are dealt to train and test: that is the recipe
@@ -73,14 +74,15 @@ def build(
     elif wanted is not None:
         fetcher.plates(wanted)
     progress(f"{len(fields)} fields on {fields['plate'].nunique()} plates")
-    bbbc021.check_files(image_folder, fields)
+    table = table[table["plate"].isin(fields["plate"])]
+    bbbc021.check_files(image_folder, table)
     manifest = _with_structures(image_folder, progress)
     choice = ExpressionChoice(cell, hours, matching, dose)
     folder = out or built_path(name)
     parts = Parts(folder)
     with parts.building():
         expression = expression_part(parts, l1000_folder, manifest, choice, progress)
-        of_plates, duplicates = plate_parts(parts, image_folder, fields, progress)
+        of_plates, duplicates = plate_parts(parts, image_folder, fields, table, progress)
         about = {
             "image_table_sha256": storage.sha256_file(bbbc021.image_table_path(image_folder)),
             **expression.part.about,
@@ -100,10 +102,9 @@ def build(
 
 
 def _choose_fields(
-    images: Path, plates: Sequence[str] | None, compounds: Sequence[str] | None, on_disk: bool
+    images: Path, table: pd.DataFrame, plates: Sequence[str] | None, compounds: Sequence[str] | None, on_disk: bool
 ) -> pd.DataFrame:
-    table = bbbc021.read_image_table(images)
-    table["mechanism"] = bbbc021.mechanism_of(table, bbbc021.read_mechanisms(images))
+    table = table.assign(mechanism=bbbc021.mechanism_of(table, bbbc021.read_mechanisms(images)))
     known = load_compounds()["compound"].tolist()
     for compound in compounds or ():
         if compound not in known:
