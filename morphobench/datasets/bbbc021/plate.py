@@ -62,8 +62,8 @@ class Plate:
 def read_plate(folder: Path, fields: pd.DataFrame, beside: pd.DataFrame | None = None) -> Plate:
     """Read the fields of one plate, each file once; 1.5 MB per field of this one plate stay in memory.
 
-    beside: further fields of the plate, which count towards its mean field and are not kept. Given all of the plate, the
-    images of a field are the same whichever other fields are wanted.
+    beside: further fields of the plate, which count towards its mean field and are not kept. Given all of the plate,
+    the images of a field are the same whichever other fields are wanted.
 
     Raises BadInput that names the file and the table's line for a file that `check_files` refuses, a damaged TIFF, one
     that is not a single 16-bit grey image of 1024 x 1280, and a field with the same pixels under two stains; and that
