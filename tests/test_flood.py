@@ -2,6 +2,7 @@
 
 import heapq
 
+import numba
 import numpy as np
 import pytest
 from centrosome.propagate import propagate as centrosome_propagate
@@ -105,3 +106,12 @@ def test_the_arguments_are_left_as_they_are():
     flood.propagate(level, seeds, mask, 0.05)
     for now, then in zip((level, seeds, mask), before, strict=True):
         np.testing.assert_array_equal(now, then)
+
+
+def test_without_a_folder_for_machine_code_every_process_compiles_for_itself():
+    """A function without a file stands for an installation that nobody may write to: numba refuses both alike."""
+    names: dict = {}
+    exec("def increment(value):\n    return value + 1\n", names)
+    with pytest.raises(RuntimeError, match="cannot cache"):
+        numba.njit(cache=True)(names["increment"])
+    assert flood._compiled(names["increment"])(3) == 4

@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
-from centrosome.cpmorphology import binary_shrink, fill_labeled_holes, is_local_maximum, strel_disk
+from centrosome.cpmorphology import binary_shrink, fill_labeled_holes_loop, is_local_maximum, strel_disk
 from scipy import ndimage
 
 from morphobench.features.flood import propagate, watershed
@@ -89,7 +89,7 @@ def identify_nuclei(dna: np.ndarray, diameter: tuple[float, float]) -> Nuclei:
     area = np.bincount(unedited.ravel(), minlength=count + 1)
     keep = (area >= np.pi * smallest * smallest / 4) & (area <= np.pi * largest * largest / 4)
     keep[0] = False
-    final = fill_labeled_holes(np.where(keep[unedited], unedited, 0))
+    final = _fill_label_holes(np.where(keep[unedited], unedited, 0))
     present = np.bincount(final.ravel(), minlength=count + 1) > 0
     present[0] = False
     number = np.where(present, np.cumsum(present), 0).astype(np.int32)
@@ -108,7 +108,7 @@ def identify_cells(cell: np.ndarray, nuclei: Nuclei) -> np.ndarray:
     if not seeds.any():
         return np.zeros_like(nuclei.final)
     regions = propagate(cell, seeds, _foreground(cell, log_minimum_cross_entropy(cell)), REGULARIZATION)
-    regions = fill_labeled_holes(regions, mask=regions == 0)
+    regions = np.where(regions > 0, regions, _fill_label_holes(regions))
     number = np.zeros(int(regions.max()) + 1, dtype=np.int32)
     np.maximum.at(number, regions.ravel(), nuclei.final.ravel())
     number[0] = 0
@@ -179,6 +179,34 @@ def _fill_holes(foreground: np.ndarray, size: float) -> np.ndarray:
     return foreground | holes[background]
 
 
+def _fill_label_holes(labels: np.ndarray) -> np.ndarray:
+    """Label images (int32 (H, W)) with the holes of each object filled, objects within a hole included.
+
+    The rule and the compiled walk over touching regions are centrosome's; only its list of neighbours is made in fewer
+    passes here.
+    """
+    background, count = ndimage.label(labels == 0)
+    objects = int(labels.max(initial=0))
+    size = objects + count + 2
+    regions = np.where(background > 0, background + (objects + 1), labels)
+    pairs = []
+    for one, other in ((regions[:-1], regions[1:]), (regions[:, :-1], regions[:, 1:])):
+        differ = one != other
+        first, second = one[differ].astype(np.int64), other[differ].astype(np.int64)
+        pairs.append(np.minimum(first, second) * size + np.maximum(first, second))
+    low, high = np.divmod(np.unique(np.concatenate(pairs)), size)
+    region, neighbour = np.divmod(np.sort(np.concatenate([low * size + high, high * size + low])), size)
+    degree = np.bincount(region, minlength=size)
+    outer = _edge_labels(regions)
+    reached, owner, to_do = np.zeros(size, np.uint8), np.zeros(size, np.uint32), np.zeros(size, np.uint32)
+    reached[outer] = 1
+    to_do[: outer.size] = outer
+    ragged = (array.astype(np.uint32) for array in (region, neighbour, np.cumsum(degree) - degree, degree))
+    fill_labeled_holes_loop(*ragged, reached, owner, to_do, objects, outer.size)
+    label = np.where(np.arange(size) > objects, 0, np.arange(size))
+    return np.where(reached, label, owner).astype(np.int32)[regions]
+
+
 def _declump_blur(image: np.ndarray, smallest: float) -> np.ndarray:
     """Gaussian blur that joins the maxima within one nucleus; float32 (H, W)."""
     kernel = _declump_kernel(smallest)
@@ -202,17 +230,17 @@ def _convolve(image: np.ndarray, kernel: np.ndarray) -> np.ndarray:
 
 
 def _maxima(blurred: np.ndarray, components: np.ndarray, smallest: float) -> np.ndarray:
-    """Points (bool (H, W)) that are the brightest of their component within the suppression radius."""
+    """Points (bool (H, W)), above 0, that are the brightest of their component within the suppression radius."""
     if smallest <= LOW_RESOLUTION_DIAMETER:
         footprint = strel_disk(max(1, smallest / 1.5 - 0.5))
-        return binary_shrink(is_local_maximum(blurred, components, footprint) & (blurred > 0))
+        return binary_shrink(is_local_maximum(blurred, np.where(blurred > 0, components, 0), footprint))
     factor = LOW_RESOLUTION_DIAMETER / smallest
     height, width = blurred.shape
     grid = np.mgrid[0 : height * factor, 0 : width * factor] / factor
     small = ndimage.map_coordinates(blurred, grid)
     small_components = ndimage.map_coordinates(components, grid, order=0)
     footprint = strel_disk(LOW_RESOLUTION_SUPPRESSION - 0.5)
-    maxima = is_local_maximum(small, small_components, footprint) & (small > 0)
+    maxima = is_local_maximum(small, np.where(small > 0, small_components, 0), footprint)
     return binary_shrink(_enlarge(maxima, (height, width)))
 
 
