@@ -5,10 +5,12 @@ import json
 from functools import cache
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pytest
 import tifffile
-from centrosome.propagate import propagate
+from centrosome.cpmorphology import binary_shrink, fill_labeled_holes, is_local_maximum, strel_disk
+from hypothesis import strategies as st
 from PIL import Image
 from scipy import ndimage
 from skimage.filters import threshold_li
@@ -78,33 +80,48 @@ def test_threshold_of_a_constant_image_is_its_value():
     assert engine.minimum_cross_entropy(np.full((4, 4), 0.25, np.float32)) == 0.25
 
 
-@pytest.mark.parametrize("seed", range(6))
-def test_propagation_shortcuts_change_nothing(seed):
-    """Few grey levels make ties, few seeds leave components with none, one and several."""
+@pytest.mark.parametrize("seed", range(8))
+def test_hole_filling_is_centrosomes(seed):
     rng = np.random.default_rng(seed)
-    shape = (40, 57)
-    cell = (rng.integers(0, 6, shape) / 8).astype(np.float32)
-    foreground = ndimage.gaussian_filter(rng.random(shape), 1.5) > (0.45, 0.5)[seed % 2]
-    seeds = np.zeros(shape, dtype=np.int32)
-    for label in range(1, 13):
-        row, column = rng.integers(0, shape[0] - 6), rng.integers(0, shape[1] - 6)
-        seeds[row : row + rng.integers(1, 6), column : column + rng.integers(1, 6)] = label
-    expected, _ = propagate(cell, seeds, foreground, engine.REGULARIZATION)
-    np.testing.assert_array_equal(engine._propagate(cell, seeds, foreground), expected)
+    foreground = ndimage.gaussian_filter(rng.random((50, 63)), 1 + seed % 3) > (0.45, 0.49, 0.5, 1)[seed // 2]
+    for limit in (1, 4, 30, 1e4):
+        expected = fill_labeled_holes(foreground, size_fn=lambda size, _, limit=limit: size < limit)
+        np.testing.assert_array_equal(engine._fill_holes(foreground, limit), expected)
 
 
-def test_flood_meets_halfway_on_a_plateau():
-    level = np.full((1, 9), 0.5, np.float32)
-    seeds = np.zeros((1, 9), np.int32)
-    seeds[0, 0], seeds[0, 8] = 1, 2
-    np.testing.assert_array_equal(engine._flood(level, seeds, np.ones((1, 9), bool)), [[1, 1, 1, 1, 1, 2, 2, 2, 2]])
+@hypothesis.settings(max_examples=100, deadline=None, derandomize=True)
+@hypothesis.given(st.integers(0, 2**32 - 1), st.tuples(st.integers(1, 30), st.integers(1, 30)), st.integers(1, 12))
+def test_label_hole_filling_is_centrosomes(seed, shape, objects):
+    """Rings within rings of one and of several objects; with as many labels as that, every rule is met."""
+    rng = np.random.default_rng(seed)
+    distance = np.hypot(*(np.indices(shape) - rng.uniform(0, 20, (2, 1, 1))))
+    labels = rng.integers(1, objects + 1, 40)[(distance / 2).astype(int)].astype(np.int32)
+    labels[ndimage.gaussian_filter(rng.random(shape), rng.choice([0, 1])) < rng.uniform(0.1, 0.6)] = 0
+    before = labels.copy()
+    np.testing.assert_array_equal(engine._fill_label_holes(labels), fill_labeled_holes(labels))
+    masked = np.where(labels > 0, labels, engine._fill_label_holes(labels))
+    np.testing.assert_array_equal(masked, fill_labeled_holes(labels, mask=labels == 0))
+    np.testing.assert_array_equal(labels, before)
 
 
-def test_watershed_leaves_what_no_seed_reaches():
-    components = np.array([[1, 1, 0, 2, 2, 0, 3]])
-    seeds = np.array([[0, 5, 7, 0, 0, 0, 6]])
-    level = np.zeros((1, 7), np.float32)
-    np.testing.assert_array_equal(engine._watershed(level, seeds, components), [[5, 5, 0, 0, 0, 0, 6]])
+@pytest.mark.parametrize("smallest", [8, 14])
+@pytest.mark.parametrize("offset", [-0.5, -0.02, 0])
+def test_maxima_at_or_below_zero_are_dropped(offset, smallest):
+    """Leaving such pixels out of the search finds the same points as dropping them from what it found."""
+    rng = np.random.default_rng(0)
+    blurred = (ndimage.gaussian_filter(rng.random((70, 70)), 2) - 0.5 - offset).astype(np.float32)
+    components, count = ndimage.label(ndimage.gaussian_filter(rng.random((70, 70)), 2) > 0.5, np.ones((3, 3)))
+    assert count > 1
+    found = engine._maxima(blurred, components, smallest)
+    if smallest == 8:
+        everything = is_local_maximum(blurred, components, strel_disk(8 / 1.5 - 0.5)) & (blurred > 0)
+    else:
+        grid = np.mgrid[0 : 70 * 10 / 14, 0 : 70 * 10 / 14] * 1.4
+        small, labels = ndimage.map_coordinates(blurred, grid), ndimage.map_coordinates(components, grid, order=0)
+        everything = is_local_maximum(small, labels, strel_disk(6.5)) & (small > 0)
+        everything = engine._enlarge(everything, (70, 70))
+    np.testing.assert_array_equal(found, binary_shrink(everything))
+    assert found.any()
 
 
 @pytest.mark.parametrize("centres", [[(32, 30)], [(20, 20), (45, 48)]])

@@ -199,8 +199,6 @@ def _measure_batch(batch: np.ndarray, diameter: tuple[float, float]) -> list[lis
     return [list(measure(image, diameter).values()) for image in batch]
 
 
-_SIDES = ((-1, 0), (1, 0), (0, -1), (0, 1))
-_CORNERS = ((-1, -1), (-1, 1), (1, -1), (1, 1))
 # Length of an outline pixel by its outline neighbours of the same object, [corners, sides]; 0 where not listed.
 _OUTLINE_LENGTH = np.zeros((5, 5))
 _OUTLINE_LENGTH[[0, 0, 1, 1, 2, 2], [2, 3, 2, 3, 2, 3]] = 1
@@ -212,14 +210,15 @@ def _perimeters(labels: np.ndarray) -> np.ndarray:
     """Rounded perimeter of every label, int64 (max label + 1,), entry 0 zero; all objects in one pass."""
     framed = np.pad(labels, 1)
     centre = framed[1:-1, 1:-1]
-    outline = np.zeros(framed.shape, dtype=bool)
-    same_sides = [np.roll(framed, step, axis)[1:-1, 1:-1] == centre for axis in (0, 1) for step in (-1, 1)]
-    outline[1:-1, 1:-1] = (centre > 0) & ~np.logical_and.reduce(same_sides)
-    rows, columns = np.nonzero(outline)
-    label = framed[rows, columns]
+    inside = (framed[:-2, 1:-1] == centre) & (framed[2:, 1:-1] == centre)
+    inside &= (framed[1:-1, :-2] == centre) & (framed[1:-1, 2:] == centre)
+    centre[inside] = 0  # what is left are the outlines
+    outline, stride = framed.ravel(), framed.shape[1]
+    pixels = np.flatnonzero(outline)
+    label = outline[pixels]
     sides, corners = (
-        sum(((framed[rows + i, columns + j] == label) & outline[rows + i, columns + j]).astype(int) for i, j in steps)
-        for steps in (_SIDES, _CORNERS)
+        np.sum([outline[pixels + step] == label for step in steps], axis=0)
+        for steps in ((-stride, -1, 1, stride), (-stride - 1, -stride + 1, stride - 1, stride + 1))
     )
     length = _OUTLINE_LENGTH[corners, sides]
     return np.rint(np.bincount(label, weights=length, minlength=1)).astype(np.int64)
