@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from centrosome.propagate import propagate
+from centrosome.cpmorphology import fill_labeled_holes
 from PIL import Image
 from scipy import ndimage
 from skimage.filters import threshold_li
@@ -78,33 +78,13 @@ def test_threshold_of_a_constant_image_is_its_value():
     assert engine.minimum_cross_entropy(np.full((4, 4), 0.25, np.float32)) == 0.25
 
 
-@pytest.mark.parametrize("seed", range(6))
-def test_propagation_shortcuts_change_nothing(seed):
-    """Few grey levels make ties, few seeds leave components with none, one and several."""
+@pytest.mark.parametrize("seed", range(8))
+def test_hole_filling_is_centrosomes(seed):
     rng = np.random.default_rng(seed)
-    shape = (40, 57)
-    cell = (rng.integers(0, 6, shape) / 8).astype(np.float32)
-    foreground = ndimage.gaussian_filter(rng.random(shape), 1.5) > (0.45, 0.5)[seed % 2]
-    seeds = np.zeros(shape, dtype=np.int32)
-    for label in range(1, 13):
-        row, column = rng.integers(0, shape[0] - 6), rng.integers(0, shape[1] - 6)
-        seeds[row : row + rng.integers(1, 6), column : column + rng.integers(1, 6)] = label
-    expected, _ = propagate(cell, seeds, foreground, engine.REGULARIZATION)
-    np.testing.assert_array_equal(engine._propagate(cell, seeds, foreground), expected)
-
-
-def test_flood_meets_halfway_on_a_plateau():
-    level = np.full((1, 9), 0.5, np.float32)
-    seeds = np.zeros((1, 9), np.int32)
-    seeds[0, 0], seeds[0, 8] = 1, 2
-    np.testing.assert_array_equal(engine._flood(level, seeds, np.ones((1, 9), bool)), [[1, 1, 1, 1, 1, 2, 2, 2, 2]])
-
-
-def test_watershed_leaves_what_no_seed_reaches():
-    components = np.array([[1, 1, 0, 2, 2, 0, 3]])
-    seeds = np.array([[0, 5, 7, 0, 0, 0, 6]])
-    level = np.zeros((1, 7), np.float32)
-    np.testing.assert_array_equal(engine._watershed(level, seeds, components), [[5, 5, 0, 0, 0, 0, 6]])
+    foreground = ndimage.gaussian_filter(rng.random((50, 63)), 1 + seed % 3) > (0.45, 0.49, 0.5, 1)[seed // 2]
+    for limit in (1, 4, 30, 1e4):
+        expected = fill_labeled_holes(foreground, size_fn=lambda size, _, limit=limit: size < limit)
+        np.testing.assert_array_equal(engine._fill_holes(foreground, limit), expected)
 
 
 @pytest.mark.parametrize("centres", [[(32, 30)], [(20, 20), (45, 48)]])

@@ -8,15 +8,15 @@ doi:10.1007/11569541_54.
 
 from __future__ import annotations
 
-import heapq
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 from centrosome.cpmorphology import binary_shrink, fill_labeled_holes, is_local_maximum, strel_disk
-from centrosome.propagate import propagate
 from scipy import ndimage
+
+from morphobench.features.flood import propagate, watershed
 
 ENGINE = "morphobench-segment-1"
 """Changes whenever a mask may change: part of the key of every cached profile."""
@@ -82,10 +82,10 @@ def identify_nuclei(dna: np.ndarray, diameter: tuple[float, float]) -> Nuclei:
     """IdentifyPrimaryObjects: threshold, declump by intensity, keep sizes in range; dna float32 (H, W)."""
     smallest, largest = diameter
     foreground = _foreground(dna, minimum_cross_entropy(dna))
-    foreground = fill_labeled_holes(foreground, size_fn=lambda size, _: size < largest * largest)
+    foreground = _fill_holes(foreground, largest * largest)
     components, _ = ndimage.label(foreground, EIGHT_CONNECTED)
     seeds, count = ndimage.label(_maxima(_declump_blur(dna, smallest), components, smallest), EIGHT_CONNECTED)
-    unedited = _watershed(1 - dna, seeds, components)
+    unedited = watershed(1 - dna, seeds, foreground)
     area = np.bincount(unedited.ravel(), minlength=count + 1)
     keep = (area >= np.pi * smallest * smallest / 4) & (area <= np.pi * largest * largest / 4)
     keep[0] = False
@@ -107,7 +107,7 @@ def identify_cells(cell: np.ndarray, nuclei: Nuclei) -> np.ndarray:
     seeds = np.where(on_edge[nuclei.unedited] | (nuclei.final > 0), nuclei.unedited, 0)
     if not seeds.any():
         return np.zeros_like(nuclei.final)
-    regions = _propagate(cell, seeds, _foreground(cell, log_minimum_cross_entropy(cell)))
+    regions = propagate(cell, seeds, _foreground(cell, log_minimum_cross_entropy(cell)), REGULARIZATION)
     regions = fill_labeled_holes(regions, mask=regions == 0)
     number = np.zeros(int(regions.max()) + 1, dtype=np.int32)
     np.maximum.at(number, regions.ravel(), nuclei.final.ravel())
@@ -170,6 +170,15 @@ def _blurred_ones(shape: tuple[int, int]) -> np.ndarray:
     return ndimage.gaussian_filter(np.ones(shape), THRESHOLD_SIGMA, mode="constant", cval=0) + np.finfo(float).eps
 
 
+def _fill_holes(foreground: np.ndarray, size: float) -> np.ndarray:
+    """`foreground` (bool (H, W)), 4-connected holes of under `size` pixels filled, but not at the edge."""
+    background, count = ndimage.label(~foreground)
+    holes = np.bincount(background.ravel(), minlength=count + 1) < size
+    holes[_edge_labels(background)] = False
+    holes[0] = False
+    return foreground | holes[background]
+
+
 def _declump_blur(image: np.ndarray, smallest: float) -> np.ndarray:
     """Gaussian blur that joins the maxima within one nucleus; float32 (H, W)."""
     kernel = _declump_kernel(smallest)
@@ -221,80 +230,6 @@ def _enlarge(points: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     large = np.zeros(shape, dtype=bool)
     large[where] = ndimage.map_coordinates(points.astype(float), np.argwhere(where).T / ratio) > 0.5
     return large
-
-
-def _watershed(level: np.ndarray, seeds: np.ndarray, components: np.ndarray) -> np.ndarray:
-    """Flood `level` (float32 (H, W), >= 0) from the seed points inside each component; int32 labels.
-
-    A component with one seed takes its label whole and one without any vanishes, so that only the others are flooded.
-    """
-    points = np.flatnonzero(seeds)
-    owners = components.ravel()[points]
-    sizes = np.bincount(owners, minlength=int(components.max(initial=0)) + 1)
-    label = np.zeros(sizes.size, dtype=np.int32)
-    label[owners] = seeds.ravel()[points]
-    crowded = sizes > 1
-    label[crowded] = 0
-    label[0], crowded[0] = 0, False  # a seed may fall beside its component
-    labels = label[components]
-    if crowded.any():
-        labels += _flood(level, np.where(crowded[components], seeds, 0), crowded[components])
-    return labels
-
-
-def _flood(level: np.ndarray, seeds: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Priority flood, 8-connected, in the order of the pixels' own level, first come first served among equals.
-
-    scikit-image's watershed was the same until 0.18; since then its flood level never falls, which gives small basins
-    between two seeds to the other one and moves the border by some pixels.
-    """
-    height, width = level.shape
-    stride = width + 2
-    # The frame and everything outside the mask count as taken (-1), which leaves one test per neighbour.
-    taken = np.pad(np.where(mask, seeds, -1), 1, constant_values=-1).ravel().tolist()
-    # Non-negative float32 sort as their bits do; with the age in the low bits an entry is one integer.
-    bits = np.pad(level, 1).view(np.int32).astype(np.int64) << 32
-    order = bits.ravel().tolist()
-    offsets = (-stride, -1, 1, stride, -stride - 1, -stride + 1, stride - 1, stride + 1)
-    rows, columns = np.nonzero(seeds)
-    visited = ((rows + 1) * stride + columns + 1).tolist()
-    queue = [order[pixel] + age for age, pixel in enumerate(visited)]
-    heapq.heapify(queue)
-    pop, push = heapq.heappop, heapq.heappush
-    age = len(visited)
-    while queue:
-        pixel = visited[pop(queue) & 0xFFFFFFFF]
-        for offset in offsets:
-            neighbour = pixel + offset
-            if not taken[neighbour]:
-                taken[neighbour] = taken[pixel]
-                push(queue, order[neighbour] + age)
-                visited.append(neighbour)
-                age += 1
-    labels = np.array(taken, dtype=np.int32).reshape(height + 2, stride)[1:-1, 1:-1]
-    return np.maximum(labels, 0)
-
-
-def _propagate(cell: np.ndarray, seeds: np.ndarray, foreground: np.ndarray) -> np.ndarray:
-    """centrosome's propagation, run only where it has something to decide; int32 labels.
-
-    A component of the foreground that meets one seed label takes it whole, and pixels inside a seed have no neighbour
-    left to win: neither changes a distance or the order of a tie, and they are most of the work.
-    """
-    components, count = ndimage.label(foreground, EIGHT_CONNECTED)
-    largest = np.zeros(count + 1, dtype=seeds.dtype)
-    start = foreground & (seeds > 0)
-    owners, labels = components[start], seeds[start]
-    largest[owners[np.argsort(labels, kind="stable")]] = np.sort(labels)
-    contested = np.zeros(count + 1, dtype=bool)
-    contested[owners[labels != largest[owners]]] = True
-    inside = ndimage.minimum_filter(seeds, 3, mode="constant", cval=0) > 0
-    open_ = contested[components] & ~inside
-    regions = np.where(seeds > 0, seeds, np.where(contested, 0, largest)[components])
-    if open_.any():
-        won, _ = propagate(cell, np.where(open_, seeds, 0), open_, REGULARIZATION)
-        regions = np.where((seeds == 0) & open_, won, regions)
-    return regions
 
 
 def _edge_labels(labels: np.ndarray) -> np.ndarray:
