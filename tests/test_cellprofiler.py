@@ -126,11 +126,14 @@ def test_a_report_names_the_engine_and_its_release(installation, tmp_path, monke
     }
 
 
+def set_up(*arguments: Path | str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, ROOT / "scripts" / "setup-cellprofiler", *arguments]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment)
+
+
 def test_the_finished_environment_is_only_checked(installation):
-    shown = subprocess.run(
-        [sys.executable, ROOT / "scripts" / "setup-cellprofiler"], capture_output=True, text=True, cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
+    shown = set_up()
     assert shown.stdout.strip() == f"{cellprofiler.home().absolute()}: CellProfiler 4.2.8.1", shown.stderr
 
 

@@ -2,8 +2,8 @@
 
 PYTHON -I worker.py PIPELINE COLUMN...
 
-Each line of stdin is JSON: `images`, a .npy of uint8 or uint16 (N, 2, H, W) DNA and tubulin, and `labels`, a .npz to write the
-label images to, or null. The answer is a line of JSON: for each image its measurements by column.
+Each line of stdin is JSON: `images`, a .npy of uint8 or uint16 (N, 2, H, W) DNA and tubulin, and `labels`, a .npz to
+write the label images to, or null. The answer is a line of JSON: for each image its measurements by column.
 """
 
 import json
