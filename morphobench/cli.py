@@ -59,6 +59,10 @@ MACHINE_ERRORS = {
 """What a disk or its owner may answer; any other OSError is a defect of ours and keeps its traceback."""
 
 TierName = Annotated[str, typer.Option("--tier", help="Data set and protocol to score on.")]
+EngineName = Annotated[
+    Literal["builtin", "cellprofiler", "cellprofiler-memory"],
+    typer.Option(help="What segments the images; CellProfiler: docs/precision.md."),
+]
 TrackNames = Annotated[
     list[str] | None, typer.Option("--track", help="Only this track; repeat. The tier's default ones if none.")
 ]
@@ -117,6 +121,7 @@ def evaluate(
         str | None, typer.Option(help="Extractor of separability and maps instead of the tier's.")
     ] = None,
     weights: Annotated[list[str] | None, typer.Option(help="NAME=FILE: local weights of an extractor.")] = None,
+    engine: EngineName = "builtin",
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the report as JSON on stdout, and nothing else there.")
     ] = False,
@@ -126,7 +131,7 @@ def evaluate(
 
     request = run.Request(
         model=model, submission=submission, tier=tier, tracks=tuple(track or ()), out=out, seed=seed, device=device,
-        extractors=tuple(extractor or ()), embedding=embedding, weights=_weights(weights or []),
+        extractors=tuple(extractor or ()), embedding=embedding, weights=_weights(weights or []), engine=engine,
     )  # fmt: skip
     report, folder = run.run(request)
     if as_json:
@@ -294,6 +299,7 @@ def data_controls(
     extractor: Annotated[list[str] | None, typer.Option(help="Score with these features too; repeat.")] = None,
     embedding: Annotated[str | None, typer.Option(help="Extractor of separability instead of the tier's.")] = None,
     weights: Annotated[list[str] | None, typer.Option(help="NAME=FILE: local weights of an extractor.")] = None,
+    engine: EngineName = "builtin",
     device: Annotated[str, typer.Option(help="torch device of the extractors.")] = "cpu",
 ) -> None:
     """Score the controls of a tier: the floors and scales that every report of it shows."""
@@ -301,7 +307,7 @@ def data_controls(
 
     request = run.Request(
         tier=tier, tracks=tuple(track or ()), out=out, seed=seed, device=device, extractors=tuple(extractor or ()),
-        embedding=embedding, weights=_weights(weights or []),
+        embedding=embedding, weights=_weights(weights or []), engine=engine,
     )  # fmt: skip
     print(run.run_controls(request))
 

@@ -23,6 +23,7 @@ from morphobench.datasets.manifest import load_gene_sets
 from morphobench.datasets.tier import Tier
 from morphobench.enrichment import enrichment
 from morphobench.errors import BadInput
+from morphobench.features.engine import BUILTIN
 from morphobench.ingest.expression import not_log2
 from morphobench.ingest.submission import Submission, open_submission, write_submission
 from morphobench.measurements import Measurements, Protocol, measure_track
@@ -62,12 +63,13 @@ def evaluate(
     extractors: Sequence[str] = (),
     embedding: str | None = None,
     weights: Mapping[str, Path] | None = None,
+    engine: str = BUILTIN,
 ) -> Evaluation:
     """Score a model or a submission on a tier.
 
     model: an installed model's name or any object with the members of `models.Model`; it generates into
     `folder`/submission, which is then scored as anyone's would be. submission: a folder or zip to score instead.
-    tracks: the tier's default ones if none is named. extractors, embedding, weights: see `Protocol`.
+    tracks: the tier's default ones if none is named. extractors, embedding, weights, engine: see `Protocol`.
     Returns the report with the arrays behind its figures. Raises BadInput or Unavailable in one line.
     """
     if (model is None) == (submission is None):
@@ -75,7 +77,7 @@ def evaluate(
     loaded = load_tier(tier) if isinstance(tier, str) else tier
     names = chosen_tracks(loaded, tracks)
     watch = Stopwatch()
-    protocol = chosen_protocol(loaded, extractors, embedding, weights or {}, device)
+    protocol = chosen_protocol(loaded, extractors, embedding, weights or {}, device, engine)
     if model is not None:
         with watch.stage("generate"):
             submission = generate(model, loaded, names, folder or Path("runs") / loaded.spec.name, seed, protocol)
@@ -94,10 +96,15 @@ def chosen_tracks(tier: Tier, names: Sequence[str]) -> tuple[str, ...]:
 
 
 def chosen_protocol(
-    tier: Tier, extractors: Sequence[str], embedding: str | None, weights: Mapping[str, Path], device: str
+    tier: Tier,
+    extractors: Sequence[str],
+    embedding: str | None,
+    weights: Mapping[str, Path],
+    device: str,
+    engine: str = BUILTIN,
 ) -> Protocol:
     """The tier's protocol with what the user asked for; BadInput for weights of an extractor that would not run."""
-    protocol = Protocol.of(tier, extractors, embedding, weights, device)
+    protocol = Protocol.of(tier, extractors, embedding, weights, device, engine)
     used = tuple(dict.fromkeys((*protocol.extractors, protocol.embedding)))
     idle = next((name for name in weights if name not in used), None)
     if idle is not None:
@@ -116,7 +123,8 @@ def generate(
 ) -> Path:
     """Let a model answer the conditions of the tracks; returns the submission folder, `folder`/submission.
 
-    The extractors of `protocol` are loaded first: a missing weight file is better known before minutes of generation.
+    The extractors and the engine of `protocol` are loaded first: what is missing is better known before minutes of
+    generation.
 
     A submission that is already there is kept if an installed model's package, this one, the tier, the seed and the
     tracks are the same. A model given as an object always generates: nothing tells whether its weights changed.
@@ -134,7 +142,7 @@ def generate(
         )  # fmt: skip
         if place.is_dir() and stamp.is_file() and stamp.read_text().strip() == key:
             return place
-    _ = protocol.loaded
+    _ = protocol.loaded, protocol.segmentation
     name = model if isinstance(model, str) else type(model).__name__.lower()
     loaded = models.load_model(model, tier, protocol.device) if isinstance(model, str) else model
     manifest = _manifest(name, loaded.manifest, tier, seed)

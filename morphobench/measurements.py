@@ -14,10 +14,10 @@ from morphobench.contents import COMPARTMENTS
 from morphobench.datasets.tier import ImageSet, Tier
 from morphobench.errors import BadInput
 from morphobench.features.cache import extract
+from morphobench.features.engine import BUILTIN, Engine, load_engine
 from morphobench.features.extractor import Extractor, Features, load_extractor
 from morphobench.features.pixels import pixel_hashes
 from morphobench.features.profile import measure_images
-from morphobench.features.segment import ENGINE
 from morphobench.ingest.submission import Submission
 from morphobench.storage import verify_listed
 
@@ -34,16 +34,24 @@ class Protocol:
     extractors: names whose realism scores are computed; the tier's frozen one comes first.
     embedding: extractor of separability and of the maps.
     weights: local weights by extractor name.
+    engine: what segments the images, one of `features.engine.ENGINES`.
     """
 
     extractors: tuple[str, ...]
     embedding: str
     weights: Mapping[str, Path]
     device: str
+    engine: str = BUILTIN
 
     @classmethod
     def of(
-        cls, tier: Tier, extra: Sequence[str], embedding: str | None, weights: Mapping[str, Path], device: str
+        cls,
+        tier: Tier,
+        extra: Sequence[str],
+        embedding: str | None,
+        weights: Mapping[str, Path],
+        device: str,
+        engine: str = BUILTIN,
     ) -> Protocol:
         """The tier's protocol, widened by the extractors the user asked for.
 
@@ -54,13 +62,19 @@ class Protocol:
         if tier.spec.kind == "sim" and given:
             raise BadInput(f"--weights {min(given)}: the protocol of {tier.spec.name} is frozen; leave its weights out")
         frozen = (tier.spec.extractor,) if tier.spec.kind == "sim" or not extra else ()
-        return cls(tuple(dict.fromkeys((*frozen, *extra))), embedding or tier.spec.embedding, dict(weights), device)
+        names = tuple(dict.fromkeys((*frozen, *extra)))
+        return cls(names, embedding or tier.spec.embedding, dict(weights), device, engine)
 
     @cached_property
     def loaded(self) -> dict[str, Extractor]:
         """The extractors, ready to run; BadInput or Unavailable where weights are wrong or absent."""
         names = dict.fromkeys((*self.extractors, self.embedding))
         return {name: load_extractor(name, self.weights.get(name), self.device) for name in names}
+
+    @cached_property
+    def segmentation(self) -> Engine:
+        """The engine, ready to run; BadInput for an unknown one, Unavailable where it is not installed."""
+        return load_engine(self.engine)
 
 
 @dataclass(frozen=True)
@@ -79,6 +93,7 @@ class Measurements:
     features: extractor -> "generated" and "real" -> Features of N images.
     embedding: "generated", "real" (N), "vehicle" (V), "train" (T) -> (., D).
     profiles: the same names but "train" -> column -> (.,), see `features.profile`.
+    engine_suffix: what the keys of scores of these profiles end in, see `Engine.suffix`.
     pixel_hashes: of the generated images (N,), see `features.pixels`.
     expression: "pre", "post" and, if predicted, "predicted" -> (N, 978) log2.
     """
@@ -99,6 +114,7 @@ class Measurements:
     pixel_hashes: np.ndarray
     expression: Mapping[str, np.ndarray]
     protocol: dict[str, str]
+    engine_suffix: str = ""
 
     def area(self, images: str, edge: bool = True) -> dict[str, np.ndarray]:
         """Occupied fraction of each image by compartment, with or without objects that touch the border."""
@@ -137,7 +153,7 @@ def measure_track(
     # Vehicle images of the test plates only: a plate's gain must not pass for a drug's effect.
     beside = vehicle["plate"].isin(set(rows["plate"])).to_numpy()
     generated = submission.images[track]
-    loaded = protocol.loaded
+    loaded, engine = protocol.loaded, protocol.segmentation
 
     def features(name: str, images: ImageSet, split: str) -> Features:
         shipped = None if split == "generated" else shipped_file(tier, name, split)
@@ -159,14 +175,16 @@ def measure_track(
     with stage("segmentation"):
         diameter = tier.spec.nucleus_diameter
         profiles = {
-            "generated": measure_images(generated, diameter, cache, label=f"{track} generated"),
+            "generated": measure_images(generated, diameter, cache, label=f"{track} generated", engine=engine),
             "real": measure_images(
-                real, diameter, cache, label=f"{track} real", shipped=shipped_file(tier, ENGINE, track)
+                real, diameter, cache, label=f"{track} real", shipped=shipped_file(tier, engine.version, track),
+                engine=engine,
             ),
-        }
+        }  # fmt: skip
         everything = measure_images(
-            tier.images(vehicle), diameter, cache, label="vehicle", shipped=shipped_file(tier, ENGINE, "vehicle")
-        )
+            tier.images(vehicle), diameter, cache, label="vehicle",
+            shipped=shipped_file(tier, engine.version, "vehicle"), engine=engine,
+        )  # fmt: skip
         profiles["vehicle"] = {column: values[beside] for column, values in everything.items()}
     pre, post = tier.expression(rows)
     expression = {"pre": pre, "post": post}
@@ -188,7 +206,9 @@ def measure_track(
         profiles=profiles,
         pixel_hashes=pixel_hashes(generated, cache),
         expression=expression,
-        protocol={name: extractor.weights_sha256 for name, extractor in loaded.items()} | {"segmentation": ENGINE},
+        protocol={name: extractor.weights_sha256 for name, extractor in loaded.items()}
+        | {f"segmentation{engine.suffix}": engine.version},
+        engine_suffix=engine.suffix,
     )
 
 

@@ -10,6 +10,7 @@ from morphobench import evaluation, scoring
 from morphobench.datasets import load_tier
 from morphobench.datasets.tier import Tier
 from morphobench.errors import BadInput
+from morphobench.features.engine import BUILTIN
 from morphobench.ingest.submission import Submission, open_submission, refuse_inside
 from morphobench.measurements import Protocol
 from morphobench.report.page import write_report
@@ -33,6 +34,7 @@ class Request:
     extractors: tuple[str, ...] = ()
     embedding: str | None = None
     weights: Mapping[str, Path] = field(default_factory=dict)
+    engine: str = BUILTIN
 
 
 def run(request: Request) -> tuple[Report, Path]:
@@ -101,7 +103,9 @@ def run_controls(request: Request) -> Path:
 
 
 def _protocol(tier: Tier, request: Request) -> Protocol:
-    return evaluation.chosen_protocol(tier, request.extractors, request.embedding, request.weights, request.device)
+    return evaluation.chosen_protocol(
+        tier, request.extractors, request.embedding, request.weights, request.device, request.engine
+    )
 
 
 def _key(submission: Submission, tier: Tier, tracks: tuple[str, ...], protocol: Protocol, seed: int) -> str:
@@ -119,6 +123,7 @@ def _key(submission: Submission, tier: Tier, tracks: tuple[str, ...], protocol: 
         protocol.embedding,
         *(f"{name}={sha256_file(path)}" for name, path in sorted(protocol.weights.items())),
         protocol.device,
+        protocol.segmentation.version,
         str(seed),
         evaluation.code_sha256(),
     )

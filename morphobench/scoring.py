@@ -128,9 +128,12 @@ def floor_note(scores: Iterable[Score]) -> tuple[str, ...]:
     """Lines for the reader where scores lack their floor, or their floor spans no scale from the vehicle."""
     valued = [score for score in scores if score.value is not None]
     found = []
-    if any(score.floor is None for score in valued):
+    bare = [score for score in valued if score.floor is None]
+    if bare:
+        engine = " and --engine" if any("][" in score.key for score in bare) else ""
         found.append(
-            "some scores have no floor: run `morphobench data controls` for this tier with the same extractors first"
+            "some scores have no floor: run `morphobench data controls` for this tier with the same "
+            f"extractors{engine} first"
         )
     flat = [
         f"{score.key} ({score.track})"
@@ -247,7 +250,7 @@ def tasks(measured: Measurements, tier: Tier) -> Iterator[Task]:
     for compartment in COMPARTMENTS:
         for edge, suffix in ((True, ""), (False, "_no_edge")):
             key = f"area_occupied_shift[{compartment}{suffix}]"
-            yield Task(METRICS[key], key, _morphology(measured, compartment, edge))
+            yield Task(METRICS[key], key + measured.engine_suffix, _morphology(measured, compartment, edge))
     yield from _expression(measured)
     yield Task(METRICS["duplicates"], f"duplicates{other}", _copy_inputs(measured))
 

@@ -88,21 +88,54 @@ def _drop_first(keys: np.ndarray, ties: np.ndarray, size: int) -> None:
 
 
 @_compiled
-def _watershed(bits: np.ndarray, labels: np.ndarray, keys: np.ndarray, ties: np.ndarray, stride: int) -> None:
+def _push_by_key(keys: np.ndarray, pixels: np.ndarray, size: int, key: int, pixel: int) -> None:
+    """As `_push`, by key alone: which of equal keys comes first is left to the shape of the heap."""
+    place = size
+    while place > 0:
+        parent = (place - 1) >> 1
+        if keys[parent] <= key:
+            break
+        keys[place], pixels[place] = keys[parent], pixels[parent]
+        place = parent
+    keys[place], pixels[place] = key, pixel
+
+
+@_compiled
+def _drop_first_by_key(keys: np.ndarray, pixels: np.ndarray, size: int) -> None:
+    """As `_drop_first`, by key alone."""
+    key, pixel = keys[size], pixels[size]
+    place, child = 0, 1
+    while child < size:
+        if child + 1 < size and keys[child + 1] < keys[child]:
+            child += 1
+        if key <= keys[child]:
+            break
+        keys[place], pixels[place] = keys[child], pixels[child]
+        place, child = child, 2 * child + 1
+    keys[place], pixels[place] = key, pixel
+
+
+@_compiled
+def _watershed(bits: np.ndarray, labels: np.ndarray, keys: np.ndarray, pixels: np.ndarray, stride: int) -> None:
+    """All seeds have age 0: those of one level come in the order that the heap happens to give, as in scikit-image.
+
+    Nuclei of 8-bit images often have two seeds of one level, and the border between them hangs on it.
+    """
     offsets = (-stride, -1, 1, stride, -stride - 1, -stride + 1, stride - 1, stride + 1)
-    age = size = 0
+    size = 0
     for pixel in range(labels.size):
         if labels[pixel] > 0:
-            _push(keys, ties, size, (np.int64(bits[pixel]) << 32) + age, pixel)
-            age, size = age + 1, size + 1
+            _push_by_key(keys, pixels, size, np.int64(bits[pixel]) << 32, pixel)
+            size += 1
+    age = 1
     while size:
-        pixel, size = ties[0], size - 1
-        _drop_first(keys, ties, size)
+        pixel, size = pixels[0], size - 1
+        _drop_first_by_key(keys, pixels, size)
         for offset in offsets:
             neighbour = pixel + offset
             if labels[neighbour] == 0:
                 labels[neighbour] = labels[pixel]
-                _push(keys, ties, size, (np.int64(bits[neighbour]) << 32) + age, neighbour)
+                _push_by_key(keys, pixels, size, (np.int64(bits[neighbour]) << 32) + age, neighbour)
                 age, size = age + 1, size + 1
 
 

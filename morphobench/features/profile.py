@@ -20,7 +20,8 @@ from safetensors.numpy import save_file
 from morphobench.datasets.tier import ImageSet
 from morphobench.errors import BadInput
 from morphobench.features.cache import cached_array
-from morphobench.features.segment import ENGINE, Segmentation, discard_border, segment
+from morphobench.features.engine import BUILTIN, Engine
+from morphobench.features.segment import ENGINE, discard_border, segment
 from morphobench.storage import atomic_path
 
 Profiles = dict[str, np.ndarray]
@@ -86,14 +87,15 @@ def measure(image: np.ndarray, diameter: tuple[float, float]) -> dict[str, float
     sets = (segmentation.cells, segmentation.cytoplasm, segmentation.nuclei, inner.cells, inner.cytoplasm, inner.nuclei)
     areas = [float(np.count_nonzero(labels) / labels.size) for labels in sets]
     counts = [float(labels.max()) for labels in sets]
-    return dict(zip(AREA_COLUMNS + COUNT_COLUMNS, areas + counts, strict=True)) | quality(dna, tubulin, segmentation)
+    flags = quality(dna, tubulin, not segmentation.nuclei.any())
+    return dict(zip(AREA_COLUMNS + COUNT_COLUMNS, areas + counts, strict=True)) | flags
 
 
-def quality(dna: np.ndarray, tubulin: np.ndarray, segmentation: Segmentation) -> dict[str, float]:
+def quality(dna: np.ndarray, tubulin: np.ndarray, empty: bool) -> dict[str, float]:
     """Whether the masks of an image can be believed: QUALITY_COLUMNS -> value.
 
-    dna, tubulin: float32 (H, W) in 0..1. CellProfiler finds dozens of nuclei in camera noise and frames in a saturated
-    image, and does not say so.
+    dna, tubulin: float32 (H, W) in 0..1; empty: no nucleus was found. CellProfiler finds dozens of nuclei in camera
+    noise and frames in a saturated image, and does not say so.
 
     - Correlation: Pearson correlation of neighbouring pixels (mean over rows and columns), that is the share of the
       variance that is not pixel noise; NaN for a constant channel.
@@ -104,7 +106,7 @@ def quality(dna: np.ndarray, tubulin: np.ndarray, segmentation: Segmentation) ->
     correlation = [neighbour_correlation(channel) for channel in (dna, tubulin)]
     saturated = [100 * float(np.mean(channel >= 1)) for channel in (dna, tubulin)]
     flags = [
-        not segmentation.nuclei.any(),
+        empty,
         any(value < NOISE_CORRELATION for value in correlation),
         max(saturated) > SATURATED_PERCENT,
     ]
@@ -130,28 +132,33 @@ def measure_images(
     workers: int | None = None,
     shipped: Path | None = None,
     label: str = "",
+    engine: Engine | None = None,
 ) -> Profiles:
     """The profiles of many images: PROFILE_COLUMNS -> float64 (N,), in the order of the images.
 
-    diameter: as for `measure`. cache: folder of cache files, keyed by the images' content, the diameters and ENGINE.
+    diameter: as for `measure`. cache: folder of cache files, keyed by the images' content, diameters and engine.
     workers: processes, one per available core if None. shipped: a file of `write_shipped`, used if it is there and was
     made from these images with these diameters by this engine. label: what the progress bar on stderr calls the images.
-    Raises BadInput for a damaged `shipped` file.
+    engine: of `load_engine`, the built-in one if None. Raises BadInput for a damaged `shipped` file, and what the
+    engine raises.
     """
-    origin = _origin(images.digest(), diameter)
+    engine = engine or BUILTIN_ENGINE
+    origin = _origin(images.digest(), diameter, engine.version)
     if shipped is not None and shipped.exists():
         profiles = _load_shipped(shipped, origin)
         if profiles is not None:
             return profiles
-    workers = min(workers or joblib.cpu_count(), max(1, -(-len(images) // BATCH)))
     key = " ".join(origin.values())
-    return cached_array(key, cache, lambda: _measure_all(images, diameter, workers, label or "images"))
+    rows = engine.rows(images, diameter, workers or joblib.cpu_count(), cache)
+    return cached_array(key, cache, lambda: _measure_all(rows, len(images), label or "images"))
 
 
 def write_shipped(path: Path, profiles: Profiles, images_digest: str, diameter: tuple[float, float]) -> None:
     """Write profiles for shipping with a tier, as .safetensors, with what they were computed from."""
     with atomic_path(path) as temporary:
-        save_file({name: profiles[name] for name in PROFILE_COLUMNS}, temporary, _origin(images_digest, diameter))
+        save_file(
+            {name: profiles[name] for name in PROFILE_COLUMNS}, temporary, _origin(images_digest, diameter, ENGINE)
+        )
 
 
 def _load_shipped(path: Path, origin: dict[str, str]) -> Profiles | None:
@@ -167,23 +174,22 @@ def _load_shipped(path: Path, origin: dict[str, str]) -> Profiles | None:
         ) from error
 
 
-def _origin(images_digest: str, diameter: tuple[float, float]) -> dict[str, str]:
-    return {"engine": ENGINE, "diameter": f"{diameter[0]:g}-{diameter[1]:g}", "images": images_digest}
+def _origin(images_digest: str, diameter: tuple[float, float], engine: str) -> dict[str, str]:
+    return {"engine": engine, "diameter": f"{diameter[0]:g}-{diameter[1]:g}", "images": images_digest}
 
 
-def _measure_all(images: ImageSet, diameter: tuple[float, float], workers: int, label: str) -> Profiles:
+def _measure_all(rows: Iterator[list[float]], count: int, label: str) -> Profiles:
     console = Console(stderr=True)
-    rows = track(
-        _rows(images, diameter, workers), f"segmenting: {label}", total=len(images), console=console, transient=True
-    )
-    table = np.array(list(rows), dtype=np.float64).reshape(-1, len(PROFILE_COLUMNS))
-    if len(table) != len(images):
-        raise ValueError(f"the image set gave {len(table)} images, {len(images)=}")
+    shown = track(rows, f"segmenting: {label}", total=count, console=console, transient=True)
+    table = np.array(list(shown), dtype=np.float64).reshape(-1, len(PROFILE_COLUMNS))
+    if len(table) != count:
+        raise ValueError(f"the image set gave {len(table)} images, not {count}")
     return dict(zip(PROFILE_COLUMNS, table.T.copy(), strict=True))
 
 
-def _rows(images: ImageSet, diameter: tuple[float, float], workers: int) -> Iterator[list[float]]:
+def _rows(images: ImageSet, diameter: tuple[float, float], workers: int, cache: Path) -> Iterator[list[float]]:
     """Profiles in order, from fresh processes (never forks, which would carry a caller's threads along)."""
+    workers = min(workers, max(1, -(-len(images) // BATCH)))
     tasks = (joblib.delayed(_measure_batch)(batch, diameter) for batch in images.batches(BATCH))
     parallel = joblib.Parallel(n_jobs=workers, return_as="generator", max_nbytes=None)
     try:
@@ -197,6 +203,9 @@ def _rows(images: ImageSet, diameter: tuple[float, float], workers: int) -> Iter
 
 def _measure_batch(batch: np.ndarray, diameter: tuple[float, float]) -> list[list[float]]:
     return [list(measure(image, diameter).values()) for image in batch]
+
+
+BUILTIN_ENGINE = Engine(BUILTIN, ENGINE, _rows)
 
 
 # Length of an outline pixel by its outline neighbours of the same object, [corners, sides]; 0 where not listed.

@@ -70,8 +70,8 @@ def read(key: str) -> Reading:
     stem, _, rest = key.partition("[")
     row, genuine = _GENUINE.get(stem, (stem, ""))
     family, title = _WORDS.get(row, ("other", key))
-    metric = METRICS.get(key) or METRICS.get(row)
-    about = rest.rstrip("]").replace("_no_edge", ", no edge objects")
+    metric = METRICS.get(key) or METRICS.get(row) or METRICS.get(key.rpartition("[")[0])
+    about = rest.rstrip("]").replace("_no_edge", ", no edge objects").replace("][", ", ")
     title = genuine or (f"{title} ({about})" if about and family != "other" else title)
     return Reading(family, title, metric.summary if metric else "", metric is not None and metric.ranked)
 

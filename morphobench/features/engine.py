@@ -1,0 +1,52 @@
+"""A segmentation engine: what turns images into profiles. `load_engine(name)` is the only way to one.
+
+The built-in one is the protocol of every tier. Scores of another carry its name, as those of other features do, and
+nothing is ever replaced by something similar.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from morphobench.datasets.tier import ImageSet
+from morphobench.errors import BadInput
+
+BUILTIN = "builtin"
+ENGINES = (BUILTIN, "cellprofiler", "cellprofiler-memory")
+
+
+@dataclass(frozen=True)
+class Engine:
+    """An engine ready to run.
+
+    version: changes whenever a mask may change; part of the key of every cached profile.
+    rows: (images, smallest and largest nucleus in pixels, processes, cache folder) -> for each image in order its
+    values of `profile.PROFILE_COLUMNS`. The folder is for parts that a stopped run need not measure again.
+    """
+
+    name: str
+    version: str
+    rows: Callable[[ImageSet, tuple[float, float], int, Path], Iterator[list[float]]]
+
+    @property
+    def suffix(self) -> str:
+        """What the keys of its scores end in: nothing for the built-in engine, `[name]` for another."""
+        return "" if self.name == BUILTIN else f"[{self.name}]"
+
+
+def load_engine(name: str) -> Engine:
+    """Build an engine by name, one of ENGINES.
+
+    Raises BadInput for an unknown name, Unavailable where CellProfiler is not installed.
+    """
+    if name == BUILTIN:
+        from morphobench.features import profile
+
+        return profile.BUILTIN_ENGINE
+    if name in ENGINES:
+        from morphobench.features import cellprofiler
+
+        return cellprofiler.load(name)
+    raise BadInput(f"--engine {name!r}: unknown; choose {', '.join(ENGINES)}")
