@@ -148,11 +148,11 @@ class AveragePoolBlock(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         found = []
-        for *first, last in self.branches:
-            y = x
-            for name in first:
-                y = self.layers[name](y)
-            found += [self.layers[name](y) for name in ((last,) if isinstance(last, str) else last)]
+        for branch in self.branches:
+            ends = [x]
+            for step in branch:
+                ends = [self.layers[name](ends[0]) for name in ((step,) if isinstance(step, str) else step)]
+            found += ends
         pool = nn.functional.avg_pool2d(self.layers["branch_pool"](x), 3, stride=1, padding=1, count_include_pad=False)
         return torch.cat([*found, pool.relu_()], dim=1)
 
