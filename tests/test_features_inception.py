@@ -1,4 +1,7 @@
-"""Inception-v3 against torch-fidelity's own extractor, on the same random weights."""
+"""Inception-v3 against torch-fidelity's and torchmetrics' extractors, on the same weights.
+
+Random weights, and the genuine ones where they lie in the cache folder (`inception` downloads them there).
+"""
 
 from pathlib import Path
 
@@ -10,12 +13,14 @@ import torch
 
 from morphobench.errors import BadInput, Unavailable
 from morphobench.features import inception, load_extractor
-from morphobench.features.checkpoint import StateDict
+from morphobench.features.checkpoint import StateDict, read_state_dict
 from morphobench.features.torchvision_ops import ensure_torchvision
+from morphobench.storage import cache_dir, sha256_file
 
 ensure_torchvision()
 import torch_fidelity.feature_extractor_inceptionv3 as torch_fidelity_inception  # noqa: E402
 from torch_fidelity.interpolate_compat_tensorflow import interpolate_bilinear_2d_like_tensorflow1x  # noqa: E402
+from torchmetrics.image.fid import NoTrainInceptionV3  # noqa: E402
 
 SHA256 = "0" * 64
 
@@ -40,9 +45,14 @@ def random_state() -> StateDict:
     return state
 
 
-@pytest.fixture(scope="module")
-def state() -> StateDict:
-    return random_state()
+@pytest.fixture(scope="module", params=["random", "genuine"])
+def state(request: pytest.FixtureRequest) -> StateDict:
+    if request.param == "random":
+        return random_state()
+    path = cache_dir() / "weights" / inception.WEIGHTS_URL.rsplit("/", 1)[-1]
+    if not path.is_file() or sha256_file(path) != inception.WEIGHTS_SHA256:
+        pytest.skip(f"the genuine weights are not at {path}")
+    return read_state_dict(path)
 
 
 @pytest.fixture(scope="module")
@@ -94,13 +104,49 @@ def test_features_and_probabilities_are_those_of_torch_fidelity(
     assert ours == pytest.approx(theirs, abs=1e-3)
 
 
-def test_the_batch_size_does_not_matter(
+def test_batch_size_order_and_threads_do_not_move_a_bit(state: StateDict, images: np.ndarray) -> None:
+    extract = inception.inception_extractor(state, SHA256).extract
+    whole = extract(images)
+    assert whole.probabilities is not None
+    for size, count in ((1, 2), (7, 7)):
+        parts = [extract(images[start : start + size]) for start in range(0, count, size)]
+        embedding = np.concatenate([part.embedding for part in parts])
+        np.testing.assert_array_equal(embedding, whole.embedding[: len(embedding)])
+    order = np.random.default_rng(0).permutation(len(images))[:4]
+    np.testing.assert_array_equal(extract(images[order]).probabilities, whole.probabilities[order])
+    before = torch.get_num_threads()
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            np.testing.assert_allclose(extract(images[:4]).embedding, whole.embedding[:4], rtol=1e-5, atol=1e-5)
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_the_path_of_other_devices_is_the_same_network(
     state: StateDict, images: np.ndarray, oracle: tuple[np.ndarray, np.ndarray]
 ) -> None:
-    extract = inception.inception_extractor(state, SHA256).extract
-    for size in (1, 5):
-        parts = [extract(images[start : start + size]).embedding for start in range(0, 5, size)]
-        np.testing.assert_allclose(np.concatenate(parts), oracle[0][:5], atol=1e-4)
+    """A GPU runs torch's plain convolutions on whole batches; here they run on the CPU."""
+    network = inception.inception_network(state, fused=False)
+    with torch.inference_mode():
+        embedding, logits = network(torch.from_numpy(images).permute(0, 3, 1, 2))
+    np.testing.assert_allclose(embedding.numpy(), oracle[0], atol=1e-4)
+    np.testing.assert_allclose(logits.numpy(), oracle[1], atol=1e-3)
+
+
+def test_torchmetrics_agrees_where_it_resizes_as_the_network_was_trained(
+    state: StateDict, images: np.ndarray, oracle: tuple[np.ndarray, np.ndarray], tmp_path: Path
+) -> None:
+    """Its default since 1.2 is antialiased bilinear, which is another score under the same name."""
+    path = tmp_path / "weights.pth"
+    torch.save(state, path)
+    network = NoTrainInceptionV3("inception", ["2048"], feature_extractor_weights_path=str(path), antialias=False)
+    pixels = torch.from_numpy(images[:4]).permute(0, 3, 1, 2)
+    ours = inception.inception_extractor(state, SHA256).extract(images[:4]).embedding
+    with torch.no_grad():
+        np.testing.assert_allclose(ours, network(pixels).numpy(), atol=1e-4)
+        network.use_antialias = True
+        assert np.abs(ours - network(pixels).numpy()).max() > 1e-2
 
 
 @pytest.mark.parametrize("shape", [(128, 128), (299, 299), (512, 500), (33, 7)])

@@ -38,15 +38,25 @@ def require_file(path: Path, sha256: str | None = None) -> str:
 
 
 def read_state_dict(path: Path) -> StateDict:
-    """Tensors by name from a .safetensors or torch file; BadInput where it is cut short or another format."""
+    """Tensors by name from a .safetensors or torch file.
+
+    Raises BadInput where it is cut short or another format, or a weight is not finite (every feature would be NaN).
+    """
     try:
         if path.suffix == ".safetensors":
-            return load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
+            state = load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
     except UNREADABLE as error:
         raise BadInput(f"{path}: cut short, or not a .safetensors or torch file of weights; fetch it again") from error
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise BadInput(f"{path}: holds no table of tensors by name; save the network's state_dict()")
+    broken = [name for name, tensor in state.items() if not torch.isfinite(tensor).all()]
+    if broken:
+        raise BadInput(
+            f"{path}: {len(broken)} of {len(state)} tensors hold values that are not finite, the first is "
+            f"{broken[0]!r}; save weights of a training run that did not diverge"
+        )
     return state
 
 

@@ -2,8 +2,10 @@
 
 Network and weights are torch-fidelity's (TensorFlow's graph converted; Heusel et al. 2017, Salimans et al. 2016): uint8
 images, resized to 299 x 299 by TensorFlow 1's bilinear rule (no antialiasing, no half-pixel centres), (x - 128) / 128.
-The blocks are torch-fidelity's own modules; here each batch norm is folded into its convolution, memory is channels-
-last and the resize is two small matrix products, which changes features by rounding only (1e-4).
+The layers are torch-fidelity's own; here each batch norm is folded into its convolution, memory is channels-last, the
+resize is two small matrix products and an average pool runs after the linear convolution that follows it, on a third of
+the channels or fewer. On the CPU, oneDNN convolutions hold their weights in its own layout and apply the ReLU. All of
+this changes features by rounding only (docs/precision.md).
 """
 
 from __future__ import annotations
@@ -35,6 +37,27 @@ BLOCKS = (
     *("Mixed_7a", "Mixed_7b", "Mixed_7c"),
 )
 """torch-fidelity's names, in the order in which they run."""
+BRANCHES: dict[str, tuple[tuple[str | tuple[str, str], ...], ...]] = {
+    "InceptionA": (
+        ("branch1x1",),
+        ("branch5x5_1", "branch5x5_2"),
+        ("branch3x3dbl_1", "branch3x3dbl_2", "branch3x3dbl_3"),
+    ),
+    "InceptionC": (
+        ("branch1x1",),
+        ("branch7x7_1", "branch7x7_2", "branch7x7_3"),
+        ("branch7x7dbl_1", "branch7x7dbl_2", "branch7x7dbl_3", "branch7x7dbl_4", "branch7x7dbl_5"),
+    ),
+    "InceptionE_1": (
+        ("branch1x1",),
+        ("branch3x3_1", ("branch3x3_2a", "branch3x3_2b")),
+        ("branch3x3dbl_1", "branch3x3dbl_2", ("branch3x3dbl_3a", "branch3x3dbl_3b")),
+    ),
+}
+"""Branches of the blocks with an average pool, which is their last branch; a pair of convolutions reads one input."""
+CHUNK = 4
+"""Images that run together on the CPU: their largest layer (22 MB) fits the last cache. Fewer are filled up with black,
+so that an image meets the same arithmetic whichever batch it comes in."""
 
 
 def load(weights: Path | None = None, device: str = "cpu") -> Extractor:
@@ -50,7 +73,8 @@ def load(weights: Path | None = None, device: str = "cpu") -> Extractor:
 
 def inception_extractor(state: StateDict, sha256: str, device: str = "cpu") -> Extractor:
     """The extractor around any weights of the network; `sha256` says which."""
-    network = inception_network(state).to(device)
+    network = inception_network(state, torch.device(device).type == "cpu" and torch.backends.mkldnn.is_available())
+    network.to(device)
 
     def extract(images: np.ndarray) -> Features:
         with exact_inference():
@@ -60,8 +84,10 @@ def inception_extractor(state: StateDict, sha256: str, device: str = "cpu") -> E
     return Extractor("inception", DIMENSION, sha256, PREPROCESSING, extract)
 
 
-def inception_network(state: StateDict) -> InceptionV3:
+def inception_network(state: StateDict, fused: bool = False) -> InceptionV3:
     """The network filled from a state_dict of torch-fidelity's FeatureExtractorInceptionV3, ready for inference.
+
+    fused: see `InceptionV3`.
 
     Raises BadInput where names or shapes of the tensors differ.
     """
@@ -76,45 +102,114 @@ def inception_network(state: StateDict) -> InceptionV3:
     except RuntimeError as error:
         detail = " ".join(str(error).split())[:160]
         raise BadInput(f"weights are not those of Inception-v3 2015-12-05 ({detail})") from error
-    return InceptionV3(original)
+    return InceptionV3(original, fused)
 
 
 class InceptionV3(nn.Module):
-    """torch-fidelity's network, batch norms folded: uint8 (B, 3, H, W) -> embedding (B, 2048), logits (B, 1008)."""
+    """torch-fidelity's network for inference: uint8 (B, 3, H, W) -> embedding (B, 2048), logits (B, 1008).
 
-    def __init__(self, original: nn.Module) -> None:
+    fused: use oneDNN's convolutions, CHUNK images at a time; for the CPU.
+    """
+
+    def __init__(self, original: nn.Module, fused: bool) -> None:
         super().__init__()
-        self.blocks = nn.Sequential(*(_folded(original.get_submodule(name)) for name in BLOCKS))
+        self.fused = fused
+        self.blocks = nn.Sequential(*(_prepared(original.get_submodule(name), fused) for name in BLOCKS))
         self.classes = nn.Linear(DIMENSION, 1008, bias=False)  # the Inception score is defined on the unbiased logits
         self.classes.load_state_dict({"weight": original.get_submodule("fc").state_dict()["weight"]})
         self.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        if not self.fused:
+            return self._run(images)
+        missing = -len(images) % CHUNK
+        filled = torch.cat([images, images.new_zeros((missing, *images.shape[1:]))])
+        embedding, logits = (torch.cat(parts) for parts in zip(*map(self._run, filled.split(CHUNK)), strict=True))
+        return embedding[: len(images)], logits[: len(images)]
+
+    def _run(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         pixels = (resize_tensorflow1(images.float(), INPUT_SIZE) - 128.0) / 128.0
         pooled = self.blocks(pixels.contiguous(memory_format=torch.channels_last)).mean(dim=(2, 3))
         return pooled, self.classes(pooled)
 
 
-class ConvolutionReLU(nn.Module):
-    """A convolution with its batch norm folded in, and ReLU."""
+class AveragePoolBlock(nn.Module):
+    """A block of torch-fidelity whose last branch is an average pool and a 1 x 1 convolution, which change places.
 
-    def __init__(self, convolution: nn.Conv2d) -> None:
+    Both are linear and the pool's windows leave the padding out, so that a bias passes through it; the ReLU comes last.
+    """
+
+    def __init__(self, block: nn.Module, fused: bool) -> None:
         super().__init__()
-        self.convolution = convolution
+        self.branches = BRANCHES[type(block).__name__]
+        self.layers = nn.ModuleDict(
+            {name: _convolution(layer, fused, relu=name != "branch_pool") for name, layer in block.named_children()}
+        )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.convolution(x).relu_()
+        found = []
+        for branch in self.branches:
+            ends = [x]
+            for step in branch:
+                ends = [self.layers[name](ends[0]) for name in ((step,) if isinstance(step, str) else step)]
+            found += ends
+        pool = nn.functional.avg_pool2d(self.layers["branch_pool"](x), 3, stride=1, padding=1, count_include_pad=False)
+        return torch.cat([*found, pool.relu_()], dim=1)
 
 
-def _folded(module: nn.Module) -> nn.Module:
-    """The module with each torch-fidelity BasicConv2d (convolution, batch norm, ReLU) replaced by a ConvolutionReLU."""
-    children = dict(module.named_children())
-    match children:
-        case {"conv": nn.Conv2d() as convolution, "bn": nn.BatchNorm2d() as norm}:
-            return ConvolutionReLU(fuse_conv_bn_eval(convolution, norm))
-    for name, child in children.items():
-        setattr(module, name, _folded(child))
+class Convolution(nn.Module):
+    """A convolution with its batch norm folded in, and ReLU where asked for."""
+
+    def __init__(self, convolution: nn.Conv2d, relu: bool) -> None:
+        super().__init__()
+        self.convolution = convolution
+        self.relu = relu
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.convolution(x)
+        return y.relu_() if self.relu else y
+
+
+class FusedConvolution(nn.Module):
+    """The same as one call of oneDNN, by the operators that torch's own compiler emits for the CPU.
+
+    torch's plain convolution brings the weights into oneDNN's layout at every call, which takes as long as a 1 x 1
+    convolution itself. Here they are kept in the layout that suits the first input.
+    """
+
+    def __init__(self, convolution: nn.Conv2d, relu: bool) -> None:
+        super().__init__()
+        self.weight: torch.Tensor = convolution.weight.detach()
+        self.bias = convolution.bias
+        self.geometry = (list(convolution.padding), list(convolution.stride), list(convolution.dilation))
+        self.activation = "relu" if relu else "none"
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if not self.weight.is_mkldnn:
+            self.weight = torch.ops.mkldnn._reorder_convolution_weight(self.weight, *self.geometry, 1, list(x.shape))
+        return torch.ops.mkldnn._convolution_pointwise(
+            x, self.weight, self.bias, *self.geometry, 1, self.activation, [None], ""
+        )
+
+
+def _prepared(module: nn.Module, fused: bool) -> nn.Module:
+    """The module with the parts of torch-fidelity's replaced by those above."""
+    if type(module).__name__ == "BasicConv2d":
+        return _convolution(module, fused, relu=True)
+    if type(module).__name__ in BRANCHES:
+        return AveragePoolBlock(module, fused)
+    for name, child in list(module.named_children()):
+        setattr(module, name, _prepared(child, fused))
     return module
+
+
+def _convolution(basic: nn.Module, fused: bool, relu: bool) -> nn.Module:
+    """torch-fidelity's BasicConv2d (convolution, batch norm, ReLU) as one module."""
+    convolution, norm = basic.get_submodule("conv"), basic.get_submodule("bn")
+    assert isinstance(convolution, nn.Conv2d)
+    assert isinstance(norm, nn.BatchNorm2d)
+    kind = FusedConvolution if fused else Convolution
+    return kind(fuse_conv_bn_eval(convolution, norm), relu)
 
 
 def resize_tensorflow1(images: torch.Tensor, size: int) -> torch.Tensor:

@@ -58,7 +58,16 @@ class CopyInputs:
 
     @property
     def copied(self) -> np.ndarray:
-        """Whether an image is a copy of another generated one or of a training image, bool (N,)."""
+        """Whether an image is a copy of another generated one or of a training image, bool (N,).
+
+        Raises ValueError for distances that are not numbers, which no comparison would tell from large ones.
+        """
+        unknown = int((~np.isfinite(self.train_distance)).sum())
+        if unknown or not np.isfinite(self.spacing):
+            raise ValueError(
+                f"{unknown} of {len(self.hashes)} images have no distance to a training image; "
+                "their features are not finite"
+            )
         return repeated(self.hashes) | near_copies(self.train_distance, self.spacing)
 
     @property

@@ -1,0 +1,154 @@
+"""Images and weights that something is wrong with, by the path of every submission: what is scored and what is said."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from test_scoring import by_key, measurements
+from tiny_tier import SIZE, tiny_tier
+
+from morphobench import evaluation
+from morphobench.datasets.tier import Tier
+from morphobench.errors import BadInput
+from morphobench.features.extractor import Features
+from morphobench.features.torchvision_ops import ensure_torchvision
+from morphobench.schema import Conditions, Report
+from morphobench.scoring import score_track, track_notes
+
+LITE = "efficientnet_lite0"
+SMALL = {"img_size": 32, "patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 2}
+
+
+class Same:
+    """A model that answers every condition with one image."""
+
+    def __init__(self, image: np.ndarray) -> None:
+        self.manifest = {"method": "one image"}
+        self.image = image
+
+    def generate(self, conditions: Conditions, seed: int) -> np.ndarray:
+        return np.repeat(self.image[None], len(conditions), axis=0)
+
+
+def flat(level: int) -> np.ndarray:
+    return np.full((SIZE, SIZE, 3), level, dtype=np.uint8)
+
+
+def one_nucleus() -> np.ndarray:
+    rows, columns = np.mgrid[:SIZE, :SIZE]
+    image = flat(0)
+    image[(rows - 16) ** 2 + (columns - 16) ** 2 < 16] = 200
+    return image
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("bad")
+
+
+def report(image: np.ndarray, tier: Tier, place: Path) -> Report:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MORPHOBENCH_CACHE", str(place / "cache"))
+        folder = place / f"{image.sum()}-{len(tier.samples)}"
+        return evaluation.evaluate(model=Same(image), tier=tier, tracks=["id"], folder=folder, embedding=LITE).report
+
+
+@pytest.mark.parametrize(
+    ("image", "flag"),
+    [(flat(128), "empty"), (flat(0), "empty"), (flat(255), "saturated"), (one_nucleus(), "")],
+    ids=["constant", "black", "saturated", "one nucleus"],
+)
+def test_images_without_cells_are_scored_and_flagged(image: np.ndarray, flag: str, place: Path) -> None:
+    """Realism and copies have values, what needs more images says so, and the areas come with a warning."""
+    found = report(image, tiny_tier(place / "tier"), place)
+    scores = by_key(list(found.scores))
+    assert all((score.value is None) == bool(score.reason) for score in scores.values())
+    assert scores[f"fd[{LITE}]"].reason == "too few for fd: 12, at least 16 are needed"
+    assert scores[f"is[{LITE}]"].reason == "too few for is: 12, at least 20 are needed"
+    assert scores[f"kd[{LITE}]"].value is not None
+    assert scores["duplicates"].value == 1
+    assert scores["lfc_pearson_vehicle"].reason == "the submission predicts no expression"
+    warned = f"id: 12 of 12 generated images are flagged as {flag} by the segmentation; their areas are not to be read"
+    assert any(note.startswith(warned) for note in found.notes) == bool(flag)
+    assert "NaN" not in json.dumps(found.model_dump(mode="json"))
+
+
+def test_two_images_of_a_compound_are_too_few_for_most_scores(place: Path) -> None:
+    scores = by_key(list(report(one_nucleus(), tiny_tier(place / "few", images_per_compound=2), place).scores))
+    for key in (f"fd[{LITE}]", f"kd[{LITE}]", f"precision[{LITE}]", "lda_separability", "area_occupied_shift[cells]"):
+        assert scores[key].value is None
+        assert scores[key].reason.startswith("too few for "), key
+        assert scores[key].n == 4
+    assert scores["duplicates"].value == 1
+
+
+def test_features_that_are_not_numbers_take_their_own_scores_only(tmp_path: Path) -> None:
+    measured = measurements()
+    broken = measured.features["x"]["generated"].embedding.copy()
+    broken[3] = np.nan
+    embedding = measured.embedding["generated"].copy()
+    embedding[:2] = np.nan
+    n = len(broken)
+    spoilt = dataclasses.replace(
+        measured,
+        features={
+            "x": {"generated": Features(broken, None), "real": measured.features["x"]["real"]},
+            "y": measured.features["x"],
+        },
+        embedding={**measured.embedding, "generated": embedding},
+    )
+    tier = tiny_tier(tmp_path)
+    scores = by_key(score_track(spoilt, tier))
+    for family in ("fd", "kd", "kd_per_compound", "precision", "recall", "density", "coverage"):
+        assert scores[f"{family}[x]"].value is None
+        assert scores[f"{family}[x]"].reason == f"1 of {n} rows hold values that are not finite"
+        assert scores[f"{family}[y]"].value is not None
+    assert scores["duplicates"].value is None
+    assert scores["duplicates"].reason.startswith(f"2 of {n} images have no distance to a training image")
+    assert "rows hold values that are not finite" in scores["lda_separability"].reason
+    assert scores["area_occupied_shift[cells]"].value is not None
+    assert track_notes(spoilt, tier)
+
+
+def vit_file(path: Path, architecture: dict[str, int], value: float | None = None) -> Path:
+    ensure_torchvision()
+    from timm.models.vision_transformer import VisionTransformer
+
+    torch.manual_seed(0)
+    state = VisionTransformer(**SMALL, num_classes=0).state_dict()
+    if value is not None:
+        state["norm.weight"][0] = value
+    save_file(state, path, metadata={"architecture": json.dumps(architecture)})
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "spoil", "says"),
+    [
+        ("sim_vit", lambda path: vit_file(path, SMALL, float("nan")), "not finite, the first is 'norm.weight'; save"),
+        ("sim_vit", lambda path: vit_file(path, {**SMALL, "depth": 3}), "not weights of a VisionTransformer with"),
+        ("sim_vit", lambda path: path.write_bytes(vit_file(path, SMALL).read_bytes()[:-9]), "cut short"),
+        ("inception", lambda path: vit_file(path, SMALL), "the genuine weights have 6726825d0af5...; cut short or"),
+    ],
+    ids=["not finite", "another architecture", "cut short", "wrong hash"],
+)
+def test_a_bad_file_of_weights_is_named_before_anything_is_generated(
+    name: str, spoil: object, says: str, place: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "weights.safetensors"
+    spoil(path)  # type: ignore[operator]
+    with pytest.raises(BadInput) as error:
+        evaluation.evaluate(
+            model=Same(flat(0)), tier=tiny_tier(place / "tier"), tracks=["id"], folder=tmp_path / "out",
+            extractors=[name], embedding=LITE, weights={name: path},
+        )  # fmt: skip
+    assert str(error.value).startswith(f"{path}: ")
+    assert says in str(error.value)
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "out").exists()
