@@ -34,7 +34,7 @@ BOOTSTRAP_SEED = 0
 """The same for everybody: every submission gets the same draws, and nobody gets to choose among intervals."""
 MIN_COMPOUNDS, MIN_PLATES = 5, 3
 """Fewest clusters for an interval. For two plates Student's t is 12.7: such an interval would exclude nothing."""
-FAMILIES = ("fd", "kd", "kd_per_compound", "precision", "recall", "density", "coverage")
+FAMILIES = ("fd", "fd_per_compound", "kd", "kd_per_compound", "precision", "recall", "density", "coverage")
 """Rows of METRICS that each extractor's features are scored by."""
 FLOOR = "real-replicates"
 VEHICLE = "vehicle"

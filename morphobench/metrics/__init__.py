@@ -14,6 +14,7 @@ from morphobench.metrics.bootstrap import (
 )
 from morphobench.metrics.expression import lfc_pearson, lfc_pearson_per_compound
 from morphobench.metrics.frechet import FrechetReference, frechet_distance
+from morphobench.metrics.frechet_compounds import FrechetGram, frechet_distance_by_compound
 from morphobench.metrics.inception_score import inception_score
 from morphobench.metrics.inputs import (
     CopyInputs,
@@ -34,6 +35,7 @@ __all__ = [
     "CopyInputs",
     "ExpressionInputs",
     "FeatureInputs",
+    "FrechetGram",
     "FrechetReference",
     "Metric",
     "MorphologyInputs",
@@ -46,6 +48,7 @@ __all__ = [
     "density",
     "few_clusters_widening",
     "frechet_distance",
+    "frechet_distance_by_compound",
     "inception_score",
     "kernel_distance",
     "kernel_distance_by_compound",
