@@ -76,8 +76,9 @@ def test_the_paired_interval_is_narrower_than_the_two_apart(tier: Tier) -> None:
     assert row.interval[1] - row.interval[0] < 0.3 * (apart[0][1] - apart[0][0])
 
 
-def test_noise_alone_is_seldom_called_a_difference(tier: Tier) -> None:
+def test_noise_alone_is_seldom_called_a_difference(tier: Tier, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two draws of one model, 12 times."""
+    monkeypatch.setattr(scoring, "REPLICATES", 100)
     calls = 0
     random = np.random.default_rng(0)
     good = measurements(plates=4)

@@ -87,10 +87,13 @@ def frechet_resamples(a: np.ndarray, b: np.ndarray, weights_a: np.ndarray, weigh
     weights of a side are 0. Raises as `frechet_distance`.
     """
     value, influence_a, influence_b = frechet_influence(a, b)
+    return value + shares(weights_a) @ influence_a + shares(weights_b) @ influence_b
+
+
+def shares(weights: np.ndarray) -> np.ndarray:
+    """Weights (R, n) as shares of each replicate's whole, NaN where that is 0."""
     with np.errstate(invalid="ignore"):
-        share_a = weights_a / weights_a.sum(axis=1, keepdims=True)
-        share_b = weights_b / weights_b.sum(axis=1, keepdims=True)
-    return value + share_a @ influence_a + share_b @ influence_b
+        return np.asarray(weights / weights.sum(axis=1, keepdims=True))
 
 
 def frechet_influence(a: np.ndarray, b: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:

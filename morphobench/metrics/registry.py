@@ -168,6 +168,7 @@ def _area_row(compartment: str, suffix: str, border: str) -> Metric:
 
 GENUINE = {
     "fd": "fid",
+    "fd_infinity": "fid_infinity",
     "fd_per_compound": "fid_per_compound",
     "kd": "kid",
     "kd_per_compound": "kid_per_compound",
@@ -215,6 +216,19 @@ ROWS = (
         summary="Kernel distance between generated and real images of the same compound, averaged over compounds.",
         compute=_kd_per_compound,
         resample=resample.kernel_by_compound_replicates,
+        count=_smaller_side,
+    ),
+    Metric(
+        key="fd_infinity",
+        version=1,
+        inputs=FeatureInputs,
+        direction="min",
+        unit="squared feature units",
+        smallest_n=256,
+        summary="Frechet distance extrapolated to infinitely many images, by a line in 1 / N; not biased by few.",
+        ranked=False,
+        compute=lambda inputs: inputs.extrapolation.value,
+        resample=resample.frechet_infinity_replicates,
         count=_smaller_side,
     ),
     Metric(

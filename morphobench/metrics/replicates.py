@@ -32,6 +32,11 @@ def frechet_replicates(inputs: FeatureInputs, replicates: int, seed: int) -> np.
     return frechet_resamples(inputs.generated, inputs.real, *_image_weights(inputs, replicates, seed))
 
 
+def frechet_infinity_replicates(inputs: FeatureInputs, replicates: int, seed: int) -> np.ndarray:
+    """Frechet distance extrapolated to infinitely many images; the parts stay as cut."""
+    return inputs.extrapolation.resamples(*_image_weights(inputs, replicates, seed))
+
+
 def frechet_by_compound_replicates(inputs: FeatureInputs, replicates: int, seed: int) -> np.ndarray:
     """Frechet distance per compound, averaged."""
     draws = _feature_draws(inputs, replicates, seed)
