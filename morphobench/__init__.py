@@ -3,8 +3,8 @@
 >>> import morphobench
 >>> from morphobench.metrics import frechet_distance
 
-`morphobench.evaluate(...)` scores a model or a submission; `morphobench.metrics` holds the metrics as plain functions
-of arrays; `morphobench.load_tier(...)` gives the data.
+`morphobench.evaluate(...)` scores a model or a submission, `morphobench.compare(...)` sets two beside each other;
+`morphobench.metrics` holds the metrics as plain functions of arrays; `morphobench.load_tier(...)` gives the data.
 """
 
 from __future__ import annotations
@@ -13,15 +13,20 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from morphobench.comparison import compare
     from morphobench.datasets import load_tier
     from morphobench.evaluation import evaluate
 
 __version__ = version("morphobench")
-__all__ = ["__version__", "evaluate", "load_tier"]
+__all__ = ["__version__", "compare", "evaluate", "load_tier"]
 
 
 def __getattr__(name: str) -> Any:
-    # Both pull in pandas and more; `import morphobench` and `--help` stay fast without them.
+    # They pull in pandas and more; `import morphobench` and `--help` stay fast without them.
+    if name == "compare":
+        from morphobench.comparison import compare
+
+        return compare
     if name == "evaluate":
         from morphobench.evaluation import evaluate
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -19,6 +19,9 @@ from typer.core import TyperGroup
 import morphobench
 from morphobench.errors import BadInput, MorphoBenchError
 from morphobench.schema import Report, Score
+
+if TYPE_CHECKING:
+    from morphobench.comparison import Comparison
 
 
 class Interrupted(MorphoBenchError):
@@ -144,6 +147,43 @@ def evaluate(
     for note in report.notes:
         console.print(f"note: {escape(note)}", style="yellow", highlight=False)
     console.print(f"report: {folder / 'report.html'}", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def compare(
+    submission: Annotated[
+        list[Path] | None, typer.Option(help="A submission folder or zip; twice, or once beside a --model.")
+    ] = None,
+    model: Annotated[list[str] | None, typer.Option(help="An installed model, which generates first.")] = None,
+    tier: TierName = "sim",
+    track: TrackNames = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for what models generate. Default: runs/TIER, as `evaluate`.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the generation.")] = 0,
+    device: Annotated[str, typer.Option(help="torch device of models and extractors.")] = "cpu",
+    extractor: Annotated[list[str] | None, typer.Option(help="Score with these features too; repeat.")] = None,
+    embedding: Annotated[str | None, typer.Option(help="Extractor of separability instead of the tier's.")] = None,
+    weights: Annotated[list[str] | None, typer.Option(help="NAME=FILE: local weights of an extractor.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the comparison as JSON and nothing else.")] = False,
+) -> None:
+    """Compare two submissions score by score, with paired 95% intervals. A is the first model, or submission."""
+    from morphobench import comparison
+
+    sides = [*(model or ()), *(submission or ())]
+    if len(sides) != 2:
+        raise BadInput(f"give two of --submission PATH and --model NAME, not {len(sides)}")
+    found = comparison.compare(
+        sides[0], sides[1], tier=tier, tracks=track or (), folder=out, seed=seed, device=device,
+        extractors=extractor or (), embedding=embedding, weights=_weights(weights or []),
+    )  # fmt: skip
+    if as_json:
+        print(found.as_json())
+        return
+    console = Console(width=None if sys.stdout.isatty() else WIDTH)
+    for name in dict.fromkeys(row.track for row in found.differences):
+        console.print(_difference_table(found, name))
+    console.print(f"{found.replicates:,} draws of compounds and plates, the same for both.", highlight=False)
 
 
 @submission_app.command("new")
@@ -377,6 +417,22 @@ def _table(report: Report, track: str) -> Table:
         if score.track == track:
             # Keys hold brackets, which rich would read as markup.
             table.add_row(*map(escape, _row(score)))
+    return table
+
+
+def _difference_table(found: Comparison, track: str) -> Table:
+    simulated = "SIMULATED " if found.simulated else ""
+    a, b = (f"{side.name} {side.version}" for side in (found.a, found.b))
+    title = f"A {a}, B {b} on {simulated}{found.tier} / {track}"
+    table = Table(title=escape(title), title_justify="left")
+    for heading in ("score", "A", "B", "A - B", "95% interval", "in words"):
+        table.add_column(heading, justify="left" if heading in ("score", "in words") else "right", overflow="fold")
+    for row in found.differences:
+        if row.track == track:
+            interval = f"{row.interval[0]:.4g} to {row.interval[1]:.4g}" if row.interval else "-"
+            words = f"{row.verdict}: {row.reason}" if row.reason else row.verdict
+            numbers = (_number(row.a), _number(row.b), _number(row.difference))
+            table.add_row(*map(escape, (row.key, *numbers, interval, words)))
     return table
 
 

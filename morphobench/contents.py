@@ -24,6 +24,18 @@ class PanelColumn:
 
 
 @dataclass(frozen=True)
+class DistanceFit:
+    """Frechet distances of one extractor at several N, and the line in 1 / N through them (`metrics.fd_infinity`)."""
+
+    extractor: str
+    sizes: np.ndarray  # (K,) images
+    distances: np.ndarray  # (K,)
+    value: float
+    slope: float
+    r2: float
+
+
+@dataclass(frozen=True)
 class TrackContents:
     """The arrays behind one track.
 
@@ -53,6 +65,7 @@ class TrackContents:
     measured_lfc: np.ndarray | None
     lfc_compounds: tuple[str, ...]
     panel: tuple[PanelColumn, ...]
+    fits: tuple[DistanceFit, ...] = ()
 
 
 @dataclass(frozen=True)

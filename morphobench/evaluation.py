@@ -17,7 +17,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from morphobench import __version__, models, provenance, scoring
-from morphobench.contents import Evaluation, PanelColumn, TrackContents
+from morphobench.contents import DistanceFit, Evaluation, PanelColumn, TrackContents
 from morphobench.datasets import load_tier
 from morphobench.datasets.manifest import load_gene_sets
 from morphobench.datasets.tier import Tier
@@ -27,6 +27,7 @@ from morphobench.features.engine import BUILTIN
 from morphobench.ingest.expression import not_log2
 from morphobench.ingest.submission import Submission, open_submission, write_submission
 from morphobench.measurements import Measurements, Protocol, measure_track
+from morphobench.metrics.registry import METRICS
 from morphobench.schema import OWN, Conditions, Enrichment, Manifest, Report, Score
 from morphobench.storage import atomic_write_text, cache_dir, check_folder, folder_sha256, sha256_text
 
@@ -284,7 +285,16 @@ def _contents(submission: Submission, tier: Tier, measured: Measurements) -> Tra
         measured_lfc=changes.measured if changes.predicted is not None else None,
         lfc_compounds=changes.compounds,
         panel=_panel(submission, tier, measured),
+        fits=_fits(measured),
     )
+
+
+def _fits(measured: Measurements) -> tuple[DistanceFit, ...]:
+    """The lines behind `fd_infinity`, where there are images enough for the score."""
+    row = METRICS["fd_infinity"]
+    known = {name: of for name, of in measured.feature_inputs.items() if row.count(of) >= row.smallest_n}
+    lines = {name: of.extrapolation for name, of in known.items()}
+    return tuple(DistanceFit(n, e.sizes, e.distances, e.value, e.slope, e.r2) for n, e in lines.items())
 
 
 def _panel(submission: Submission, tier: Tier, measured: Measurements) -> tuple[PanelColumn, ...]:

@@ -19,6 +19,7 @@ from morphobench.features.extractor import Extractor, Features, load_extractor
 from morphobench.features.pixels import pixel_hashes
 from morphobench.features.profile import measure_images
 from morphobench.ingest.submission import Submission
+from morphobench.metrics.inputs import FeatureInputs
 from morphobench.storage import verify_listed
 
 SHIPPED = "features"
@@ -121,6 +122,15 @@ class Measurements:
         suffix = "" if edge else "Inner"
         column = "AreaOccupied_AreaOccupied_{}" + suffix
         return {name: self.profiles[images][column.format(name.capitalize())] for name in COMPARTMENTS}
+
+    @cached_property
+    def feature_inputs(self) -> dict[str, FeatureInputs]:
+        """What the realism metrics read, by extractor; what several of them share is computed once."""
+        labels = (self.compounds, self.plates, self.compounds, self.plates)
+        return {
+            name: FeatureInputs(sides["generated"].embedding, sides["real"].embedding, *labels)
+            for name, sides in self.features.items()
+        }
 
     @property
     def lfc(self) -> LfcTable:

@@ -19,7 +19,6 @@ from morphobench.metrics.duplicates import near_copies
 from morphobench.metrics.inputs import (
     CopyInputs,
     ExpressionInputs,
-    FeatureInputs,
     MorphologyInputs,
     ProbabilityInputs,
     SeparabilityInputs,
@@ -28,13 +27,23 @@ from morphobench.metrics.registry import METRICS, Metric, key_for, scaled
 from morphobench.schema import Score
 from morphobench.storage import atomic_write_text, cache_dir, verify_listed
 
-REPLICATES = 200
-"""Draws of the cluster bootstrap: the end points of an interval then move by about a tenth of its width."""
+REPLICATES = 1000
+"""Draws of the cluster bootstrap: the end points of an interval then move by about a twentieth of its width."""
 BOOTSTRAP_SEED = 0
 """The same for everybody: every submission gets the same draws, and nobody gets to choose among intervals."""
 MIN_COMPOUNDS, MIN_PLATES = 5, 3
 """Fewest clusters for an interval. For two plates Student's t is 12.7: such an interval would exclude nothing."""
-FAMILIES = ("fd", "kd", "kd_per_compound", "precision", "recall", "density", "coverage")
+FAMILIES = (
+    "fd",
+    "fd_infinity",
+    "fd_per_compound",
+    "kd",
+    "kd_per_compound",
+    "precision",
+    "recall",
+    "density",
+    "coverage",
+)
 """Rows of METRICS that each extractor's features are scored by."""
 FLOOR = "real-replicates"
 VEHICLE = "vehicle"
@@ -235,10 +244,7 @@ def _score(task: Task, track: str, controls: dict[str, float | None]) -> Score:
 def tasks(measured: Measurements, tier: Tier) -> Iterator[Task]:
     """Every row of METRICS that these measurements allow, with its arrays."""
     for extractor, sides in measured.features.items():
-        features = FeatureInputs(
-            sides["generated"].embedding, sides["real"].embedding, measured.compounds, measured.plates,
-            measured.compounds, measured.plates,
-        )  # fmt: skip
+        features = measured.feature_inputs[extractor]
         for family in FAMILIES:
             yield Task(METRICS[family], key_for(family, extractor), features)
         probabilities = sides["generated"].probabilities

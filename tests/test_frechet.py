@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from scipy.linalg import sqrtm
 
 from morphobench.metrics import FrechetReference, frechet_distance
+from morphobench.metrics import frechet as module
 from morphobench.metrics.frechet import frechet_influence, frechet_resamples
 
 SHAPES = ((40, 25, 60), (40, 60, 9), (200, 150, 12), (200, 5, 12), (30, 30, 30))
@@ -162,3 +163,22 @@ def test_unit_weights_give_the_distance_and_no_weight_gives_nan():
     values = frechet_resamples(a, b, weights, np.ones((2, 50)))
     assert values[0] == pytest.approx(frechet_distance(a, b), rel=1e-9)
     assert np.isnan(values[1])
+
+
+@pytest.mark.parametrize(("n", "m", "d"), [(700, 600, 520), (520, 900, 700), (900, 520, 700), (530, 520, 800)])
+def test_large_sets_by_eigenvalues_equal_singular_values(n, m, d, monkeypatch):
+    a, b = samples(n, m, d)
+    values = []
+    for large in (512, 10**6):
+        monkeypatch.setattr(module, "LARGE", large)
+        values.append(frechet_distance(a, b))
+    assert values[0] == pytest.approx(values[1], rel=1e-7)
+    assert values[0] != values[1]  # the two ways were taken
+
+
+@pytest.mark.parametrize("rows", [540, 700])
+def test_eigenvalues_give_way_where_they_would_lose_digits(rows):
+    """Equal sets, and a shift small beside the spread: roots of eigenvalues are wrong by far more than the distance."""
+    x = np.random.default_rng(0).normal(size=(rows, 600)) * np.logspace(0, -9, 600)
+    assert frechet_distance(x, x) == pytest.approx(0, abs=1e-13)
+    assert frechet_distance(x, x + 1e-5) == pytest.approx(600e-10, rel=1e-4)

@@ -19,7 +19,7 @@ LAYERS = [
     {"measurements"},
     {"scoring", "export"},
     {"evaluation"},
-    {"report"},
+    {"report", "comparison"},
     {"leaderboard"},
     {"run"},
     {"cli"},

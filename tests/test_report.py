@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from PIL import Image, ImageDraw
 from synthetic_report import evaluation, manifest, report
 
+from morphobench.contents import DistanceFit
 from morphobench.report import drawing
 from morphobench.report.distributions import area_by_compound, area_violins
 from morphobench.report.expression import enrichment_chart, lfc_heatmaps
@@ -120,6 +121,17 @@ def test_simulated_is_said_at_the_top_and_drawn_into_every_picture(drawn: tuple[
     page, texts = drawn
     assert texts.count(drawing.STAMP) == page.count("<img ")
     assert page.index("SIMULATED") < page.index("<header>")
+
+
+def test_the_line_to_infinity_is_drawn_with_its_numbers_and_a_bend_is_told() -> None:
+    made = evaluation(compounds=2, images=2)
+    sizes, distances = np.array([704, 352, 234.0]), np.array([3.0, 5.0, 7.0])
+    fit = DistanceFit("sim_vit", sizes, distances, value=1.01, slope=1400.0, r2=0.9996)
+    track = dataclasses.replace(made.tracks[0], panel=(), fits=(fit, dataclasses.replace(fit, r2=0.85)))
+    text = render(dataclasses.replace(made, tracks=(track,)))
+    assert text.count("3.00 at 704 and 1.01 at infinitely many") == 2
+    assert text.count("read its end with care") == 1
+    assert "3.00 at 704, 5.00 at 352, 7.00 at 234" in text
 
 
 def test_real_tiers_bear_no_stamp() -> None:

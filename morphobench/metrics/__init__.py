@@ -14,6 +14,8 @@ from morphobench.metrics.bootstrap import (
 )
 from morphobench.metrics.expression import lfc_pearson, lfc_pearson_per_compound
 from morphobench.metrics.frechet import FrechetReference, frechet_distance
+from morphobench.metrics.frechet_compounds import FrechetGram, frechet_distance_by_compound
+from morphobench.metrics.frechet_infinity import Extrapolation, fd_infinity
 from morphobench.metrics.inception_score import inception_score
 from morphobench.metrics.inputs import (
     CopyInputs,
@@ -33,7 +35,9 @@ __all__ = [
     "METRICS",
     "CopyInputs",
     "ExpressionInputs",
+    "Extrapolation",
     "FeatureInputs",
+    "FrechetGram",
     "FrechetReference",
     "Metric",
     "MorphologyInputs",
@@ -44,8 +48,10 @@ __all__ = [
     "cluster_weights",
     "coverage",
     "density",
+    "fd_infinity",
     "few_clusters_widening",
     "frechet_distance",
+    "frechet_distance_by_compound",
     "inception_score",
     "kernel_distance",
     "kernel_distance_by_compound",

@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from morphobench.metrics.duplicates import near_copies, repeated
+from morphobench.metrics.frechet_infinity import Extrapolation, fd_infinity
 from morphobench.metrics.neighbours import Neighbourhoods, neighbourhoods
 
 
@@ -30,6 +31,11 @@ class FeatureInputs:
     def neighbourhoods(self) -> Neighbourhoods:
         """Which images lie among those of the other side: four scores and their replicates are means of it."""
         return neighbourhoods(self.generated, self.real)
+
+    @cached_property
+    def extrapolation(self) -> Extrapolation:
+        """The Frechet distance at several N: the score, its replicates and the report's figure read it."""
+        return fd_infinity(self.generated, self.real)
 
     @property
     def clusters(self) -> tuple[int, int]:

@@ -74,7 +74,7 @@ def kernel_distance_by_compound(
     `kernel_distance`.
     """
     checked_pair(a, b)
-    names = _shared_compounds(a_compounds, b_compounds)
+    names = shared_compounds(a_compounds, b_compounds)
     return np.array([kernel_distance(a[a_compounds == name], b[b_compounds == name]) for name in names])
 
 
@@ -88,17 +88,26 @@ def compound_resamples(
     compound_counts: dict[str, np.ndarray],
 ) -> np.ndarray:
     """Mean of `kernel_distance_by_compound` under R sets of row weights (R, n), (R, m) and compound counts: (R,)."""
-    total, count = np.zeros(len(weights_a)), np.zeros(len(weights_a))
-    for name in _shared_compounds(a_compounds, b_compounds):
+    values = {}
+    for name in shared_compounds(a_compounds, b_compounds):
         mine, true = a_compounds == name, b_compounds == name
-        values = kernel_resamples(a[mine], b[true], weights_a[:, mine], weights_b[:, true])
-        times = np.where(np.isfinite(values), compound_counts[name], 0)
-        total[times > 0] += (times * values)[times > 0]
+        values[str(name)] = kernel_resamples(a[mine], b[true], weights_a[:, mine], weights_b[:, true])
+    return counted_mean(values, compound_counts)
+
+
+def counted_mean(values: dict[str, np.ndarray], counts: dict[str, np.ndarray]) -> np.ndarray:
+    """Mean over compounds of {name: (R,)} by how often each was drawn, NaN left out and where nothing is left: (R,)."""
+    replicates = len(next(iter(values.values())))
+    total, count = np.zeros(replicates), np.zeros(replicates)
+    for name, resampled in values.items():
+        times = np.where(np.isfinite(resampled), counts[name], 0)
+        total[times > 0] += (times * resampled)[times > 0]
         count += times
     return np.divide(total, count, out=np.full(len(total), np.nan), where=count > 0)
 
 
-def _shared_compounds(a_compounds: np.ndarray, b_compounds: np.ndarray) -> np.ndarray:
+def shared_compounds(a_compounds: np.ndarray, b_compounds: np.ndarray) -> np.ndarray:
+    """The compounds of both sides, sorted; ValueError where one is on a single side."""
     names = np.unique(a_compounds)
     odd = sorted(set(names) ^ set(np.unique(b_compounds)))
     if odd:

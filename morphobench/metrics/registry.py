@@ -17,6 +17,7 @@ from morphobench.metrics import replicates as resample
 from morphobench.metrics.bootstrap import few_clusters_widening, recentred_interval
 from morphobench.metrics.expression import lfc_pearson, lfc_pearson_per_compound
 from morphobench.metrics.frechet import frechet_distance
+from morphobench.metrics.frechet_compounds import frechet_distance_by_compound
 from morphobench.metrics.inception_score import inception_score
 from morphobench.metrics.inputs import (
     CopyInputs,
@@ -107,6 +108,11 @@ def scaled(
     return (value - vehicle) / (ceiling - vehicle)
 
 
+def _fd_per_compound(inputs: FeatureInputs) -> float:
+    sides = (inputs.generated, inputs.generated_compounds, inputs.real, inputs.real_compounds)
+    return float(frechet_distance_by_compound(*sides).mean())
+
+
 def _kd_per_compound(inputs: FeatureInputs) -> float:
     sides = (inputs.generated, inputs.generated_compounds, inputs.real, inputs.real_compounds)
     return float(kernel_distance_by_compound(*sides).mean())
@@ -162,6 +168,8 @@ def _area_row(compartment: str, suffix: str, border: str) -> Metric:
 
 GENUINE = {
     "fd": "fid",
+    "fd_infinity": "fid_infinity",
+    "fd_per_compound": "fid_per_compound",
     "kd": "kid",
     "kd_per_compound": "kid_per_compound",
     "is": "inception_score",
@@ -208,6 +216,32 @@ ROWS = (
         summary="Kernel distance between generated and real images of the same compound, averaged over compounds.",
         compute=_kd_per_compound,
         resample=resample.kernel_by_compound_replicates,
+        count=_smaller_side,
+    ),
+    Metric(
+        key="fd_infinity",
+        version=1,
+        inputs=FeatureInputs,
+        direction="min",
+        unit="squared feature units",
+        smallest_n=256,
+        summary="Frechet distance extrapolated to infinitely many images, by a line in 1 / N; not biased by few.",
+        ranked=False,
+        compute=lambda inputs: inputs.extrapolation.value,
+        resample=resample.frechet_infinity_replicates,
+        count=_smaller_side,
+    ),
+    Metric(
+        key="fd_per_compound",
+        version=1,
+        inputs=FeatureInputs,
+        direction="min",
+        unit="squared feature units",
+        smallest_n=8,
+        summary="Frechet distance of each compound's images, averaged; biased up as few images make a compound.",
+        ranked=False,
+        compute=_fd_per_compound,
+        resample=resample.frechet_by_compound_replicates,
         count=_smaller_side,
     ),
     Metric(

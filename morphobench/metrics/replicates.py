@@ -11,6 +11,7 @@ import numpy as np
 from morphobench.metrics.bootstrap import ClusterDraws, draw_clusters
 from morphobench.metrics.expression import per_compound_resamples, pooled_resamples
 from morphobench.metrics.frechet import frechet_resamples
+from morphobench.metrics.frechet_compounds import frechet_resamples_by_compound
 from morphobench.metrics.inception_score import inception_resamples
 from morphobench.metrics.inputs import (
     CopyInputs,
@@ -20,7 +21,7 @@ from morphobench.metrics.inputs import (
     ProbabilityInputs,
     SeparabilityInputs,
 )
-from morphobench.metrics.kernel import compound_resamples, kernel_resamples
+from morphobench.metrics.kernel import compound_resamples, counted_mean, kernel_resamples
 from morphobench.metrics.morphology import shift_resamples
 from morphobench.metrics.neighbours import weighted_means
 from morphobench.metrics.separability import balanced_resamples, lda_correct
@@ -29,6 +30,25 @@ from morphobench.metrics.separability import balanced_resamples, lda_correct
 def frechet_replicates(inputs: FeatureInputs, replicates: int, seed: int) -> np.ndarray:
     """Frechet distance."""
     return frechet_resamples(inputs.generated, inputs.real, *_image_weights(inputs, replicates, seed))
+
+
+def frechet_infinity_replicates(inputs: FeatureInputs, replicates: int, seed: int) -> np.ndarray:
+    """Frechet distance extrapolated to infinitely many images; the parts stay as cut."""
+    return inputs.extrapolation.resamples(*_image_weights(inputs, replicates, seed))
+
+
+def frechet_by_compound_replicates(inputs: FeatureInputs, replicates: int, seed: int) -> np.ndarray:
+    """Frechet distance per compound, averaged."""
+    draws = _feature_draws(inputs, replicates, seed)
+    values = frechet_resamples_by_compound(
+        inputs.generated,
+        inputs.generated_compounds,
+        inputs.real,
+        inputs.real_compounds,
+        draws.plate_weights(inputs.generated_plates),
+        draws.plate_weights(inputs.real_plates),
+    )
+    return counted_mean(values, draws.compound_counts)
 
 
 def kernel_replicates(inputs: FeatureInputs, replicates: int, seed: int) -> np.ndarray:

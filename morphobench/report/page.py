@@ -14,6 +14,7 @@ from morphobench.report import reading
 from morphobench.report.distributions import area_by_compound, area_violins
 from morphobench.report.drawing import Picture, house_type
 from morphobench.report.expression import enrichment_chart, lfc_heatmaps
+from morphobench.report.extrapolation import fit_chart
 from morphobench.report.maps import lda_map, umap_map
 from morphobench.report.panel import panel_pictures
 from morphobench.report.templates import environment
@@ -99,6 +100,7 @@ def _track(evaluation: Evaluation, track: TrackContents) -> TrackPage:
     scores.sort(key=lambda score: reading.FAMILIES.index(reading.read(score.key).family))
     maps = [lda_map(track, simulated), umap_map(track, simulated), area_violins(track, simulated)]
     maps.append(area_by_compound(track, simulated))
+    maps += [fit_chart(fit, track, simulated) for fit in track.fits]
     compounds = len(set(track.compounds.tolist()))
     return TrackPage(
         name=track.track,

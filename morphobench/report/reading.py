@@ -40,6 +40,8 @@ _WORDS = {
     "fd": ("realism", "Fréchet distance"),
     "kd": ("realism", "Kernel distance"),
     "is": ("realism", "Inception score"),
+    "fd_infinity": ("realism", "Fréchet distance, infinite N"),
+    "fd_per_compound": ("per compound", "Fréchet distance per compound"),
     "kd_per_compound": ("per compound", "Kernel distance per compound"),
     "precision": ("realism", "Precision"),
     "recall": ("realism", "Recall"),
@@ -57,6 +59,8 @@ _GENUINE = {
     "fid": ("fd", "FID"),
     "kid": ("kd", "KID"),
     "inception_score": ("is", "Inception score"),
+    "fid_infinity": ("fd_infinity", "FID, infinite N"),
+    "fid_per_compound": ("fd_per_compound", "FID per compound"),
     "kid_per_compound": ("kd_per_compound", "KID per compound"),
 }
 """Keys of the genuine Inception features: the metric's row, and the title that only they may bear."""

@@ -1,0 +1,175 @@
+"""Two submissions on the same samples: per score the difference, its paired 95% interval, and what it says in words.
+
+Both are scored on the same draws of compounds and plates, so that what a draw does to both cancels in the difference:
+finer than to look whether two intervals overlap.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from morphobench import evaluation, models, scoring
+from morphobench.datasets import load_tier
+from morphobench.datasets.tier import Tier
+from morphobench.errors import BadInput
+from morphobench.ingest.submission import open_submission
+from morphobench.measurements import Measurements, Protocol, measure_track
+from morphobench.metrics.bootstrap import few_clusters_widening, recentred_interval
+from morphobench.metrics.registry import ROUNDING
+from morphobench.schema import Manifest
+from morphobench.storage import cache_dir
+
+Direction = Literal["min", "max", "target", "none"]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One score of two submissions A and B. `difference` is A - B; values are None where `reason` says why.
+
+    `interval` holds 95%, and is None where `reason` says why there is none.
+    """
+
+    key: str
+    track: str
+    direction: Direction
+    a: float | None
+    b: float | None
+    difference: float | None
+    interval: tuple[float, float] | None
+    verdict: str
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Every score that both submissions could have."""
+
+    a: Manifest
+    b: Manifest
+    tier: str
+    simulated: bool
+    replicates: int
+    differences: tuple[Difference, ...]
+
+    def as_json(self) -> str:
+        """Everything, as JSON text."""
+        sides = {name: getattr(self, name).model_dump(mode="json") for name in ("a", "b")}
+        return json.dumps(dataclasses.asdict(self) | sides, indent=1)
+
+
+def compare(
+    a: str | models.Model | Path,
+    b: str | models.Model | Path,
+    tier: str | Tier = "sim",
+    tracks: Sequence[str] = (),
+    folder: Path | None = None,
+    seed: int = 0,
+    device: str = "cpu",
+    extractors: Sequence[str] = (),
+    embedding: str | None = None,
+    weights: Mapping[str, Path] | None = None,
+) -> Comparison:
+    """Compare two submissions, or what two models generate, score by score on the same samples.
+
+    a, b: a submission's folder or zip as a Path, an installed model's name, or a model. Models generate into
+    `folder`/NAME, runs/TIER/NAME if none is given, as `morphobench evaluate` does. Other arguments as `evaluate`.
+    Raises BadInput or Unavailable in one line.
+    """
+    loaded = load_tier(tier) if isinstance(tier, str) else tier
+    names = evaluation.chosen_tracks(loaded, tracks)
+    protocol = evaluation.chosen_protocol(loaded, extractors, embedding, weights or {}, device)
+    under = folder or Path("runs") / loaded.spec.name
+    sides = [open_submission(_submission(side, loaded, names, under, seed, protocol), loaded, names) for side in (a, b)]
+    watch = evaluation.Stopwatch()
+    found: list[Difference] = []
+    for track in names:
+        pair = [measure_track(side, loaded, track, protocol, cache_dir(), watch.stage) for side in sides]
+        found += compare_track(pair[0], pair[1], loaded)
+    manifests = sides[0].manifest, sides[1].manifest
+    return Comparison(*manifests, loaded.spec.name, loaded.spec.simulated, scoring.REPLICATES, tuple(found))
+
+
+def _submission(
+    side: str | models.Model | Path, tier: Tier, tracks: Sequence[str], folder: Path, seed: int, protocol: Protocol
+) -> Path:
+    if isinstance(side, Path):
+        return side
+    name = side if isinstance(side, str) else type(side).__name__.lower()
+    return evaluation.generate(side, tier, tracks, folder / name, seed, protocol)
+
+
+def compare_track(a: Measurements, b: Measurements, tier: Tier) -> list[Difference]:
+    """The differences of one track, in the order of its scores; BadInput for measurements of two tracks."""
+    if a.track != b.track:
+        raise BadInput(f"tracks {a.track!r} and {b.track!r} hold other samples; compare two submissions on one")
+    others = {task.key: task for task in scoring.tasks(b, tier)}
+    return [_difference(a.track, task, others[task.key]) for task in scoring.tasks(a, tier) if task.key in others]
+
+
+def _difference(track: str, a: scoring.Task, b: scoring.Task) -> Difference:
+    values: list[float | None] = []
+    reasons = []
+    for name, task in (("A", a), ("B", b)):
+        value, reason = _value(task)
+        values.append(value)
+        reasons += [f"{name}: {reason}"] if reason else []
+    first, second = values
+    if first is None or second is None:
+        said = "; ".join(reasons)
+        return Difference(a.key, track, a.metric.direction, first, second, None, None, "not compared", said)
+    interval, reason = _interval(a, b, first - second)
+    verdict = _verdict(a.metric.direction, interval)
+    return Difference(a.key, track, a.metric.direction, first, second, first - second, interval, verdict, reason)
+
+
+def _value(task: scoring.Task) -> tuple[float | None, str]:
+    if task.inputs is None:
+        return None, task.reason
+    try:
+        return task.metric.score(task.inputs), ""
+    except ValueError as error:
+        return None, str(error)
+
+
+def _interval(a: scoring.Task, b: scoring.Task, difference: float) -> tuple[tuple[float, float] | None, str]:
+    """The interval of A - B by draws that both share, or why there is none."""
+    if _labels(a.inputs) != _labels(b.inputs):
+        return None, "measured on other compounds or plates, so that no draw is the same"
+    if not (a.clustered and b.clustered):
+        return None, "too few compounds or plates"
+    sides = [task.metric.resample(task.inputs, scoring.REPLICATES, scoring.BOOTSTRAP_SEED) for task in (a, b)]
+    differences = sides[0] - sides[1]
+    defined = differences[np.isfinite(differences)]
+    if len(defined) < max(2, scoring.REPLICATES / 2):
+        return None, "fewer than half of the replicates have a value"
+    if np.ptp(defined) <= ROUNDING * max(np.nanmax(np.abs(side)) for side in sides):
+        # Nothing is known of the spread of a constant difference, unless it is that of two equal submissions.
+        return ((0.0, 0.0), "") if difference == 0 else (None, "all replicates differ by the same")
+    widening = few_clusters_widening(min(*a.inputs.clusters, *b.inputs.clusters))
+    return recentred_interval(difference, differences, widening=widening), ""
+
+
+def _labels(inputs: Any) -> dict[str, tuple[str, ...]]:
+    """What the draws of a bundle are made from: its distinct compounds and plates, on every side."""
+    names = [field.name for field in dataclasses.fields(inputs) if field.name.endswith(("compounds", "plates"))]
+    return {name: tuple(np.unique(getattr(inputs, name)).tolist()) for name in names}
+
+
+def _verdict(direction: Direction, interval: tuple[float, float] | None) -> str:
+    if interval is None:
+        return "not judged"
+    if interval == (0.0, 0.0):
+        return "the same"
+    if interval[0] <= 0 <= interval[1]:
+        return "no difference seen"
+    higher, lower = ("A", "B") if interval[0] > 0 else ("B", "A")
+    if direction in ("min", "max"):
+        return f"{higher if direction == 'max' else lower} better"
+    return f"{higher} higher"

@@ -1,0 +1,129 @@
+"""Paired differences: nothing for equal submissions, a planted shift found, words that follow the direction."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from test_scoring import measurements
+from tiny_tier import tiny_tier
+
+import morphobench
+from morphobench import scoring
+from morphobench.comparison import Difference, compare_track
+from morphobench.datasets.tier import Tier
+from morphobench.errors import BadInput
+from morphobench.features.extractor import Features
+from morphobench.ingest.submission import write_submission
+from morphobench.measurements import Measurements
+from morphobench.schema import Manifest
+
+
+@pytest.fixture
+def tier(tmp_path: Path) -> Tier:
+    return tiny_tier(tmp_path)
+
+
+def by_key(rows: list[Difference]) -> dict[str, Difference]:
+    return {row.key: row for row in rows}
+
+
+def shifted(measured: Measurements, by: float) -> Measurements:
+    """The same generated features, all moved away from the real ones."""
+    sides = measured.features["x"]
+    away = Features(sides["generated"].embedding + by, None)
+    return dataclasses.replace(measured, features={"x": {"generated": away, "real": sides["real"]}})
+
+
+def test_equal_submissions_differ_by_nothing_at_all(tier: Tier) -> None:
+    rows = compare_track(measurements(), measurements(), tier)
+    valued = [row for row in rows if row.a is not None]
+    assert len(valued) > 10
+    assert all(row.difference == 0 for row in valued)
+    judged = [row for row in valued if row.interval is not None]
+    assert len(judged) > 8
+    assert all(row.interval == (0.0, 0.0) and row.verdict == "the same" for row in judged)
+    assert all(row.reason == "too few compounds or plates" for row in valued if row.interval is None)
+
+
+def test_a_planted_shift_is_found_and_turned_round_with_the_sides(tier: Tier) -> None:
+    good = measurements()
+    bad = shifted(good, 6.0)
+    rows, turned = by_key(compare_track(good, bad, tier)), by_key(compare_track(bad, good, tier))
+    for key in ("fd[x]", "fd_per_compound[x]", "precision[x]"):
+        assert rows[key].verdict == "A better", key
+        assert turned[key].verdict == "B better"
+        interval, other = rows[key].interval, turned[key].interval
+        assert interval is not None
+        assert other is not None
+        assert interval == pytest.approx((-other[1], -other[0]))
+    assert rows["lda_separability"].verdict == "not judged"
+    assert rows["area_occupied_shift[nuclei]"].verdict == "the same"
+
+
+def test_the_paired_interval_is_narrower_than_the_two_apart(tier: Tier) -> None:
+    """What a draw of compounds and plates does to both, cancels."""
+    good = measurements()
+    bad = shifted(good, 0.05)
+    row = by_key(compare_track(good, bad, tier))["fd[x]"]
+    apart = [by_key(scoring.score_track(side, tier))["fd[x]"].interval for side in (good, bad)]  # type: ignore[arg-type]
+    assert row.interval is not None
+    assert apart[0] is not None
+    assert apart[1] is not None
+    assert row.interval[1] - row.interval[0] < 0.3 * (apart[0][1] - apart[0][0])
+
+
+def test_noise_alone_is_seldom_called_a_difference(tier: Tier, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two draws of one model, 12 times."""
+    monkeypatch.setattr(scoring, "REPLICATES", 100)
+    calls = 0
+    random = np.random.default_rng(0)
+    good = measurements(plates=4)
+    for _ in range(12):
+        pair = []
+        for _ in range(2):
+            noise = random.normal(size=good.features["x"]["generated"].embedding.shape)
+            sides = {"generated": Features(noise, None), "real": good.features["x"]["real"]}
+            pair.append(dataclasses.replace(good, features={"x": sides}))
+        calls += by_key(compare_track(*pair, tier))["kd[x]"].verdict != "no difference seen"
+    assert calls <= 2
+
+
+def test_what_cannot_be_compared_says_why(tier: Tier) -> None:
+    good = measurements()
+    silent = dataclasses.replace(good, expression={k: v for k, v in good.expression.items() if k != "predicted"})
+    row = by_key(compare_track(good, silent, tier))["lfc_pearson_vehicle"]
+    assert (row.a is None, row.b, row.difference, row.verdict) == (False, None, None, "not compared")
+    assert row.reason == "B: the submission predicts no expression"
+    areas = {name: dict(columns) for name, columns in good.profiles.items()}
+    column = "AreaOccupied_AreaOccupied_Cells"
+    areas["generated"][column] = np.where(good.compounds == "a", np.nan, areas["generated"][column])
+    row = by_key(compare_track(good, dataclasses.replace(good, profiles=areas), tier))["area_occupied_shift[cells]"]
+    assert row.difference is not None
+    assert row.interval is None
+    assert "other compounds or plates" in row.reason
+    with pytest.raises(BadInput, match="'id' and 'ood'"):
+        compare_track(good, dataclasses.replace(good, track="ood"), tier)
+
+
+def test_two_submissions_from_their_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MORPHOBENCH_CACHE", str(tmp_path / "cache"))
+    tier = tiny_tier(tmp_path / "tier")
+    fields = {"group": "tests", "version": "1", "tier": "tiny", "tier_version": "1", "split_sha256": tier.split_sha256}
+    conditions, pixels = tier.conditions("id"), tier.images(tier.test_rows("id"))
+    real = pixels.take(range(len(pixels)))
+    for name, images in (("real", real), ("dark", real // 4)):
+        manifest = Manifest.model_validate({"name": name, "method": "made", **fields})
+        write_submission(tmp_path / name, manifest, {"id": (conditions, images)}, None)
+    found = morphobench.compare(tmp_path / "dark", tmp_path / "real", tier=tier, tracks=["id"])
+    fd = by_key(list(found.differences))["kd[efficientnet_lite0]"]
+    assert fd.a is not None
+    assert fd.b is not None
+    assert fd.a > fd.b
+    assert (fd.verdict, fd.reason) == ("not judged", "too few compounds or plates")
+    again = json.loads(found.as_json())
+    assert (again["a"]["name"], again["b"]["name"], again["simulated"]) == ("dark", "real", True)
+    assert len(again["differences"]) == len(found.differences)
