@@ -65,14 +65,18 @@ def mechanism_matches(
     return np.where(answered, share, np.nan)
 
 
+def answerable(compounds: np.ndarray, mechanisms: np.ndarray, batches: np.ndarray | None = None) -> np.ndarray:
+    """Whether another profile of one set may answer with the right mechanism, bool (n,), for labels (n,)."""
+    same = mechanisms[:, None] == mechanisms[None]
+    return np.asarray((_others(compounds, batches) & same).any(axis=1))
+
+
 def chance_of_mechanism(compounds: np.ndarray, mechanisms: np.ndarray, batches: np.ndarray | None = None) -> float:
     """Mean of `mechanism_matches` if neighbours were drawn among all that are allowed, for labels (n,) of one set.
 
     NaN where no label has an answer.
     """
-    allowed = compounds[:, None] != compounds[None]
-    if batches is not None:
-        allowed &= batches[:, None] != batches[None]
+    allowed = _others(compounds, batches)
     right = (allowed & (mechanisms[:, None] == mechanisms[None])).sum(axis=1)
     answered = right > 0
     return float((right[answered] / allowed[answered].sum(axis=1)).mean()) if answered.any() else float("nan")
@@ -100,40 +104,78 @@ def discrimination(generated: np.ndarray, real: np.ndarray) -> np.ndarray:
 
 
 def average_precision(
-    queries: np.ndarray, compounds: np.ndarray, real: np.ndarray, real_compounds: np.ndarray, negatives: np.ndarray
+    queries: np.ndarray,
+    reference: np.ndarray,
+    compounds: tuple[np.ndarray, np.ndarray],
+    batches: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> np.ndarray:
-    """Average precision with which a query finds real profiles of its compound before negatives, (n,).
+    """Average precision with which a query finds reference profiles of its compound before those of others, (n,).
 
-    queries (n, d), real (m, d), negatives (v, d). All are ranked by cosine similarity to the query; the mean, over the
-    real profiles of its compound, of the share of those among all that rank at least as high (Kalinin et al. 2024,
-    "A versatile information retrieval framework for evaluating profile strength and similarity"). A negative as near as
-    a real profile ranks before it. NaN where the compound has no real profile. Raises ValueError for labels that do not
-    pair up, without negatives, or where features differ.
+    queries (n, d), reference (m, d); labels are pairs of arrays, of the queries (n,) and of the reference (m,). With
+    `batches`, profiles of the query's own batch are not looked at. The others are ranked by cosine similarity; the
+    value is the mean, over those of its compound, of the share of its compound among all that rank at least as high
+    (Kalinin et al. 2025, "A versatile information retrieval framework for evaluating profile strength and similarity",
+    Nature Communications 16). A profile of another compound that is as near ranks before. NaN where nothing of the
+    compound is to be found. Raises ValueError for labels that do not pair up, or where features differ.
     """
-    if len(compounds) != len(queries) or len(real_compounds) != len(real) or not len(negatives):
-        raise ValueError(f"{queries.shape=}, {real.shape=}, {negatives.shape=}: labels or negatives are missing")
-    against = np.sort(cosine_similarity(queries, negatives), axis=1)
+    if any(len(a) != len(queries) or len(b) != len(reference) for a, b in (compounds, batches or compounds)):
+        raise ValueError(f"{queries.shape=} and {reference.shape=} do not pair up with their labels")
+    similarity = cosine_similarity(queries, reference)
+    wanted = compounds[0][:, None] == compounds[1][None]
+    allowed = ~np.isnan(similarity)
+    if batches is not None:
+        allowed &= batches[0][:, None] != batches[1][None]
     found = np.full(len(queries), np.nan)
-    for name in np.intersect1d(compounds, real_compounds):
-        rows = np.flatnonzero(compounds == name)
-        similarity = -np.sort(-cosine_similarity(queries[rows], real[real_compounds == name]), axis=1)
-        rank = np.arange(1, similarity.shape[1] + 1)
-        for row, own in zip(rows, similarity, strict=True):
-            before = len(negatives) - np.searchsorted(against[row], own - TIE)
-            found[row] = (rank / (rank + before)).mean()
+    for row, values in enumerate(similarity):
+        own = -np.sort(-values[allowed[row] & wanted[row]])
+        if len(own):
+            others = np.sort(values[allowed[row] & ~wanted[row]])
+            rank = np.arange(1, len(own) + 1)
+            found[row] = (rank / (rank + len(others) - np.searchsorted(others, own - TIE))).mean()
     return found
 
 
-def chance_of_average_precision(positives: int, negatives: int) -> float:
-    """Expected `average_precision` of a random order of p real profiles of the compound and v negatives.
+def chance_of_average_precision(own: int, others: int) -> float:
+    """Expected `average_precision` of a random order of p profiles of the compound and v of others.
 
-    With n = p + v and H_n = sum of 1 / i up to n: (p - 1) / (n - 1) + (n - p) / (n (n - 1)) H_n.
+    With n = p + v and H_n the sum of 1 / i up to n: (p - 1) / (n - 1) + (n - p) / (n (n - 1)) H_n.
     """
-    n = positives + negatives
-    if positives < 1 or n < 2:
-        raise ValueError(f"{positives=} and {negatives=}: a positive and another one are needed")
+    n = own + others
+    if own < 1 or others < 0:
+        raise ValueError(f"{own=} and {others=}: at least one of the compound is needed")
+    if n == 1:
+        return 1.0
     harmonic = float((1 / np.arange(1, n + 1)).sum())
-    return (positives - 1) / (n - 1) + (n - positives) / (n * (n - 1)) * harmonic
+    return (own - 1) / (n - 1) + (n - own) / (n * (n - 1)) * harmonic
+
+
+def chance_of_retrieval(compounds: np.ndarray, batches: np.ndarray) -> float:
+    """Mean of `average_precision` of random orders, for labels (n,) of one set; NaN where nothing is to be found."""
+    other_batch = batches[:, None] != batches[None]
+    same = compounds[:, None] == compounds[None]
+    pairs = zip((same & other_batch).sum(axis=1), (~same & other_batch).sum(axis=1), strict=True)
+    chances = [chance_of_average_precision(int(own), int(others)) for own, others in pairs if own]
+    return float(np.mean(chances)) if chances else float("nan")
+
+
+def discrimination_by_compound(
+    generated: np.ndarray, real: np.ndarray, compounds: np.ndarray, weights: np.ndarray | None = None
+) -> np.ndarray:
+    """`discrimination` of the mean profiles of compounds, for rows (n, d) of both sides and labels and weights (n,)."""
+    return discrimination(mean_profiles(generated, compounds, weights), mean_profiles(real, compounds, weights))
+
+
+def joint_labels(*labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """One label for rows that agree in all of several (n,): whole numbers (n,), and the first row of each, in order."""
+    codes = np.stack([np.unique(each, return_inverse=True)[1] for each in labels])
+    _, first, joint = np.unique(codes, axis=1, return_index=True, return_inverse=True)
+    return joint.reshape(-1), first
+
+
+def _others(compounds: np.ndarray, batches: np.ndarray | None) -> np.ndarray:
+    """Which profiles of a set may be another's neighbour, bool (n, n)."""
+    allowed = compounds[:, None] != compounds[None]
+    return allowed if batches is None else allowed & (batches[:, None] != batches[None])
 
 
 def _unit(rows: np.ndarray) -> np.ndarray:
