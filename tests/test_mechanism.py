@@ -285,3 +285,12 @@ def test_the_published_wells_are_those_of_the_paper(wells: ljosa.Wells) -> None:
     assert (wells.table[vehicle].groupby("plate").size() == 6).all()
     assert wells.table["mechanism"].notna().all()
     assert wells.table.loc[~vehicle, "compound"].nunique() == 38
+
+
+def test_the_table_of_the_docs_is_what_the_command_prints(
+    shared_data: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["ljosa.py", "--data", str(shared_data / "bbbc021")])
+    ljosa.main()
+    page = (Path(__file__).parents[1] / "docs" / "metrics.md").read_text(encoding="utf-8")
+    assert capsys.readouterr().out in page
