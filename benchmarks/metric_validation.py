@@ -51,11 +51,12 @@ A quarter of it is then half a deviation; two samples of one law, 32 images each
 """
 AREAS = tuple(key for key in METRICS if key.startswith("area_occupied_shift"))
 LFC = ("lfc_pearson", "lfc_pearson_vehicle", "lfc_pearson_perturbed_mean")
+PROFILES = ("replicate_map", "discrimination_rank")
 DOSED = ("fd", "kd", "kd_per_compound", "lda_separability", *AREAS, *LFC)
 """Rows of the registry that must prefer each next dose; those of features with the tier's own extractor alone."""
 SPOILT = ("fd", "kd", "kd_per_compound", "precision", "density", "coverage")
 CLAIMS: dict[str, tuple[str, ...]] = {
-    WRONG: ("kd_per_compound", "lda_separability", *AREAS, *LFC),
+    WRONG: ("kd_per_compound", "lda_separability", *PROFILES, "lfc_discrimination_rank", *AREAS, *LFC),
     "blur": SPOILT,
     "noise": (*SPOILT, *LFC),
     "JPEG": SPOILT,

@@ -23,6 +23,7 @@ PARTS = (
     [str(HERE / "metric_validation.py")],
     [str(HERE / "build.py")],
     [str(HERE / "l1000.py")],
+    [str(HERE / "ljosa.py")],
     ["-m", "pytest", "-n", "2", "--dist", "loadfile", "-p", "no:cacheprovider"],
 )
 

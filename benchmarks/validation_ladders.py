@@ -161,7 +161,9 @@ def score(
 
     def values(rows: np.ndarray) -> dict[str, float]:
         found = tasks(experiment.measurements(generated, rows), experiment.design.tier)
-        return {task.key: task.metric.score(task.inputs) for task in found if wanted(task.key)}
+        return {
+            task.key: task.metric.score(task.inputs) for task in found if task.inputs is not None and wanted(task.key)
+        }
 
     plates = experiment.design.row_plates()[rows]
     whole, parts = values(rows), [values(rows[plates != plate]) for plate in np.unique(plates)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,10 @@ from morphobench.metrics.duplicates import near_copies
 from morphobench.metrics.inputs import (
     CopyInputs,
     ExpressionInputs,
+    MechanismInputs,
     MorphologyInputs,
     ProbabilityInputs,
+    ProfileInputs,
     SeparabilityInputs,
 )
 from morphobench.metrics.registry import METRICS, Metric, key_for, scaled
@@ -45,6 +47,12 @@ FAMILIES = (
     "coverage",
 )
 """Rows of METRICS that each extractor's features are scored by."""
+CHANCE: dict[str, Callable[[Any], float]] = {
+    "nsc": lambda inputs: inputs.mechanism_chance(),
+    "nscb": lambda inputs: inputs.mechanism_chance(batched=True),
+    "replicate_map": lambda inputs: inputs.retrieval_chance,
+}
+"""Rows of METRICS whose chance level depends on the labels of the track."""
 FLOOR = "real-replicates"
 VEHICLE = "vehicle"
 ControlScores = dict[str, dict[str, dict[str, float | None]]]
@@ -158,7 +166,7 @@ def floor_note(scores: Iterable[Score]) -> tuple[str, ...]:
 def track_notes(measured: Measurements, tier: Tier) -> tuple[str, ...]:
     """What a reader must know of a track beside the numbers.
 
-    Scores with too few clusters for an interval, the chance level of separability, copies of real images, images the
+    Scores with too few clusters for an interval, chance levels, copies of real images, images the
     segmentation mistrusts.
     """
     known = [task for task in tasks(measured, tier) if task.inputs is not None]
@@ -171,6 +179,7 @@ def track_notes(measured: Measurements, tier: Tier) -> tuple[str, ...]:
         f"{MIN_COMPOUNDS} on {MIN_PLATES} are needed"
         for (compounds, plates), keys in few.items()
     ]
+    found += _chance_levels(measured.track, known)
     for task in known:
         if task.metric.key == "lda_separability":
             classes = len(np.unique(task.inputs.generated_y))
@@ -192,6 +201,17 @@ def track_notes(measured: Measurements, tier: Tier) -> tuple[str, ...]:
         if count
     ]
     return tuple(found)
+
+
+def _chance_levels(track: str, known: Sequence[Task]) -> list[str]:
+    """A line with what blind neighbours would score, for the rows whose level depends on the track."""
+    levels = {
+        task.key: CHANCE[task.metric.key](task.inputs)
+        for task in known
+        if task.metric.key in CHANCE and task.metric.count(task.inputs) >= task.metric.smallest_n
+    }
+    shown = [f"{key} {level:.3f}" for key, level in levels.items() if np.isfinite(level)]
+    return [f"{track}: neighbours drawn blindly score {', '.join(shown)}"] if shown else []
 
 
 def _copies(measured: Measurements) -> list[str]:
@@ -253,6 +273,12 @@ def tasks(measured: Measurements, tier: Tier) -> Iterator[Task]:
             yield Task(METRICS["is"], key_for("is", extractor), inputs)
     other = "" if measured.embedding_name == tier.spec.embedding else f"[{measured.embedding_name}]"
     yield Task(METRICS["lda_separability"], f"lda_separability{other}", *_separability(measured))
+    mechanism, reason = _mechanism(measured)
+    yield Task(METRICS["nsc"], f"nsc{other}", mechanism, reason)
+    yield Task(METRICS["nscb"], f"nscb{other}", mechanism, reason)
+    profiles = ProfileInputs(*_profiles(measured, np.full(len(measured.compounds), True)))
+    yield Task(METRICS["replicate_map"], f"replicate_map{other}", profiles)
+    yield Task(METRICS["discrimination_rank"], f"discrimination_rank{other}", profiles)
     for compartment in COMPARTMENTS:
         for edge, suffix in ((True, ""), (False, "_no_edge")):
             key = f"area_occupied_shift[{compartment}{suffix}]"
@@ -280,6 +306,28 @@ def _separability(measured: Measurements) -> tuple[SeparabilityInputs | None, st
     )
 
 
+def _mechanism(measured: Measurements) -> tuple[MechanismInputs | None, str]:
+    """Conditions whose compound has an annotated mechanism: others can neither be asked nor answer."""
+    known = measured.mechanisms != ""
+    labels = {"doses": measured.doses[known], "mechanisms": measured.mechanisms[known]}
+    inputs = MechanismInputs(*_profiles(measured, known), **labels)
+    if not len(inputs.asked()):
+        return None, "no mechanism of this track is that of two compounds, so that one could be found by the other"
+    return inputs, ""
+
+
+def _profiles(measured: Measurements, rows: np.ndarray) -> tuple[np.ndarray, ...]:
+    """The fields of `ProfileInputs`, of some conditions and of all vehicle images."""
+    return (
+        measured.embedding["generated"][rows],
+        measured.embedding["real"][rows],
+        measured.embedding["vehicle"],
+        measured.compounds[rows],
+        measured.plates[rows],
+        measured.vehicle_plates,
+    )
+
+
 def _copy_inputs(measured: Measurements) -> CopyInputs:
     nearest = _nearest(measured.embedding["generated"], measured.embedding["train"])
     return CopyInputs(measured.pixel_hashes, nearest, _spacing(measured), measured.compounds, measured.plates)
@@ -298,7 +346,7 @@ def _morphology(measured: Measurements, compartment: str, edge: bool) -> Morphol
 
 
 def _expression(measured: Measurements) -> Iterator[Task]:
-    keys = ["lfc_pearson_vehicle", "lfc_pearson_perturbed_mean"]
+    keys = ["lfc_pearson_vehicle", "lfc_pearson_perturbed_mean", "lfc_discrimination_rank"]
     if set(measured.compounds) <= set(measured.train_compounds):
         # The paper's score is defined on the compounds that were trained on.
         keys.insert(0, "lfc_pearson")

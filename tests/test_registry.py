@@ -10,8 +10,10 @@ from morphobench.metrics import (
     CopyInputs,
     ExpressionInputs,
     FeatureInputs,
+    MechanismInputs,
     MorphologyInputs,
     ProbabilityInputs,
+    ProfileInputs,
     SeparabilityInputs,
     few_clusters_widening,
     key_for,
@@ -41,11 +43,17 @@ def bundle(kind, rows=slice(None), replicate_plates=False):
         return ProbabilityInputs(random.dirichlet(np.ones(5), size=n)[rows], compounds, plates)
     if kind is SeparabilityInputs:
         return SeparabilityInputs(others, COMPOUNDS, features[rows], compounds, compounds, plates)
+    if issubclass(kind, ProfileInputs):
+        vehicle, vehicle_plates = random.normal(size=(20, 12)), np.repeat(["p", "q"], 10)
+        profiles = (features[rows], others[rows], vehicle, compounds, plates, vehicle_plates)
+        doses, mechanisms = np.tile(np.repeat([1.0, 2.0], 2), 8), np.where(np.isin(COMPOUNDS, ["a", "b"]), "one", "two")
+        return kind(*profiles, *((doses[rows], mechanisms[rows]) if kind is MechanismInputs else ()))
     if kind is MorphologyInputs:
         area = np.abs(features[:, 0])[rows], np.abs(others[:, 0]), np.full(10, 3.0) + random.normal(size=10)
         vehicle_plates = np.repeat(["p", "v"], 5)
         return MorphologyInputs(*area, compounds, plates, COMPOUNDS, real_plates, vehicle_plates, dropped=3)
-    profiles = (features + others)[rows], (features - 0.5 * others)[rows], np.zeros((n, 12))[rows]
+    rough = 3 * random.normal(size=(n, 12))
+    profiles = (features + others + rough)[rows], (features - 0.5 * others)[rows], np.zeros((n, 12))[rows]
     return ExpressionInputs(*profiles, compounds, plates)
 
 

@@ -58,7 +58,8 @@ def measurements(plates: int = 3, annotated: int = 4) -> Measurements:
         train_mechanisms=mechanisms,
         features={"x": {"generated": Features(features(), None), "real": Features(features(), None)}},
         embedding_name="efficientnet_lite0",
-        embedding={"generated": features(), "real": features(), "train": features()},
+        embedding={"generated": features(), "real": features(), "train": features()}
+        | {"vehicle": random.normal(size=(4 * plates, 8))},
         profiles={"generated": profile(n), "real": profile(n), "vehicle": profile(4 * plates)},
         pixel_hashes=np.array([f"{i}" for i in range(n)]),
         expression={"pre": pre, "post": pre + features(), "predicted": pre + features()},
@@ -82,9 +83,20 @@ def test_a_score_on_fewer_compounds_than_the_track_has_no_interval_and_the_note_
     assert scores["lda_separability"].value is not None
     assert scores["lda_separability"].interval is None
     notes = track_notes(measured, tier)
-    assert notes[0].startswith("id: no intervals for lda_separability: 4 compounds on 3 plates")
-    assert "lda_separability asks for 2 mechanisms; one answer for all scores at most 0.500" in notes[1]
-    assert len(track_notes(measurements(annotated=6), tier)) == 1
+    assert notes[0].startswith("id: no intervals for lda_separability, nsc, nscb: 4 compounds on 3 plates")
+    # Of three other compounds one has the same mechanism; of 12 profiles on two other plates two are the compound's.
+    assert notes[1] == "id: neighbours drawn blindly score nsc 0.333, nscb 0.333, replicate_map 0.326"
+    assert "lda_separability asks for 2 mechanisms; one answer for all scores at most 0.500" in notes[2]
+    assert len(track_notes(measurements(annotated=6), tier)) == 2
+
+
+def test_a_track_without_two_compounds_of_a_mechanism_has_no_nsc_but_the_reason(tier: Tier) -> None:
+    scores = by_key(score_track(measurements(annotated=2), tier))
+    for key in ("nsc", "nscb"):
+        assert scores[key].value is None
+        assert "no mechanism of this track is that of two compounds" in scores[key].reason
+    assert scores["replicate_map"].value is not None
+    assert not any("nsc" in note for note in track_notes(measurements(annotated=2), tier))
 
 
 def test_profiles_that_were_not_measured_do_not_count_as_compounds(tier: Tier) -> None:

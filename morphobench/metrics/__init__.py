@@ -21,15 +21,19 @@ from morphobench.metrics.inputs import (
     CopyInputs,
     ExpressionInputs,
     FeatureInputs,
+    MechanismInputs,
     MorphologyInputs,
     ProbabilityInputs,
+    ProfileInputs,
     SeparabilityInputs,
 )
 from morphobench.metrics.kernel import kernel_distance, kernel_distance_by_compound, kernel_distance_subsets
+from morphobench.metrics.mechanism import average_precision, discrimination, mechanism_matches
 from morphobench.metrics.morphology import area_occupied_shift, area_occupied_shift_by_compound
 from morphobench.metrics.neighbours import coverage, density, precision, recall
 from morphobench.metrics.registry import METRICS, Metric, key_for, scaled
 from morphobench.metrics.separability import lda_projection, lda_separability
+from morphobench.metrics.vehicle_correction import scale_by_vehicle, typical_variation_normalization
 
 __all__ = [
     "METRICS",
@@ -39,15 +43,19 @@ __all__ = [
     "FeatureInputs",
     "FrechetGram",
     "FrechetReference",
+    "MechanismInputs",
     "Metric",
     "MorphologyInputs",
     "ProbabilityInputs",
+    "ProfileInputs",
     "SeparabilityInputs",
     "area_occupied_shift",
     "area_occupied_shift_by_compound",
+    "average_precision",
     "cluster_weights",
     "coverage",
     "density",
+    "discrimination",
     "fd_infinity",
     "few_clusters_widening",
     "frechet_distance",
@@ -61,9 +69,12 @@ __all__ = [
     "lda_separability",
     "lfc_pearson",
     "lfc_pearson_per_compound",
+    "mechanism_matches",
     "percentile_interval",
     "precision",
     "recall",
     "recentred_interval",
+    "scale_by_vehicle",
     "scaled",
+    "typical_variation_normalization",
 ]

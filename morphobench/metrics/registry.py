@@ -23,11 +23,14 @@ from morphobench.metrics.inputs import (
     CopyInputs,
     ExpressionInputs,
     FeatureInputs,
+    MechanismInputs,
     MorphologyInputs,
     ProbabilityInputs,
+    ProfileInputs,
     SeparabilityInputs,
 )
 from morphobench.metrics.kernel import kernel_distance, kernel_distance_by_compound
+from morphobench.metrics.mechanism import discrimination_by_compound
 from morphobench.metrics.morphology import area_occupied_shift_by_compound
 from morphobench.metrics.separability import lda_separability
 
@@ -138,6 +141,18 @@ def _defined_mean(values: np.ndarray) -> float:
     return float(np.nanmean(values))
 
 
+def _retrieved(inputs: ProfileInputs) -> float:
+    precision = inputs.retrieval[0]
+    if np.isnan(precision).all():
+        raise ValueError("no compound has real images on two plates: there is nothing to find on another one")
+    return float(np.nanmean(precision))
+
+
+def _lfc_discrimination(inputs: ExpressionInputs) -> np.ndarray:
+    predicted, measured = inputs.predicted_post - inputs.pre, inputs.measured_post - inputs.pre
+    return discrimination_by_compound(predicted, measured, inputs.compounds)
+
+
 def _undefined(values: np.ndarray) -> int:
     return int(np.isnan(values).sum())
 
@@ -146,7 +161,7 @@ def _smaller_side(inputs: FeatureInputs | MorphologyInputs) -> int:
     return min(len(inputs.generated), len(inputs.real))
 
 
-def _compounds(inputs: ExpressionInputs) -> int:
+def _compounds(inputs: ExpressionInputs | ProfileInputs) -> int:
     return len(np.unique(inputs.compounds))
 
 
@@ -321,6 +336,57 @@ ROWS = (
         resample=resample.separability_replicates,
         count=lambda inputs: len(inputs.generated_x),
     ),
+    Metric(
+        key="nsc",
+        version=1,
+        inputs=MechanismInputs,
+        direction="max",
+        unit="share of treatments",
+        smallest_n=4,
+        summary="Share of generated treatments whose nearest real profile of another compound has their mechanism.",
+        compute=lambda inputs: np.nanmean(inputs.matches()[0]),
+        resample=resample.nsc_replicates,
+        count=lambda inputs: len(inputs.asked()),
+        undefined=lambda inputs: _undefined(inputs.matches()[0]),
+    ),
+    Metric(
+        key="nscb",
+        version=1,
+        inputs=MechanismInputs,
+        direction="max",
+        unit="share of treatments on plates",
+        smallest_n=4,
+        summary="The same for profiles of single plates, with neighbours of other compounds on other plates only.",
+        compute=lambda inputs: np.nanmean(inputs.batch_matches[0]),
+        resample=resample.nscb_replicates,
+        count=lambda inputs: len(inputs.asked(batched=True)),
+        undefined=lambda inputs: _undefined(inputs.batch_matches[0]),
+    ),
+    Metric(
+        key="replicate_map",
+        version=1,
+        inputs=ProfileInputs,
+        direction="max",
+        unit="mean average precision",
+        smallest_n=2,
+        summary="How early generated profiles find real ones of their compound on other plates among all compounds'.",
+        compute=_retrieved,
+        resample=resample.replicate_map_replicates,
+        count=_compounds,
+        undefined=lambda inputs: _undefined(inputs.retrieval[0]),
+    ),
+    Metric(
+        key="discrimination_rank",
+        version=1,
+        inputs=ProfileInputs,
+        direction="max",
+        unit="share of other compounds",
+        smallest_n=2,
+        summary="Share of other compounds whose real profile is farther than the true one's, averaged; chance is 0.5.",
+        compute=lambda inputs: inputs.discrimination().mean(),
+        resample=resample.discrimination_replicates,
+        count=_compounds,
+    ),
     *(
         _area_row(compartment, suffix, border)
         for compartment in ("cells", "cytoplasm", "nuclei")
@@ -363,6 +429,18 @@ ROWS = (
         resample=resample.lfc_perturbed_mean_replicates,
         count=_compounds,
         undefined=lambda inputs: _undefined(_r_perturbed_mean(inputs)),
+    ),
+    Metric(
+        key="lfc_discrimination_rank",
+        version=1,
+        inputs=ExpressionInputs,
+        direction="max",
+        unit="share of other compounds",
+        smallest_n=2,
+        summary="Share of other compounds whose measured LFC is farther than the true one's, averaged; chance is 0.5.",
+        compute=lambda inputs: _lfc_discrimination(inputs).mean(),
+        resample=resample.lfc_discrimination_replicates,
+        count=_compounds,
     ),
     Metric(
         key="duplicates",

@@ -17,11 +17,14 @@ from morphobench.metrics.inputs import (
     CopyInputs,
     ExpressionInputs,
     FeatureInputs,
+    MechanismInputs,
     MorphologyInputs,
     ProbabilityInputs,
+    ProfileInputs,
     SeparabilityInputs,
 )
 from morphobench.metrics.kernel import compound_resamples, counted_mean, kernel_resamples
+from morphobench.metrics.mechanism import discrimination_by_compound
 from morphobench.metrics.morphology import shift_resamples
 from morphobench.metrics.neighbours import weighted_means
 from morphobench.metrics.separability import balanced_resamples, lda_correct
@@ -109,6 +112,44 @@ def separability_replicates(inputs: SeparabilityInputs, replicates: int, seed: i
     return balanced_resamples(correct, inputs.generated_y, draws.weights(inputs.compounds, inputs.plates))
 
 
+def nsc_replicates(inputs: MechanismInputs, replicates: int, seed: int) -> np.ndarray:
+    """NSC; profiles are averaged anew over the drawn plates, verdicts count as often as their compound is drawn."""
+    draws = draw_clusters([inputs.compounds], [inputs.plates], replicates, seed)
+    _, first = inputs.matches()
+    verdicts = np.stack([inputs.matches(weights)[0] for weights in draws.plate_weights(inputs.plates)])
+    return _drawn_means(verdicts, draws, inputs.compounds[first])
+
+
+def nscb_replicates(inputs: MechanismInputs, replicates: int, seed: int) -> np.ndarray:
+    """NSCB; here and in the next the neighbours stay, and the verdicts are drawn by compound and plate."""
+    return _verdict_replicates(*inputs.batch_matches, inputs, replicates, seed)
+
+
+def replicate_map_replicates(inputs: ProfileInputs, replicates: int, seed: int) -> np.ndarray:
+    """Mean average precision."""
+    return _verdict_replicates(*inputs.retrieval, inputs, replicates, seed)
+
+
+def discrimination_replicates(inputs: ProfileInputs, replicates: int, seed: int) -> np.ndarray:
+    """Discrimination rank; profiles are averaged anew over the drawn plates, the rivals stay."""
+    draws = draw_clusters([inputs.compounds], [inputs.plates], replicates, seed)
+    ranks = np.stack([inputs.discrimination(weights) for weights in draws.plate_weights(inputs.plates)])
+    return _drawn_means(ranks, draws, np.unique(inputs.compounds))
+
+
+def lfc_discrimination_replicates(inputs: ExpressionInputs, replicates: int, seed: int) -> np.ndarray:
+    """The same of expression."""
+    draws = draw_clusters([inputs.compounds], [inputs.plates], replicates, seed)
+    predicted, measured = inputs.predicted_post - inputs.pre, inputs.measured_post - inputs.pre
+    ranks = np.stack(
+        [
+            discrimination_by_compound(predicted, measured, inputs.compounds, weights)
+            for weights in draws.plate_weights(inputs.plates)
+        ]
+    )
+    return _drawn_means(ranks, draws, np.unique(inputs.compounds))
+
+
 def shift_replicates(inputs: MorphologyInputs, replicates: int, seed: int) -> np.ndarray:
     """AreaOccupied shift; vehicle images are drawn by plate."""
     draws = draw_clusters(
@@ -151,6 +192,26 @@ def _per_compound_replicates(inputs: ExpressionInputs, centred: bool, replicates
     draws = draw_clusters([inputs.compounds], [inputs.plates], replicates, seed)
     profiles = (inputs.predicted_post, inputs.pre, inputs.measured_post, inputs.compounds)
     return per_compound_resamples(*profiles, centred, draws.plate_weights(inputs.plates), draws.compound_counts)
+
+
+def _drawn_means(values: np.ndarray, draws: ClusterDraws, compounds: np.ndarray) -> np.ndarray:
+    """Mean of values (R, K), one set per replicate, each counted as often as its compound (K,) is drawn: (R,)."""
+    counts = np.stack([draws.compound_counts[str(name)] for name in compounds], axis=1)
+    counts = np.where(np.isnan(values), 0, counts)
+    total = counts.sum(axis=1)
+    return np.divide(
+        (counts * np.nan_to_num(values)).sum(axis=1), total, out=np.full(len(total), np.nan), where=total > 0
+    )
+
+
+def _verdict_replicates(
+    verdicts: np.ndarray, rows: np.ndarray, inputs: ProfileInputs, replicates: int, seed: int
+) -> np.ndarray:
+    """Mean of the verdicts (K,) that are defined, each drawn with the compound and the plate of its row (K,)."""
+    draws = draw_clusters([inputs.compounds], [inputs.plates], replicates, seed)
+    known = np.isfinite(verdicts)
+    weights = draws.weights(inputs.compounds[rows[known]], inputs.plates[rows[known]])
+    return weighted_means(verdicts[known], weights)
 
 
 def _image_weights(inputs: FeatureInputs, replicates: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

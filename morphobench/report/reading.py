@@ -48,10 +48,15 @@ _WORDS = {
     "density": ("realism", "Density"),
     "coverage": ("realism", "Coverage"),
     "lda_separability": ("separability", "LDA separability"),
+    "nsc": ("separability", "NSC, mechanism of the nearest compound"),
+    "nscb": ("separability", "NSCB, the same across plates"),
+    "replicate_map": ("per compound", "Replicate mAP"),
+    "discrimination_rank": ("per compound", "Discrimination rank"),
     "area_occupied_shift": ("morphology", "AreaOccupied shift"),
     "lfc_pearson": ("expression", "LFC Pearson, pooled"),
     "lfc_pearson_vehicle": ("expression", "LFC Pearson per compound"),
     "lfc_pearson_perturbed_mean": ("expression", "LFC Pearson beyond the mean drug"),
+    "lfc_discrimination_rank": ("expression", "LFC discrimination rank"),
     "duplicates": ("memorisation", "Duplicates"),
 }
 """Family and title of a key, or of the part before its bracket."""
