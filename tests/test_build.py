@@ -257,6 +257,34 @@ def test_bad_choices_are_one_line(made, tmp_path, chosen, message):
     assert not (tmp_path / "t").exists()
 
 
+def test_a_build_replaces_nothing_but_its_own_tier(made, tmp_path):
+    def refused(out: Path, name: str = "morphogene") -> str:
+        before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+        with pytest.raises(BadInput) as caught:
+            build(name, made / "images", made / "l1000", out)
+        assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+        return str(caught.value)
+
+    (tmp_path / "file").write_text("precious")
+    assert "file: is a file; name a folder" in refused(tmp_path / "file")
+    (tmp_path / "others").mkdir()
+    (tmp_path / "others" / "thesis.txt").write_text("precious")
+    assert "others: holds thesis.txt and is no tier, and a build would replace it" in refused(tmp_path / "others")
+    (tmp_path / "others" / "SHA256SUMS").write_text(f"{'0' * 64}  thesis.txt\n")
+    assert "and is no tier" in refused(tmp_path / "others")
+    (tmp_path / "empty").mkdir()
+    out = build("morphogene", made / "images", made / "l1000", tmp_path / "empty")
+    assert "is the tier morphogene, and a build of morphogene-paper would replace it" in refused(
+        out, "morphogene-paper"
+    )
+    (out / "images" / "notes.txt").write_text("precious")
+    assert "notes.txt: not of the tier in that folder, and a build would remove it; move it away" in refused(out)
+    (out / "images" / "notes.txt").unlink()
+    (out / "tier.toml").unlink()
+    build("morphogene", made / "images", made / "l1000", out)
+    load_built("morphogene", out)
+
+
 def test_a_part_without_training_or_test_images_names_the_plates_that_hold_them(made, tmp_path):
     for plate, message in (
         (PLATES[1], rf"give only the splits id, ood, vehicle; for train add one of the plates {PLATES[0]}$"),

@@ -10,7 +10,7 @@ import pandas as pd
 
 from morphobench import storage
 from morphobench.datasets import bbbc021, paper_recipe, split_rules, structures
-from morphobench.datasets.built import built_path, load_built, template, verify
+from morphobench.datasets.built import built_path, check_place, load_built, template, verify
 from morphobench.datasets.making import ExpressionChoice, expression_part, plate_parts
 from morphobench.datasets.manifest import load_compounds
 from morphobench.datasets.matching import MatchingMode
@@ -54,10 +54,12 @@ def build(
     It can be stopped at any point: each plate is kept when it is done, and the next call goes on from there. A call
     with nothing changed changes nothing; a changed input makes again what depends on it.
 
-    Raises BadInput for anything wrong with a name, a table or a file, and Unavailable for a download that fails and a
-    full disk; the tier that was built before then stays as it was.
+    Raises BadInput for anything wrong with a name, a table or a file and for an `out` that holds anything but this tier,
+    and Unavailable for a download that fails and a full disk; the tier that was built before then stays as it was.
     """
     spec = template(name)
+    folder = out or built_path(name)
+    check_place(name, folder)
     fetcher = fetcher or Fetcher(download_folder(), load_catalogue(), progress=progress)
     image_folder = images or fetcher.tables()
     table = bbbc021.read_image_table(image_folder)
@@ -78,7 +80,6 @@ def build(
     bbbc021.check_files(image_folder, table)
     manifest = _with_structures(image_folder, progress)
     choice = ExpressionChoice(cell, hours, matching, dose)
-    folder = out or built_path(name)
     parts = Parts(folder)
     with parts.building():
         expression = expression_part(parts, l1000_folder, manifest, choice, progress)

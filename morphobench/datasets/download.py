@@ -238,8 +238,9 @@ class _Batch:
         if source.sha256 and digest != source.sha256:
             transfer.forget(part)
             raise Unavailable(
-                f"{source.address}: sha256 {digest[:12]}... arrived where {source.sha256[:12]}... is the one published; "
-                "the file changed upstream or on the way: try again; if it stays so, a tier made from it is another"
+                f"{source.address}: sha256 {digest[:12]}... arrived where {source.sha256[:12]}... is the one "
+                "published; the file changed upstream or on the way: try again; if it stays so, a tier made from it is "
+                "another"
             )
         _tell_of_another(source.file, self.notes, digest, self.progress)
         transfer.settle(part, path)
