@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from morphobench import storage
 from morphobench.cli import app
 from morphobench.datasets import SPLITS, bbbc021, load_tier, split_rules
-from morphobench.datasets.build import build, built_path, load_built, verify
+from morphobench.datasets.build import _choose_plates, build, built_path, load_built, verify
 from morphobench.datasets.manifest import load_compounds, load_landmarks
 from morphobench.errors import BadInput, Unavailable
 from morphobench.evaluation import evaluate
@@ -312,8 +312,12 @@ def test_a_field_that_the_frozen_splits_have_otherwise_names_its_line(made, tmp_
         ("Image_Metadata_Concentration", 99.0),
         ("Image_Metadata_Well_DAPI", "P24"),
         ("Replicate", 7),
+        ("Image_Metadata_Compound", "UNKNOWN"),
+        ("Image_Metadata_Compound", "TAXOL"),
+        ("Image_Metadata_Compound", "emetine"),
     ):
         changed = table.copy()
+        assert table.loc[1, "Image_Metadata_Compound"] == "taxol"
         changed.loc[1, column] = value
         if value == "P24":  # a well that the plate has not, under a name that fits it
             files = [name for name in changed if name.startswith("Image_FileName")]
@@ -324,6 +328,43 @@ def test_a_field_that_the_frozen_splits_have_otherwise_names_its_line(made, tmp_
         ):
             build("morphogene", images, made / "l1000", tmp_path / "tier")
     assert not (tmp_path / "tier").exists()
+
+
+@pytest.mark.parametrize("chosen", [None, ["taxol"]])
+def test_a_renamed_compound_is_found_whatever_compounds_are_chosen(made, tmp_path, chosen):
+    images = Path(shutil.copytree(made / "images", tmp_path / "images"))
+    text = (images / "BBBC021_v1_image.csv").read_text()
+    (images / "BBBC021_v1_image.csv").write_text(text.replace(",emetine,", ",UNKNOWN,"))
+    with pytest.raises(BadInput, match=r"line \d+: plate .* is UNKNOWN at .*; the frozen splits have emetine at"):
+        build("morphogene", images, made / "l1000", tmp_path / "tier", compounds=chosen)
+
+
+def test_rows_that_the_image_table_lacks_are_counted_and_said(made, tmp_path):
+    frozen = split_rules.frozen_fields()
+    whole = int(frozen["plate"].isin(PLATES).sum())
+    lines: list[str] = []
+    out = build("morphogene", made / "images", made / "l1000", tmp_path / "t", progress=lines.append)
+    said = f"9 of {whole:,} fields of these plates are in the image table"
+    assert f"of 11,888 fields; {said})" in load_built("morphogene", out).spec.title
+    (line,) = [line for line in lines if line.startswith("PARTIAL")]
+    assert said in line
+    plate, well, site = line.partition("absent is plate ")[2].replace(" well", "").replace("site ", "").split()[:3]
+    assert ((frozen["plate"] == plate) & (frozen["well"] == well) & (frozen["site"] == int(site))).any()
+    rows = bbbc021.read_image_table(made / "images")
+    assert not ((rows["plate"] == plate) & (rows["well"] == well) & (rows["site"] == int(site))).any()
+
+
+def test_compounds_choose_the_same_plates_on_disk_as_from_the_network(shared_data, tmp_path, monkeypatch):
+    monkeypatch.setattr(bbbc021, "plates_on_disk", lambda folder, fields: sorted(set(fields["plate"])))
+    images = shared_data / "bbbc021"
+    table = bbbc021.read_image_table(images)
+    chosen = [_choose_plates(images, table, None, ["emetine", "simvastatin"], on_disk) for on_disk in (True, False)]
+    pd.testing.assert_frame_equal(*chosen)
+    holding = set(table.loc[table["compound"].isin(["emetine", "simvastatin"]), "plate"])
+    assert set(chosen[0]["plate"]) == holding
+    assert len(holding) < table["plate"].nunique()
+    assert split_rules.absent_fields(chosen[0])[0].empty
+    assert set(_choose_plates(images, table, ["Week1_22123"], ["emetine"], True)["plate"]) == {"Week1_22123"}
 
 
 def test_a_tier_that_is_not_built_says_how(cache):
