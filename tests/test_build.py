@@ -1,5 +1,6 @@
 """Building the morphogene tier: from real tables, pixels and profiles where at hand, and from small made ones."""
 
+import gzip
 import json
 import shutil
 import zipfile
@@ -189,6 +190,12 @@ def test_a_build_keeps_its_matches_and_the_structures_it_filled(made, tmp_path, 
     (images / "BBBC021_v1_compound.csv").write_text(f"compound,smiles\nemetine,{smiles['emetine']}\n")
     out = build("morphogene", images, made / "l1000", out, matching="name", dose=None, progress=lines.append)
     assert "structures from BBBC021_v1_compound.csv: 1 filled, 14 compounds without" in lines
+    (images / "BBBC021_v1_compound.csv").unlink()
+    (images / "BBBC021_v1_compound.csv.gz").write_bytes(
+        gzip.compress(f"compound,smiles\nemetine,{smiles['emetine']}\n".encode())
+    )
+    build("morphogene", images, made / "l1000", out, matching="name", progress=lines.append)
+    assert "structures from BBBC021_v1_compound.csv.gz: 1 filled, 14 compounds without" in lines
     tier = load_built("morphogene", out)
     assert tier.compounds.set_index("compound").loc["emetine", "smiles"] == smiles["emetine"]
     assert {condition.smiles for condition in tier.conditions("id")} == {smiles["emetine"]}
@@ -246,6 +253,7 @@ def test_plates_and_compounds_choose_a_part(made, tmp_path):
         ({"cell": "HT29"}, "no Level 3 well of HT29 at 24 h.*--cell MCF7 --hours 24"),
         ({"l1000_folder": Path("nowhere")}, "nowhere: not a folder; .* --l1000"),
         ({"l1000_folder": None, "l1000_source": "lincs2030"}, "'lincs2030': choose one of lincs2020, gse92742"),
+        ({"l1000_source": "lincs2020"}, "--l1000-source lincs2020 and --l1000 .*: one is downloaded.*; give one"),
         ({"name": "sim"}, "tier 'sim': not one that is built; there is morphogene-paper, morphogene"),
     ],
 )

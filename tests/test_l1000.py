@@ -309,6 +309,11 @@ def cut_gzip(folder: Path) -> None:
             "no ctl_vehicle well of MCF7 at 24 h",
             id="no vehicle",
         ),
+        pytest.param(
+            lambda folder: (folder / "z.gctx").mkdir(),
+            "z.gctx: a folder under a file's name; rename it, or move it away",
+            id="folder",
+        ),
     ],
 )
 def test_bad_input_is_named(tmp_path, write, message):

@@ -40,16 +40,17 @@ def build(
     dose: float | None = None,
     progress: Callable[[str], None] = lambda line: None,
     fetcher: Fetcher | None = None,
-    l1000_source: str = DEFAULT_RELEASE,
+    l1000_source: str | None = None,
 ) -> Path:
     """Build a tier; return its folder (`out`, or `built_path(name)`), which is replaced at once and only when complete.
 
     images: folder of BBBC021's tables and plate zips (or unpacked plates); None: `fetcher` brings what is needed.
     l1000_folder: Level 3 GCTX or GCT files, of which the wells of one `cell` line and time (`hours`) are used; None:
-    `fetcher` brings the release `l1000_source`. They are matched to the compounds by structure or by name (`matching`),
-    at all doses or at those nearest to `dose` micromolar. plates: by default those that hold one of `compounds` (by
-    default all of the tier) and, with `images`, are on disk. `progress` is called with one line per step. A partial
-    build says in its title that it is, and how many fields of its plates the image table lacks.
+    `fetcher` brings the release `l1000_source`, by default DEFAULT_RELEASE. They are matched to the compounds by
+    structure or by name (`matching`), at all doses or at those nearest to `dose` micromolar. plates: by default those
+    that hold one of `compounds` (by default all of the tier) and, with `images`, are on disk. `progress` is called with
+    one line per step. A partial build says in its title that it is, and how many fields of its plates the image table
+    has.
 
     It can be stopped at any point: each plate is kept when it is done, and the next call goes on from there. A call
     with nothing changed changes nothing; a changed input makes again what depends on it.
@@ -59,6 +60,10 @@ def build(
     was.
     """
     spec = template(name)
+    if l1000_folder is not None and l1000_source is not None:
+        raise BadInput(
+            f"--l1000-source {l1000_source} and --l1000 {l1000_folder}: one is downloaded, the other is there; give one"
+        )
     folder = out or built_path(name)
     check_place(name, folder)
     fetcher = fetcher or Fetcher(download_folder(), load_catalogue(), progress=progress)
@@ -76,7 +81,7 @@ def build(
         progress(line)
     wanted = fields if images is None else None
     if l1000_folder is None:
-        l1000_folder = fetcher.everything(wanted, l1000_source)
+        l1000_folder = fetcher.everything(wanted, l1000_source or DEFAULT_RELEASE)
     elif wanted is not None:
         fetcher.plates(wanted)
     progress(f"{len(fields)} fields on {fields['plate'].nunique()} plates")
@@ -151,10 +156,10 @@ def _lacking(rows: pd.DataFrame, progress: Callable[[str], None]) -> str:
 def _with_structures(images: Path, progress: Callable[[str], None]) -> pd.DataFrame:
     """compounds.csv with the structures that only BBBC021's own table may tell, where that is among the images."""
     manifest = load_compounds()
-    path = images / structures.COMPOUND_TABLE
-    filled = structures.fill_structures(manifest, path) if path.is_file() else manifest
+    path = structures.compound_table(images)
+    filled = structures.fill_structures(manifest, path) if path else manifest
     before, after = ((table["smiles"] == "").sum() for table in (manifest, filled))
-    source = path.name if path.is_file() else f"compounds.csv alone: no {path.name} in {images}"
+    source = path.name if path else f"compounds.csv alone: no {structures.COMPOUND_TABLE} in {images}"
     progress(f"structures from {source}: {before - after} filled, {after} compounds without")
     return filled
 
