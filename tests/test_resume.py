@@ -326,7 +326,7 @@ def test_one_command_builds_real_tables_and_profiles_from_the_network(
     assert np.isfinite(tier.expression(tier.rows("id"))[1]).all()
     assert (tmp_path / "down" / "l1000" / "gse92742" / profiles.name).read_bytes() == profiles.read_bytes()
     shown = CliRunner().invoke(app, ["data", "info", "--tier", "morphogene"], catch_exceptions=False).stdout
-    assert "built: a part, 4 of 11,888 images, 2 of 55 plates, 2 of 99 compounds and vehicle" in shown
+    assert "built: a part, 4 of 11,888 images, 2 of 55 plates, 1 of 98 compounds, and vehicle" in shown
     assert f"{profiles.name}; HT115 at 6 h, matched by structure, all doses; 14 of 98 compounds have profiles" in shown
     checked = CliRunner().invoke(app, ["data", "verify", "--tier", "morphogene", "--download", str(tmp_path / "down")])
     assert checked.stdout.splitlines() == [

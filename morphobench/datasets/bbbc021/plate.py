@@ -67,7 +67,7 @@ def read_plate(folder: Path, fields: pd.DataFrame, beside: pd.DataFrame | None =
 
     Raises BadInput that names the file and the table's line for a file that `check_files` refuses, a damaged TIFF, one
     that is not a single 16-bit grey image of 1024 x 1280, and a field with the same pixels under two stains; and that
-    names the plate where it has no vehicle fields or a channel without contrast.
+    names the plate where it has no vehicle fields, 8-bit values or a channel without contrast.
     """
     plate = str(fields["plate"].iloc[0])
     vehicle = (fields["compound"] == VEHICLE).to_numpy()
@@ -89,6 +89,11 @@ def read_plate(folder: Path, fields: pd.DataFrame, beside: pd.DataFrame | None =
             if not blocks[channel].any():
                 raise BadInput(f"{where}: the {name} channel is black in every field; {AGAIN}")
             illumination[channel] = _central(_shading(blocks[channel]))
+        if planes.max() < 256:
+            raise BadInput(
+                f"{where}: plate {plate} has no value above {planes.max()}: 8-bit values in 16-bit files; give the "
+                "files as BBBC021 ships them"
+            )
         limits = pool.map(_contrast, planes[:, vehicle], illumination)
         low, high = np.array(list(limits), np.float32).T
     for channel, (name, _, _) in enumerate(CHANNELS):
