@@ -15,21 +15,34 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import os
 import re
 import resource
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import joblib
 import numpy as np
 import tifffile
+from centrosome.propagate import propagate as centrosome_propagate
 
+from morphobench.features.flood import propagate
 from morphobench.features.profile import BATCH, area_occupied, measure
-from morphobench.features.segment import ENGINE, Segmentation, discard_border, segment
+from morphobench.features.segment import (
+    ENGINE,
+    REGULARIZATION,
+    Segmentation,
+    _foreground,
+    discard_border,
+    identify_nuclei,
+    log_minimum_cross_entropy,
+    segment,
+)
 
 HERE = Path(__file__).resolve().parent
 REPEATS = 5
@@ -37,6 +50,12 @@ TILE = 128
 SIM_IMAGES = 32
 KINDS = ("Cells", "Cytoplasm", "Nuclei")
 NEEDED = ("Images", "Metadata", "NamesAndTypes", "Groups", "Identify", "FilterObjects", "MeasureImageArea", "ExportTo")
+IMPORTS = "import numpy as np; from morphobench.features import flood;"
+FIRST_FLOODS = """
+image, seeds = np.zeros((4, 4), np.float32), np.eye(4, dtype=np.int32)
+flood.watershed(image, seeds, image == 0)
+flood.propagate(image, seeds, image == 0, 0.05)
+"""
 
 
 class Field(NamedTuple):
@@ -91,13 +110,13 @@ def ours(field: Field) -> tuple[Segmentation, list[int]]:
     return whole, areas[:3]
 
 
-def milliseconds(field: Field) -> float:
-    """Least processor time of REPEATS runs after a first one: the one least disturbed by the machine's other work."""
-    ours(field)
+def least(run: Callable[[], object]) -> float:
+    """Least processor milliseconds of REPEATS runs after a first one: the least disturbed by other work."""
+    run()
     times = []
     for _ in range(REPEATS):
         start = time.process_time()
-        ours(field)
+        run()
         times.append(time.process_time() - start)
     return 1e3 * min(times)
 
@@ -123,7 +142,7 @@ def agreement(field: Field, masks: Path, areas: list[int]) -> tuple[bool, int]:
 
 def report_group(name: str, fields: list[Field], python: str | None, pipeline: Path) -> None:
     """Print one line: means over the images of a group."""
-    spent = sum(map(milliseconds, fields)) / len(fields)
+    spent = sum(least(lambda field=field: ours(field)) for field in fields) / len(fields)
     shape = fields[0].dna.shape
     line = f"{name:14} {len(fields):3} of {shape[0]:3} x {shape[1]:<3} {spent:7.1f}"
     if python:
@@ -157,10 +176,10 @@ def trimmed(pipeline: str) -> str:
     return "\n\n".join([re.sub(r"ModuleCount:\d+", f"ModuleCount:{len(kept)}", header), *numbered]) + "\n"
 
 
-def timed(command: list[str]) -> tuple[float, float]:
+def timed(command: list[str], environment: dict[str, str] | None = None) -> tuple[float, float]:
     """Processor and wall seconds of a command and its own processes."""
     before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    subprocess.run(command, check=True, capture_output=True)
+    subprocess.run(command, check=True, capture_output=True, env=environment)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return spent, time.perf_counter() - start
@@ -204,6 +223,26 @@ def measure_folder(folder: Path, table: Path, workers: int) -> None:
         csv.writer(stream).writerows(joblib.Parallel(n_jobs=workers)(jobs))
 
 
+def report_floods(field: Field) -> None:
+    """Print the compiled propagation beside centrosome's on one image, and what compiling costs a process."""
+    seeds, stain = identify_nuclei(field.dna, field.diameter).unedited, field.cell
+    foreground = _foreground(stain, log_minimum_cross_entropy(stain))
+    arguments = (stain, seeds, foreground, REGULARIZATION)
+    same = np.array_equal(propagate(*arguments), centrosome_propagate(*arguments)[0])
+    own, other = (least(lambda run=run: run(*arguments)) for run in (propagate, centrosome_propagate))
+    print(
+        f"propagation: {own:.1f} ms, centrosome {other:.1f} ms, {other / own:.1f} x, {'equal' if same else 'DIFFERENT'}"
+    )
+    with tempfile.TemporaryDirectory() as machine_code:
+        spent = [
+            timed([sys.executable, "-c", code], os.environ | {"NUMBA_CACHE_DIR": machine_code})[0]
+            for code in (IMPORTS, IMPORTS + FIRST_FLOODS, IMPORTS + FIRST_FLOODS)
+        ]
+    print(
+        f"  processor s: compiling both floods {spent[1] - spent[0]:.1f}, loading them later {spent[2] - spent[0]:.2f}"
+    )
+
+
 def report_throughput() -> None:
     """Print images per second of whole profiles of sim images, by the number of processes."""
     few, diameter = sim_images()
@@ -231,6 +270,7 @@ def main(folder: Path, python: str | None, count: int) -> None:
     everything = groups(folder)
     for name, fields in everything.items():
         report_group(name, fields, python, pipeline)
+    report_floods(everything["human"][0])
     report_throughput()
     if python and count:
         report_command(everything["human"][0], python, pipeline, count)
