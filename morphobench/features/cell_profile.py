@@ -2,9 +2,9 @@
 
 Columns bear the names that CellProfiler's own export gives its averages: `Mean_Cells_AreaShape_Area`,
 `StDev_Nuclei_Texture_Contrast_DNA_3_00_256`. The cells are those of `segment`; the measurements are cp-measure's
-(Munoz et al. 2025, arXiv:2507.01163), CellProfiler's modules as functions; docs/precision.md compares them.
+(CellProfiler's modules as functions); docs/precision.md compares them.
 
-Where something lies in the field is not of its cells, so that positions, bounding boxes and object numbers are left out.
+Where a cell lies in the field says nothing of the cell: positions, bounding boxes and object numbers are left out.
 """
 
 from __future__ import annotations
