@@ -357,7 +357,7 @@ def data_controls(
 
 @data_app.command("export")
 def data_export(
-    format_: Annotated[str, typer.Option("--format", help="png, zarr, profiles, anndata or croissant.")],
+    format_: Annotated[str, typer.Option("--format", help="png, zarr, profiles, cell-profiles, anndata or croissant.")],
     out: Annotated[Path, typer.Option(help="New folder to write; an earlier export there is replaced.")],
     tier: TierName = "sim",
     split: Annotated[list[str] | None, typer.Option(help="Only this split; repeat for several.")] = None,

@@ -30,6 +30,7 @@ from morphobench.errors import BadInput, Unavailable
 from morphobench.export import FORMATS, export, select
 from morphobench.export.metadata import metadata
 from morphobench.export.profiles import PREFIX
+from morphobench.features.cell_profile import cell_profile
 from morphobench.features.profile import PROFILE_COLUMNS, measure
 
 ROOT = Path(__file__).parents[1]
@@ -72,6 +73,16 @@ def test_png_files_and_their_index(tiny: Tier, tmp_path: Path) -> None:
     assert index["Metadata_moa"].tolist() == ["one"] * 3 + [""] * 3
     assert index["Metadata_pert_type"].tolist() == ["trt"] * 3 + ["control"] * 3
     assert {"Metadata_Plate", "Metadata_Well", "Metadata_dose_um", "Metadata_split"} <= set(index)
+
+
+def test_cell_profiles_are_a_row_per_image_with_its_metadata(tmp_path: Path) -> None:
+    sim = load_tier("sim")
+    assert export(sim, "cell-profiles", tmp_path / "out", ["vehicle"], limit=1) == 1
+    table = pd.read_parquet(tmp_path / "out" / "cell_profiles.parquet")
+    rows = sim.rows("vehicle").head(1)
+    assert table["Metadata_sample_id"].tolist() == rows["sample_id"].tolist()
+    expected = cell_profile(sim.images(rows).take([0])[0], sim.spec.nucleus_diameter)
+    assert table[list(expected)].iloc[0].to_dict() == pytest.approx(expected, nan_ok=True)
 
 
 def test_a_name_with_a_slash_stays_one_file(tiny: Tier, tmp_path: Path) -> None:
@@ -281,7 +292,9 @@ def test_an_export_that_fails_leaves_the_earlier_one(tiny: Tier, tmp_path: Path)
 
 
 def test_bad_choices_are_one_line(tiny: Tier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(BadInput, match="--format 'tif': choose one of png, zarr, profiles, anndata, croissant"):
+    with pytest.raises(
+        BadInput, match="--format 'tif': choose one of png, zarr, profiles, cell-profiles, anndata, croissant"
+    ):
         export(tiny, "tif", tmp_path / "out")
     with pytest.raises(BadInput, match="--split 'test': tier tiny has train, id"):
         export(tiny, "png", tmp_path / "out", ["test"])

@@ -20,7 +20,7 @@ from morphobench.errors import BadInput, Unavailable
 from morphobench.export.croissant import copy_tier, describe
 from morphobench.export.expression import write_anndata
 from morphobench.export.images import write_png, write_zarr
-from morphobench.export.profiles import write_profiles
+from morphobench.export.profiles import write_cell_profiles, write_profiles
 
 STAMP = "export.json"
 """Says what an export holds, and that the folder is one: only such a folder is ever replaced."""
@@ -43,6 +43,7 @@ FORMATS = {
     "png": Format(write_png),
     "zarr": Format(write_zarr, ("zarr",)),
     "profiles": Format(write_profiles),
+    "cell-profiles": Format(write_cell_profiles),
     "anndata": Format(write_anndata, ("anndata",)),
     "croissant": Format(copy_tier, whole=True),
 }

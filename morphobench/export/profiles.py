@@ -1,4 +1,4 @@
-"""One row of CellProfiler measurements per image, as pycytominer and copairs read them."""
+"""One row of CellProfiler measurements per image, as pycytominer and copairs read them: areas, or all of every cell."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pandas as pd
 from morphobench import storage
 from morphobench.datasets.tier import Tier
 from morphobench.export.metadata import metadata
+from morphobench.features.cell_profile import measure_cell_profiles
 from morphobench.features.profile import PROFILE_COLUMNS, measure_images
 from morphobench.features.segment import ENGINE
 from morphobench.measurements import shipped_file
@@ -40,3 +41,12 @@ def write_profiles(tier: Tier, rows: pd.DataFrame, folder: Path) -> None:
     table = profiles(tier, rows)
     table.to_parquet(folder / "profiles.parquet", index=False)
     table.to_csv(folder / "profiles.csv", index=False)
+
+
+def write_cell_profiles(tier: Tier, rows: pd.DataFrame, folder: Path) -> None:
+    """Write cell_profiles.parquet: `metadata`, then the full profile of each image (`features.cell_profile`)."""
+    measured = measure_cell_profiles(
+        tier.images(rows), tier.spec.nucleus_diameter, storage.cache_dir(), label=f"{len(rows):,} images"
+    )
+    table = pd.concat([metadata(tier, rows), pd.DataFrame(measured)], axis=1)
+    table.to_parquet(folder / "cell_profiles.parquet", index=False)

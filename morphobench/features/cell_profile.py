@@ -1,0 +1,159 @@
+"""The full profile of an image: what cp-measure says of every cell, as mean, median and standard deviation over them.
+
+Columns bear the names that CellProfiler's own export gives its averages: `Mean_Cells_AreaShape_Area`,
+`StDev_Nuclei_Texture_Contrast_DNA_3_00_256`. The cells are those of `segment`; the measurements are cp-measure's
+(CellProfiler's modules as functions); docs/precision.md compares them.
+
+Where a cell lies in the field says nothing of the cell: positions, bounding boxes and object numbers are left out.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from itertools import combinations
+from pathlib import Path
+
+import joblib
+import numpy as np
+from cp_measure.bulk import get_core_measurements
+from cp_measure.core import measurecolocalization as colocalisation
+from cp_measure.core.numba.measuretexture import get_texture
+from cp_measure.multimask.measureobjectneighbors import measureobjectneighbors
+from rich.console import Console
+from rich.progress import track
+
+from morphobench.datasets.tier import ImageSet
+from morphobench.features.cache import cached_array
+from morphobench.features.segment import ENGINE, segment
+from morphobench.storage import sha256_text
+
+VERSION = "morphobench-cell-profile-1"
+"""Changes whenever a value may change: part of the key of every cached table."""
+CHANNELS = ("Actin", "Tubulin", "DNA")
+"""Red, green, blue."""
+COMPARTMENTS = ("Cells", "Cytoplasm", "Nuclei")
+STATISTICS = {"Mean": np.mean, "Median": np.median, "StDev": np.std}
+"""Over the cells of an image that have a value. As CellProfiler's, the deviation is that of the population."""
+PLACES = ("Location_", "AreaShape_Center_", "AreaShape_BoundingBoxM", "AreaShape_SpatialMoment_")
+ADJACENT = "Adjacent"
+BATCH = 8
+
+Table = dict[str, np.ndarray]
+
+
+def measure_objects(labels: np.ndarray, channels: np.ndarray, names: tuple[str, ...] = CHANNELS) -> Table:
+    """Every measurement of every object: column without its compartment -> (n,).
+
+    labels: int32 (H, W), objects that are present in ascending order; channels: float32 (C, H, W) in 0..1, one per
+    name. Quartiles follow CellProfiler's convention, not numpy's. Empty for no object.
+    """
+    if not labels.any():
+        return {}
+    core = get_core_measurements(legacy=True)
+    table: Table = {}
+    for family in ("sizeshape", "zernike", "feret"):
+        table |= {f"AreaShape_{key}": value for key, value in core[family](labels, None).items()}
+    for name, pixels in zip(names, channels, strict=True):
+        for key, value in core["intensity"](labels, pixels).items():
+            table[f"{key}_{name}"] = value
+        for key, value in core["granularity"](labels, pixels).items():
+            table[f"{key}_{name}"] = value
+        for key, value in core["radial_distribution"](labels, pixels).items():
+            module, feature, ring = key.split("_")
+            table[f"{module}_{feature}_{name}_{ring}"] = value
+        for key, value in get_texture(_contiguous(labels), pixels).items():
+            feature, rest = key.split("_", 1)
+            table[f"Texture_{feature}_{name}_{rest}"] = value
+    for (first, a), (second, b) in combinations(zip(names, channels, strict=True), 2):
+        table |= _colocalisation(_contiguous(labels), a, b, first, second)
+    return {key: np.asarray(value, dtype=float) for key, value in table.items()}
+
+
+def measure_neighbours(labels: np.ndarray) -> Table:
+    """MeasureObjectNeighbors of touching objects: column without its compartment -> (n,). Empty for no object."""
+    if not labels.any():
+        return {}
+    found = measureobjectneighbors(_contiguous(labels), _contiguous(labels), distance_method=ADJACENT)
+    return {key: np.asarray(value, dtype=float) for key, value in found.items() if "ObjectNumber" not in key}
+
+
+def cell_profile(image: np.ndarray, diameter: tuple[float, float]) -> dict[str, float]:
+    """The full profile of one image: column -> value, NaN where no cell has one.
+
+    image: uint8 (H, W, 3), red actin, green tubulin, blue DNA; diameter: smallest and largest nucleus in pixels. An
+    image without a cell has no columns. Raises ValueError for another type or shape.
+    """
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise ValueError(f"{image.dtype=}, {image.shape=}: not uint8 (H, W, 3)")
+    channels = np.ascontiguousarray((image / 255).astype(np.float32).transpose(2, 0, 1))
+    masks = segment(channels[2], channels[1], diameter)
+    row = {}
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")  # of objects of one pixel or one grey level, whose value is NaN
+        for compartment in COMPARTMENTS:
+            labels = getattr(masks, compartment.lower())
+            table = measure_objects(labels, channels)
+            if compartment != "Cytoplasm":
+                table |= measure_neighbours(labels)
+            for column, values in table.items():
+                if column.startswith(PLACES):
+                    continue
+                known = values[np.isfinite(values)]
+                for name, statistic in STATISTICS.items():
+                    row[f"{name}_{compartment}_{column}"] = float(statistic(known)) if known.size else float("nan")
+    return row
+
+
+def measure_cell_profiles(
+    images: ImageSet, diameter: tuple[float, float], cache: Path, workers: int | None = None, label: str = ""
+) -> Table:
+    """Full profiles of many images: column -> float64 (N,), NaN for an image without it; cached by content.
+
+    diameter: as for `cell_profile`. cache: folder of cache files. workers: processes, one per available core if None.
+    label: what the progress bar on stderr calls the images. Columns stand in a fixed order.
+    """
+    key = sha256_text(VERSION, ENGINE, f"{diameter}", images.digest())
+    return cached_array(key, cache, lambda: _measure_all(images, diameter, workers or joblib.cpu_count(), label))
+
+
+def _measure_all(images: ImageSet, diameter: tuple[float, float], workers: int, label: str) -> Table:
+    tasks = (joblib.delayed(_measure_batch)(batch, diameter) for batch in images.batches(BATCH))
+    workers = min(workers, max(1, -(-len(images) // BATCH)))
+    batches: Iterator[list[dict[str, float]]] = joblib.Parallel(n_jobs=workers, return_as="generator")(tasks)
+    count = -(-len(images) // BATCH)
+    shown = track(batches, f"measuring cells: {label}", total=count, console=Console(stderr=True), transient=True)
+    rows = [row for batch in shown for row in batch]
+    # The longest row first: it holds every column in the order in which they are measured.
+    columns = dict.fromkeys(column for row in sorted(rows, key=len, reverse=True) for column in row)
+    return {column: np.array([row.get(column, np.nan) for row in rows], dtype=np.float64) for column in columns}
+
+
+def _measure_batch(batch: np.ndarray, diameter: tuple[float, float]) -> list[dict[str, float]]:
+    return [cell_profile(image, diameter) for image in batch]
+
+
+def _contiguous(labels: np.ndarray) -> np.ndarray:
+    """Numbers 1..n in the same order: a cytoplasm may have none, and cp-measure's functions index by label."""
+    present = np.bincount(labels.ravel()) > 0
+    present[0] = False
+    return np.where(present, np.cumsum(present), 0)[labels].astype(np.int32)
+
+
+def _colocalisation(labels: np.ndarray, a: np.ndarray, b: np.ndarray, first: str, second: str) -> Table:
+    """MeasureColocalization of two channels, threshold 15% of the maximum, Costes for 8-bit images."""
+    pair, reverse = f"{first}_{second}", f"{second}_{first}"
+    found = {
+        f"Correlation_Correlation_{pair}": colocalisation.get_correlation_pearson(a, b, labels)["Correlation_Pearson"]
+    }
+    both_ways = {
+        "Manders": colocalisation.get_correlation_manders_fold(a, b, labels),
+        "RWC": colocalisation.get_correlation_rwc(a, b, labels),
+        "Costes": colocalisation.get_correlation_costes(a, b, labels, scale_max=255),
+    }
+    overlap = colocalisation.get_correlation_overlap(a, b, labels)
+    found[f"Correlation_Overlap_{pair}"] = overlap["Correlation_Overlap"]
+    for feature, values in (both_ways | {"K": overlap}).items():
+        found[f"Correlation_{feature}_{pair}"] = values[f"Correlation_{feature}_1"]
+        found[f"Correlation_{feature}_{reverse}"] = values[f"Correlation_{feature}_2"]
+    return found
