@@ -2,7 +2,7 @@
 
     python benchmarks/features.py [--images 64] [--size 128] [--rounds 3] [--processor-time]
 
-Inception runs on random weights (speed does not depend on them) against torch-fidelity's own extractor; rounds
+OpenVINO is timed where it is installed. Inception runs on random weights (speed does not depend on them) against torch-fidelity's own extractor; rounds
 alternate and the best of each is printed, so that other work on the machine touches both. On a busy machine,
 OMP_NUM_THREADS=1 with --processor-time counts only the seconds in which the benchmark itself ran.
 """
@@ -10,6 +10,7 @@ OMP_NUM_THREADS=1 with --processor-time counts only the seconds in which the ben
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import io
 import time
 from collections.abc import Callable
@@ -18,6 +19,7 @@ import numpy as np
 import torch
 
 from morphobench.features import inception, load_extractor
+from morphobench.features.checkpoint import StateDict
 from morphobench.features.torchvision_ops import ensure_torchvision
 from morphobench.metrics import frechet_distance
 
@@ -40,6 +42,29 @@ def random_torch_fidelity() -> torch.nn.Module:
     torch.save({}, nothing)
     nothing.seek(0)
     return Untrained("inception", ["2048", "logits_unbiased"], feature_extractor_weights_path=nothing)
+
+
+def openvino_inception(state: StateDict, images: np.ndarray, expected: np.ndarray) -> Callable[[], np.ndarray]:
+    """The same network compiled by OpenVINO in float32; prints how far its features are from `expected`."""
+    import openvino
+
+    chunk = inception.CHUNK
+    pixels = np.ascontiguousarray(images.transpose(0, 3, 1, 2))[: len(images) // chunk * chunk]
+    parts = pixels.reshape(-1, chunk, *pixels.shape[1:])
+    network = inception.inception_network(state)
+    model = openvino.convert_model(network, example_input=torch.from_numpy(parts[0]), input=[parts[0].shape])
+    settings = {
+        "INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+    }  # fmt: skip
+    compiled = openvino.Core().compile_model(model, "CPU", settings)
+
+    def run() -> np.ndarray:
+        return np.concatenate([compiled([part])[0] for part in parts])
+
+    found = run()
+    print(f"largest difference of a feature, OpenVINO: {np.abs(found - expected[: len(found)]).max():.1e}")
+    return run
 
 
 def best_rates(
@@ -69,6 +94,7 @@ def main() -> None:
 
     original = random_torch_fidelity()
     ours = inception.inception_extractor(original.state_dict(), "0" * 64)
+    short = inception.inception_extractor(original.state_dict(), "0" * 64, bfloat16=True)
     lite = load_extractor("efficientnet_lite0")
 
     def torch_fidelity() -> np.ndarray:
@@ -78,14 +104,17 @@ def main() -> None:
     def inception_ours() -> np.ndarray:
         return np.concatenate([ours.extract(batch).embedding for batch in batches])
 
-    theirs, mine = torch_fidelity(), inception_ours()
+    theirs, mine, rounded = torch_fidelity(), inception_ours(), short.extract(images).embedding
     half = len(images) // 2
-    distances = [frechet_distance(features[:half], features[half:]) for features in (theirs, mine)]
+    distances = [frechet_distance(features[:half], features[half:]) for features in (theirs, mine, rounded)]
     contenders = {
         "inception, torch-fidelity": torch_fidelity,
         "inception": inception_ours,
+        "inception_bf16": lambda: [short.extract(batch) for batch in batches],
         "efficientnet_lite0": lambda: [lite.extract(batch) for batch in batches],
     }
+    if importlib.util.find_spec("openvino"):
+        contenders["inception, OpenVINO"] = openvino_inception(original.state_dict(), images, mine)
     clock = time.process_time if arguments.processor_time else time.perf_counter
     rates = best_rates(contenders, arguments.images, arguments.rounds, clock)
     print(f"{arguments.images} images of {arguments.size} x {arguments.size}, {torch.get_num_threads()} threads")
@@ -93,7 +122,7 @@ def main() -> None:
         print(f"{name:<28}{rate:8.1f} images/s")
     print(f"inception v torch-fidelity: {rates['inception'] / rates['inception, torch-fidelity']:.2f} x the images/s")
     print(f"largest difference of a feature: {np.abs(theirs - mine).max():.1e}")
-    print(f"Frechet distance of the two halves: {distances[0]:.6f}, {distances[1]:.6f}")
+    print(f"Frechet distance of the two halves: {distances[0]:.6f}, {distances[1]:.6f}; bf16 {distances[2]:.6f}")
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from morphobench.errors import BadInput, Unavailable
 from morphobench.features import inception, load_extractor
 from morphobench.features.checkpoint import StateDict, read_state_dict
 from morphobench.features.torchvision_ops import ensure_torchvision
+from morphobench.metrics.registry import key_for
 from morphobench.storage import cache_dir, sha256_file
 
 ensure_torchvision()
@@ -132,6 +133,15 @@ def test_the_path_of_other_devices_is_the_same_network(
         embedding, logits = network(torch.from_numpy(images).permute(0, 3, 1, 2))
     np.testing.assert_allclose(embedding.numpy(), oracle[0], atol=1e-4)
     np.testing.assert_allclose(logits.numpy(), oracle[1], atol=1e-3)
+
+
+def test_bfloat16_is_another_extractor_within_its_stated_error(state: StateDict, images: np.ndarray) -> None:
+    exact, short = (inception.inception_extractor(state, SHA256, bfloat16=half) for half in (False, True))
+    assert (short.name, short.preprocessing) == ("inception_bf16", f"{exact.preprocessing}, bfloat16")
+    assert key_for("fd", short.name) == "fd[inception_bf16]"
+    a, b = (extractor.extract(images[:4]).embedding for extractor in (exact, short))
+    assert b.dtype == np.float32
+    assert 1e-4 < np.linalg.norm(a - b) / np.linalg.norm(a) < 2e-2
 
 
 def test_torchmetrics_agrees_where_it_resizes_as_the_network_was_trained(

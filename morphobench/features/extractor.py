@@ -14,7 +14,7 @@ import numpy as np
 
 from morphobench.errors import BadInput
 
-EXTRACTORS = ("efficientnet_lite0", "inception", "sim_vit")
+EXTRACTORS = ("efficientnet_lite0", "inception", "inception_bf16", "sim_vit")
 TIMM_PREFIX = "timm:"
 """`timm:<model name>` is any vision transformer of timm."""
 
@@ -60,10 +60,10 @@ def load_extractor(name: str, weights: Path | None = None, device: str = "cpu") 
     """
     _check_device(device)
     # Each network is imported when it is asked for: torch and timm take seconds to import.
-    if name == "inception":
+    if name in ("inception", "inception_bf16"):
         from morphobench.features import inception
 
-        return inception.load(weights, device)
+        return inception.load(weights, device, bfloat16=name == "inception_bf16")
     if name == "efficientnet_lite0":
         from morphobench.features import efficientnet
 

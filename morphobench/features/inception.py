@@ -60,34 +60,41 @@ CHUNK = 4
 so that an image meets the same arithmetic whichever batch it comes in."""
 
 
-def load(weights: Path | None = None, device: str = "cpu") -> Extractor:
+def load(weights: Path | None = None, device: str = "cpu", bfloat16: bool = False) -> Extractor:
     """The extractor `inception`: 2,048-d pooled embedding, and 1,008 class probabilities without the last layer's bias.
 
+    bfloat16: the extractor `inception_bf16`, see `inception_extractor`.
     weights: the genuine file (sha256 6726825d...), under any name; downloaded into the cache folder by default.
     Raises BadInput for any other file, Unavailable where the download fails.
     """
     path = weights or download(WEIGHTS_URL, WEIGHTS_URL.rsplit("/", 1)[-1], WEIGHTS_SHA256)
     sha256 = require_file(path, WEIGHTS_SHA256)
-    return inception_extractor(read_state_dict(path), sha256, device)
+    return inception_extractor(read_state_dict(path), sha256, device, bfloat16)
 
 
-def inception_extractor(state: StateDict, sha256: str, device: str = "cpu") -> Extractor:
-    """The extractor around any weights of the network; `sha256` says which."""
-    network = inception_network(state, torch.device(device).type == "cpu" and torch.backends.mkldnn.is_available())
-    network.to(device)
+def inception_extractor(state: StateDict, sha256: str, device: str = "cpu", bfloat16: bool = False) -> Extractor:
+    """The extractor around any weights of the network; `sha256` says which.
+
+    bfloat16: convolutions on 8 bits of mantissa, for processors that have them. Features move by half a percent, which
+    is another extractor, with a name of its own: its scores are never called `fid` or `kid`.
+    """
+    fused = torch.device(device).type == "cpu" and torch.backends.mkldnn.is_available()
+    network = inception_network(state, fused, torch.bfloat16 if bfloat16 else torch.float32).to(device)
 
     def extract(images: np.ndarray) -> Features:
         with exact_inference():
             embedding, logits = network(image_tensor(images, device))
             return Features(embedding.cpu().numpy(), torch.softmax(logits, dim=1).cpu().numpy())
 
+    if bfloat16:
+        return Extractor("inception_bf16", DIMENSION, sha256, f"{PREPROCESSING}, bfloat16", extract)
     return Extractor("inception", DIMENSION, sha256, PREPROCESSING, extract)
 
 
-def inception_network(state: StateDict, fused: bool = False) -> InceptionV3:
+def inception_network(state: StateDict, fused: bool = False, dtype: torch.dtype = torch.float32) -> InceptionV3:
     """The network filled from a state_dict of torch-fidelity's FeatureExtractorInceptionV3, ready for inference.
 
-    fused: see `InceptionV3`.
+    fused, dtype: see `InceptionV3`.
 
     Raises BadInput where names or shapes of the tensors differ.
     """
@@ -102,21 +109,23 @@ def inception_network(state: StateDict, fused: bool = False) -> InceptionV3:
     except RuntimeError as error:
         detail = " ".join(str(error).split())[:160]
         raise BadInput(f"weights are not those of Inception-v3 2015-12-05 ({detail})") from error
-    return InceptionV3(original, fused)
+    return InceptionV3(original, fused, dtype)
 
 
 class InceptionV3(nn.Module):
     """torch-fidelity's network for inference: uint8 (B, 3, H, W) -> embedding (B, 2048), logits (B, 1008).
 
     fused: use oneDNN's convolutions, CHUNK images at a time; for the CPU.
+    dtype: of the blocks; the resize, the mean over places and the classes are float32.
     """
 
-    def __init__(self, original: nn.Module, fused: bool) -> None:
+    def __init__(self, original: nn.Module, fused: bool, dtype: torch.dtype) -> None:
         super().__init__()
-        self.fused = fused
+        self.fused, self.dtype = fused, dtype
         self.blocks = nn.Sequential(*(_prepared(original.get_submodule(name), fused) for name in BLOCKS))
         self.classes = nn.Linear(DIMENSION, 1008, bias=False)  # the Inception score is defined on the unbiased logits
         self.classes.load_state_dict({"weight": original.get_submodule("fc").state_dict()["weight"]})
+        self.blocks.to(dtype)
         self.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -129,7 +138,8 @@ class InceptionV3(nn.Module):
 
     def _run(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         pixels = (resize_tensorflow1(images.float(), INPUT_SIZE) - 128.0) / 128.0
-        pooled = self.blocks(pixels.contiguous(memory_format=torch.channels_last)).mean(dim=(2, 3))
+        pixels = pixels.to(self.dtype).contiguous(memory_format=torch.channels_last)
+        pooled = self.blocks(pixels).float().mean(dim=(2, 3))
         return pooled, self.classes(pooled)
 
 
@@ -186,7 +196,8 @@ class FusedConvolution(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if not self.weight.is_mkldnn:
-            self.weight = torch.ops.mkldnn._reorder_convolution_weight(self.weight, *self.geometry, 1, list(x.shape))
+            weight = self.weight.to(x.dtype)
+            self.weight = torch.ops.mkldnn._reorder_convolution_weight(weight, *self.geometry, 1, list(x.shape))
         return torch.ops.mkldnn._convolution_pointwise(
             x, self.weight, self.bias, *self.geometry, 1, self.activation, [None], ""
         )
