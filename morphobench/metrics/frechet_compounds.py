@@ -139,7 +139,7 @@ def frechet_intervals_by_compound(
 
 
 def log_interval(value: float, resamples: np.ndarray, widening: float) -> tuple[float, float]:
-    """`recentred_interval` of a value > 0 whose relative deviations are laid around its logarithm: both ends are > 0."""
+    """`recentred_interval` of a value > 0, its relative deviations laid around its logarithm: both ends are > 0."""
     low, high = recentred_interval(0.0, resamples / value, widening=widening)
     return value * float(np.exp(low)), value * float(np.exp(high))
 
