@@ -3,13 +3,15 @@
     python benchmarks/interval_coverage.py [--trials 1000]
 
 The first cells are means of simulated images with effects of compound, plate and image (standard deviations in the
-table) whose expectation is known; the last are distances between simulated features, whose expectation at this N is
-taken from the trials themselves. All draws are seeded.
+table) whose expectation is known; then come distances between simulated features, and differences of two models'
+distances by paired draws, whose expectation at this N is taken from the trials themselves. The second table sets the
+ways beside each other that one compound's distance can be resampled in. All draws are seeded.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -17,9 +19,20 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from morphobench.metrics import METRICS, FeatureInputs, cluster_weights, few_clusters_widening, recentred_interval
-from morphobench.scoring import REPLICATES
+from morphobench.metrics import (
+    METRICS,
+    FeatureInputs,
+    FrechetGram,
+    cluster_weights,
+    few_clusters_widening,
+    frechet_distance,
+    recentred_interval,
+)
+from morphobench.metrics.frechet import frechet_resamples
+from morphobench.metrics.frechet_compounds import log_interval
 
+REPLICATES = 200
+"""Fewer than a report's: noise of the ends, which trials average over."""
 FEATURE_TRIALS = 100
 
 
@@ -84,15 +97,69 @@ def mean_coverage(cell: Cell, trials: int) -> Coverage:
 
 
 def feature_coverage(key: str, trials: int) -> Coverage:
-    """Coverage of a distance's expectation at this N: 30 compounds, 4 plates, 2 images, 24 features."""
+    """Coverage of a distance's expectation at this N: 30 compounds or more, 4 plates, 2 images, 24 features."""
     random, metric = np.random.default_rng(0), METRICS[key]
+    compounds = max(30, metric.smallest_n // 8)
     values = []
     ends: dict[bool, list[tuple[float, float]]] = {False: [], True: []}
     for trial in range(trials):
-        inputs = crossed(random)
+        inputs = crossed(random, compounds)
         values.append(metric.score(inputs))
         _add(ends, values[-1], metric.resample(inputs, REPLICATES, trial), min(inputs.clusters))
-    return _summary(key, "30 x 4 x 2; 1.0, 0.5, 1.0", float(np.mean(values)), np.array(values), ends)
+    return _summary(key, f"{compounds} x 4 x 2; 1.0, 0.5, 1.0", float(np.mean(values)), np.array(values), ends)
+
+
+def paired_coverage(key: str, trials: int) -> Coverage:
+    """Coverage of the difference between two models, the second with a quarter more noise, on the same real images."""
+    random, metric = np.random.default_rng(0), METRICS[key]
+    compounds = max(30, metric.smallest_n // 8)
+    values = []
+    ends: dict[bool, list[tuple[float, float]]] = {False: [], True: []}
+    for trial in range(trials):
+        one = crossed(random, compounds)
+        noise = 0.6 * random.normal(size=one.generated.shape) * np.arange(1, 25) ** -0.5
+        pair = one, dataclasses.replace(one, generated=one.generated + noise)
+        values.append(metric.score(pair[0]) - metric.score(pair[1]))
+        first, second = (metric.resample(side, REPLICATES, trial) for side in pair)
+        _add(ends, values[-1], first - second, min(one.clusters))
+    return _summary(
+        f"{key}, A - B", f"{compounds} x 4 x 2; 1.0, 0.5, 1.0", float(np.mean(values)), np.array(values), ends
+    )
+
+
+def compound_coverage(images: int, d: int, decay: float, trials: int) -> list[tuple[str, float, float]]:
+    """(way of resampling, share of intervals that hold the expected distance, width in standard errors): one compound.
+
+    Independent images of d features with standard deviations i^-decay; the generated ones spread 1.2 times as far and
+    are off by 0.3 standard deviations.
+    """
+    random, scale = np.random.default_rng(0), np.arange(1, d + 1) ** -decay
+    values = []
+    ends: dict[str, list[tuple[float, float]]] = {}
+    for _ in range(trials):
+        a = (1.2 * random.normal(size=(images, d)) + 0.3) * scale
+        b = random.normal(size=(images, d)) * scale
+        value, gram = frechet_distance(a, b), FrechetGram.of(a, b)
+        values.append(value)
+        drawn, half = [], []
+        for _ in "ab":
+            drawn.append(random.multinomial(images, np.full(images, 1 / images), size=REPLICATES))
+            half.append((random.random((REPLICATES, images)).argsort(axis=1) < images // 2).astype(int))
+        exact = gram.resamples(*drawn)
+        low, high = np.quantile(exact, [0.025, 0.975])
+        ends.setdefault("exact resamples, quantiles", []).append((float(low), float(high)))
+        ends.setdefault("exact resamples, recentred", []).append(recentred_interval(value, exact))
+        ends.setdefault("half samples, recentred", []).append(recentred_interval(value, gram.resamples(*half)))
+        first = frechet_resamples(a, b, *drawn)
+        ends.setdefault("first order", []).append(recentred_interval(value, first))
+        used = log_interval(value, first, few_clusters_widening(images))
+        ends.setdefault("first order, widened, logarithmic: in use", []).append(used)
+    truth, error = float(np.mean(values)), float(np.std(values, ddof=1))
+    found = []
+    for way, pairs in ends.items():
+        lows, highs = np.array(pairs).T
+        found.append((way, float(((lows <= truth) & (truth <= highs)).mean()), float((highs - lows).mean() / error)))
+    return found
 
 
 def crossed(random: np.random.Generator, compounds: int = 30, plates: int = 4, images: int = 2) -> FeatureInputs:
@@ -126,8 +193,10 @@ def coverages(trials: int) -> Iterator[Coverage]:
     """Every cell."""
     for cell in CELLS:
         yield mean_coverage(cell, trials)
-    for key in ("fd", "kd", "kd_per_compound", "precision", "recall", "density"):
+    for key in ("fd", "fd_infinity", "fd_per_compound", "kd", "kd_per_compound", "precision", "recall", "density"):
         yield feature_coverage(key, min(trials, FEATURE_TRIALS))
+    for key in ("fd", "fd_infinity", "fd_per_compound", "kd", "kd_per_compound"):
+        yield paired_coverage(key, min(trials, FEATURE_TRIALS))
 
 
 def main() -> None:
@@ -137,11 +206,19 @@ def main() -> None:
     table = Table(title="Coverage of the nominal 95% interval", title_justify="left")
     for heading in ("cell", "compounds x plates x images; their s.d.", "trials", "plain", "widened", "width / s.e."):
         table.add_column(heading, justify="left" if heading == "cell" else "right")
-    for row in coverages(parser.parse_args().trials):
+    trials = parser.parse_args().trials
+    for row in coverages(trials):
         shown = (f"{row.plain:.1%}", f"{row.widened:.1%}", f"{row.width:.1f}")
         table.add_row(row.name, row.layout, str(row.trials), *shown)
     Console(width=130, highlight=False).print(table)
     Console(width=130, highlight=False).print("An interval that knew the standard error would be 3.9 of it wide.")
+    table = Table(title="One compound's Frechet distance, nominal 95%", title_justify="left")
+    for heading in ("images", "features", "spectrum", "resampling", "coverage", "width / s.e."):
+        table.add_column(heading, justify="left" if heading == "resampling" else "right")
+    for images, d, decay in ((16, 64, 0.5), (16, 256, 0.25), (16, 256, 1.0), (48, 256, 0.5)):
+        for way, held, width in compound_coverage(images, d, decay, max(2, trials // 5)):
+            table.add_row(str(images), str(d), f"i^-{decay}", way, f"{held:.1%}", f"{width:.1f}")
+    Console(width=130, highlight=False).print(table)
 
 
 if __name__ == "__main__":

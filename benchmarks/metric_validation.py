@@ -56,7 +56,15 @@ DOSED = ("fd", "kd", "kd_per_compound", "lda_separability", *AREAS, *LFC)
 """Rows of the registry that must prefer each next dose; those of features with the tier's own extractor alone."""
 SPOILT = ("fd", "kd", "kd_per_compound", "precision", "density", "coverage")
 CLAIMS: dict[str, tuple[str, ...]] = {
-    WRONG: ("kd_per_compound", "lda_separability", *PROFILES, "lfc_discrimination_rank", *AREAS, *LFC),
+    WRONG: (
+        "fd_per_compound",
+        "kd_per_compound",
+        "lda_separability",
+        *PROFILES,
+        "lfc_discrimination_rank",
+        *AREAS,
+        *LFC,
+    ),
     "blur": SPOILT,
     "noise": (*SPOILT, *LFC),
     "JPEG": SPOILT,

@@ -15,7 +15,9 @@ from pathlib import Path
 HERE = Path(__file__).parent
 PARTS = (
     [str(HERE / "evaluate.py")],
-    [str(HERE / "frechet.py")],
+    [str(HERE / "frechet.py"), "--all"],
+    [str(HERE / "frechet_compounds.py")],
+    [str(HERE / "coverage.py")],
     [str(HERE / "features.py")],
     [str(HERE / "segmentation.py")],
     [str(HERE / "sim.py")],

@@ -157,19 +157,20 @@ class Scored:
 def score(
     experiment: Experiment, generated: Pool, rows: np.ndarray, wanted: Callable[[str], bool] = lambda key: True
 ) -> dict[str, Scored]:
-    """The rows of the registry that some rows of a set allow, as an evaluation computes them."""
+    """The rows of the registry that some rows of a set allow, as an evaluation computes them, with a plate less too."""
 
     def values(rows: np.ndarray) -> dict[str, float]:
         found = tasks(experiment.measurements(generated, rows), experiment.design.tier)
-        return {
-            task.key: task.metric.score(task.inputs) for task in found if task.inputs is not None and wanted(task.key)
-        }
+        asked = [task for task in found if task.inputs is not None and wanted(task.key)]
+        enough = [task for task in asked if task.metric.count(task.inputs) >= task.metric.smallest_n]
+        return {task.key: task.metric.score(task.inputs) for task in enough}
 
     plates = experiment.design.row_plates()[rows]
     whole, parts = values(rows), [values(rows[plates != plate]) for plate in np.unique(plates)]
     return {
         key: Scored(value, np.array([part[key] for part in parts]), METRICS[key_for_row(key)].direction)
         for key, value in whole.items()
+        if all(key in part for part in parts)
     }
 
 

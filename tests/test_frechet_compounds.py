@@ -7,7 +7,7 @@ import pytest
 
 from morphobench.metrics import METRICS, FeatureInputs, FrechetGram, frechet_distance, frechet_distance_by_compound
 from morphobench.metrics import frechet_compounds as module
-from morphobench.metrics.frechet_compounds import frechet_resamples_by_compound
+from morphobench.metrics.frechet_compounds import frechet_intervals_by_compound, frechet_resamples_by_compound
 
 
 def pair(n: int, m: int, d: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -88,17 +88,28 @@ def test_the_row_sees_swapped_compounds_which_the_pooled_distance_forgives() -> 
     assert ends[0] < row.score(swapped) < ends[1]
 
 
-@pytest.mark.parametrize("spread", [0.5, 1.0])
-def test_first_order_intervals_of_one_compound_hold_its_expected_distance(spread: float) -> None:
-    """16 images in 64 dimensions; `benchmarks/coverage.py` compares with full resamples, which are too wide."""
-    random, n, trials = np.random.default_rng(0), 16, 150
+@pytest.mark.parametrize("spread", [0.25, 0.5, 1.0])
+def test_intervals_of_one_compound_hold_its_expected_distance(spread: float) -> None:
+    """16 independent images in 64 dimensions; `benchmarks/coverage.py` compares with other ways of resampling."""
+    random, n, trials = np.random.default_rng(0), 16, 200
     names, scale = np.full(n, "a"), np.arange(1, 65) ** -spread
+    units = [np.char.add(side, np.arange(n).astype(str)) for side in ("g", "r")]
     values, ends = [], []
     for trial in range(trials):
         a, b = 1.2 * random.normal(size=(n, 64)) * scale + 0.3 * scale, random.normal(size=(n, 64)) * scale
         values.append(frechet_distance(a, b))
-        weights = draws(n, 200, 2 * trial), draws(n, 200, 2 * trial + 1)
-        deviations = frechet_resamples_by_compound(a, names, b, names, *weights)["a"] - values[-1]
-        ends.append(values[-1] + np.quantile(deviations, [0.025, 0.975]))
+        ends.append(frechet_intervals_by_compound(a, names, units[0], b, names, units[1], 200, trial)["a"])
     low, high = np.array(ends).T
-    assert 0.9 <= ((low <= np.mean(values)) & (np.mean(values) <= high)).mean() <= 0.98
+    assert 0.9 <= ((low <= np.mean(values)) & (np.mean(values) <= high)).mean() <= 0.99
+    assert (low > 0).all()
+
+
+def test_an_interval_is_of_its_own_compound_and_needs_three_units() -> None:
+    a, b = pair(24, 24, 20)
+    names, plates = np.repeat(["a", "b"], 12), np.r_[np.tile(["p", "q", "r", "s"], 3), np.tile(["p", "q"], 6)]
+    found = frechet_intervals_by_compound(a, names, plates, b, names, plates, 100, seed=0)
+    alone = frechet_intervals_by_compound(a[:12], names[:12], plates[:12], b[:12], names[:12], plates[:12], 100, 0)
+    assert found["b"] is None
+    assert found["a"] == alone["a"]
+    assert found["a"] is not None
+    assert found["a"][0] < frechet_distance(a[:12], b[:12]) < found["a"][1]

@@ -14,7 +14,11 @@ from morphobench.metrics.bootstrap import (
 )
 from morphobench.metrics.expression import lfc_pearson, lfc_pearson_per_compound
 from morphobench.metrics.frechet import FrechetReference, frechet_distance
-from morphobench.metrics.frechet_compounds import FrechetGram, frechet_distance_by_compound
+from morphobench.metrics.frechet_compounds import (
+    FrechetGram,
+    frechet_distance_by_compound,
+    frechet_intervals_by_compound,
+)
 from morphobench.metrics.frechet_infinity import Extrapolation, fd_infinity
 from morphobench.metrics.inception_score import inception_score
 from morphobench.metrics.inputs import (
@@ -60,6 +64,7 @@ __all__ = [
     "few_clusters_widening",
     "frechet_distance",
     "frechet_distance_by_compound",
+    "frechet_intervals_by_compound",
     "inception_score",
     "kernel_distance",
     "kernel_distance_by_compound",

@@ -12,9 +12,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from morphobench.metrics.bootstrap import draw_clusters, few_clusters_widening, recentred_interval
 from morphobench.metrics.frechet import checked_pair, frechet_distance, frechet_resamples
 from morphobench.metrics.kernel import shared_compounds
 
+FEWEST_UNITS = 3
 BLOCK = 2**22
 """Numbers of the cross products of replicates that are held at a time: 32 MiB."""
 
@@ -92,8 +94,8 @@ def frechet_resamples_by_compound(
 ) -> dict[str, np.ndarray]:
     """`frechet_resamples`, to first order, of each compound under R sets of row weights (R, n), (R, m): {name: (R,)}.
 
-    The first order and not `FrechetGram.resamples`: with few images a resample that repeats them is biased, and its
-    spread too wide even after the bias is taken off. Raises as `frechet_distance_by_compound`.
+    The first order and not `FrechetGram.resamples`: a resample repeats images and is biased by it, and its spread is
+    too wide even after the bias is taken off. Raises as `frechet_distance_by_compound`.
     """
     checked_pair(a, b)
     found = {}
@@ -101,6 +103,45 @@ def frechet_resamples_by_compound(
         mine, true = a_compounds == name, b_compounds == name
         found[str(name)] = frechet_resamples(a[mine], b[true], weights_a[:, mine], weights_b[:, true])
     return found
+
+
+def frechet_intervals_by_compound(
+    a: np.ndarray,
+    a_compounds: np.ndarray,
+    a_units: np.ndarray,
+    b: np.ndarray,
+    b_compounds: np.ndarray,
+    b_units: np.ndarray,
+    replicates: int,
+    seed: int,
+) -> dict[str, tuple[float, float] | None]:
+    """95% interval of each compound's Frechet distance at its number of images: {name: (low, high)}.
+
+    units: labels of what was drawn independently, plates or, where images are independent, the images; units with one
+    label on both sides are drawn together. Replicates are first order, widened for the fewest units of a side, and laid
+    around the logarithm of the distance: few images give a skewed distance, whose interval must not pass 0. None for
+    fewer than three units or a distance of 0. Raises as `frechet_distance_by_compound`.
+    """
+    checked_pair(a, b)
+    found: dict[str, tuple[float, float] | None] = {}
+    for name in shared_compounds(a_compounds, b_compounds):
+        mine, true = a_compounds == name, b_compounds == name
+        units = a_units[mine], b_units[true]
+        fewest = min(len(np.unique(side)) for side in units)
+        found[str(name)] = None
+        centre = frechet_distance(a[mine], b[true])
+        if fewest >= FEWEST_UNITS and centre > 0:
+            draws = draw_clusters([], units, replicates, seed)
+            weights = [draws.plate_weights(side) for side in units]
+            values = frechet_resamples(a[mine], b[true], weights[0], weights[1])
+            found[str(name)] = log_interval(centre, values, few_clusters_widening(fewest))
+    return found
+
+
+def log_interval(value: float, resamples: np.ndarray, widening: float) -> tuple[float, float]:
+    """`recentred_interval` of a value > 0, its relative deviations laid around its logarithm: both ends are > 0."""
+    low, high = recentred_interval(0.0, resamples / value, widening=widening)
+    return value * float(np.exp(low)), value * float(np.exp(high))
 
 
 def _moments(gram: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
