@@ -154,11 +154,10 @@ class ProfileInputs:
     def corrected(self) -> tuple[np.ndarray, np.ndarray]:
         """Generated and real embeddings, corrected; ValueError where a plate has no vehicle images, or as TVN."""
         vehicle = (self.vehicle, self.vehicle_plates)
-        white = scale_by_vehicle(*vehicle, *vehicle, "centre")
-        generated, real = (
-            typical_variation_normalization(scale_by_vehicle(side, self.plates, *vehicle, "centre"), white)
-            for side in (self.generated, self.real)
-        )
+        both, plates = np.concatenate([self.generated, self.real]), np.concatenate([self.plates, self.plates])
+        centred = scale_by_vehicle(both, plates, *vehicle, "centre")
+        white = typical_variation_normalization(centred, scale_by_vehicle(*vehicle, *vehicle, "centre"))
+        generated, real = np.split(white, 2)
         return generated, real
 
     def discrimination(self, weights: np.ndarray | None = None) -> np.ndarray:

@@ -6,6 +6,8 @@ plates that generated and real images share are drawn together.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from morphobench.metrics.bootstrap import ClusterDraws, draw_clusters
@@ -116,7 +118,7 @@ def nsc_replicates(inputs: MechanismInputs, replicates: int, seed: int) -> np.nd
     """NSC; profiles are averaged anew over the drawn plates, verdicts count as often as their compound is drawn."""
     draws = draw_clusters([inputs.compounds], [inputs.plates], replicates, seed)
     _, first = inputs.matches()
-    verdicts = np.stack([inputs.matches(weights)[0] for weights in draws.plate_weights(inputs.plates)])
+    verdicts = _of_plate_draws(lambda weights: inputs.matches(weights)[0], draws, inputs.plates)
     return _drawn_means(verdicts, draws, inputs.compounds[first])
 
 
@@ -133,7 +135,7 @@ def replicate_map_replicates(inputs: ProfileInputs, replicates: int, seed: int) 
 def discrimination_replicates(inputs: ProfileInputs, replicates: int, seed: int) -> np.ndarray:
     """Discrimination rank; profiles are averaged anew over the drawn plates, the rivals stay."""
     draws = draw_clusters([inputs.compounds], [inputs.plates], replicates, seed)
-    ranks = np.stack([inputs.discrimination(weights) for weights in draws.plate_weights(inputs.plates)])
+    ranks = _of_plate_draws(inputs.discrimination, draws, inputs.plates)
     return _drawn_means(ranks, draws, np.unique(inputs.compounds))
 
 
@@ -141,11 +143,8 @@ def lfc_discrimination_replicates(inputs: ExpressionInputs, replicates: int, see
     """The same of expression."""
     draws = draw_clusters([inputs.compounds], [inputs.plates], replicates, seed)
     predicted, measured = inputs.predicted_post - inputs.pre, inputs.measured_post - inputs.pre
-    ranks = np.stack(
-        [
-            discrimination_by_compound(predicted, measured, inputs.compounds, weights)
-            for weights in draws.plate_weights(inputs.plates)
-        ]
+    ranks = _of_plate_draws(
+        lambda weights: discrimination_by_compound(predicted, measured, inputs.compounds, weights), draws, inputs.plates
     )
     return _drawn_means(ranks, draws, np.unique(inputs.compounds))
 
@@ -192,6 +191,15 @@ def _per_compound_replicates(inputs: ExpressionInputs, centred: bool, replicates
     draws = draw_clusters([inputs.compounds], [inputs.plates], replicates, seed)
     profiles = (inputs.predicted_post, inputs.pre, inputs.measured_post, inputs.compounds)
     return per_compound_resamples(*profiles, centred, draws.plate_weights(inputs.plates), draws.compound_counts)
+
+
+def _of_plate_draws(values: Callable[[np.ndarray], np.ndarray], draws: ClusterDraws, plates: np.ndarray) -> np.ndarray:
+    """`values` (K,) of the weights (N,) that each replicate gives to plates, (R, K).
+
+    Draws that are equal are computed once: there are only 35 different ones of four plates.
+    """
+    distinct, which = np.unique(draws.plate_weights(plates), axis=0, return_inverse=True)
+    return np.stack([values(weights) for weights in distinct])[which.reshape(-1)]
 
 
 def _drawn_means(values: np.ndarray, draws: ClusterDraws, compounds: np.ndarray) -> np.ndarray:
