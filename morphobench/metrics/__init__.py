@@ -12,7 +12,7 @@ from morphobench.metrics.bootstrap import (
     percentile_interval,
     recentred_interval,
 )
-from morphobench.metrics.expression import lfc_pearson, lfc_pearson_per_compound
+from morphobench.metrics.expression import centroid_accuracy, lfc_pearson, lfc_pearson_per_compound
 from morphobench.metrics.frechet import FrechetReference, frechet_distance
 from morphobench.metrics.inception_score import inception_score
 from morphobench.metrics.inputs import (
@@ -41,6 +41,7 @@ __all__ = [
     "SeparabilityInputs",
     "area_occupied_shift",
     "area_occupied_shift_by_compound",
+    "centroid_accuracy",
     "cluster_weights",
     "coverage",
     "density",

@@ -15,7 +15,7 @@ import numpy as np
 
 from morphobench.metrics import replicates as resample
 from morphobench.metrics.bootstrap import few_clusters_widening, recentred_interval
-from morphobench.metrics.expression import lfc_pearson, lfc_pearson_per_compound
+from morphobench.metrics.expression import centroid_accuracy, lfc_pearson, lfc_pearson_per_compound
 from morphobench.metrics.frechet import frechet_distance
 from morphobench.metrics.inception_score import inception_score
 from morphobench.metrics.inputs import (
@@ -124,6 +124,10 @@ def _r_vehicle(inputs: ExpressionInputs) -> np.ndarray:
 def _r_perturbed_mean(inputs: ExpressionInputs) -> np.ndarray:
     profiles = (inputs.predicted_post, inputs.pre, inputs.measured_post, inputs.compounds)
     return lfc_pearson_per_compound(*profiles, centred=True)
+
+
+def _nearer_to_own(inputs: ExpressionInputs) -> np.ndarray:
+    return centroid_accuracy(inputs.predicted_post, inputs.pre, inputs.measured_post, inputs.compounds)
 
 
 def _defined_mean(values: np.ndarray) -> float:
@@ -329,6 +333,19 @@ ROWS = (
         resample=resample.lfc_perturbed_mean_replicates,
         count=_compounds,
         undefined=lambda inputs: _undefined(_r_perturbed_mean(inputs)),
+    ),
+    Metric(
+        key="centroid_accuracy",
+        version=1,
+        inputs=ExpressionInputs,
+        direction="max",
+        unit="share of other compounds",
+        smallest_n=2,
+        summary="How often a predicted LFC is more like its own compound's measured one than another's; chance is 0.5.",
+        compute=lambda inputs: _defined_mean(_nearer_to_own(inputs)),
+        resample=resample.centroid_replicates,
+        count=_compounds,
+        undefined=lambda inputs: _undefined(_nearer_to_own(inputs)),
     ),
     Metric(
         key="duplicates",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from morphobench.metrics.bootstrap import ClusterDraws, draw_clusters
-from morphobench.metrics.expression import per_compound_resamples, pooled_resamples
+from morphobench.metrics.expression import centroid_resamples, per_compound_resamples, pooled_resamples
 from morphobench.metrics.frechet import frechet_resamples
 from morphobench.metrics.inception_score import inception_resamples
 from morphobench.metrics.inputs import (
@@ -125,6 +125,13 @@ def lfc_vehicle_replicates(inputs: ExpressionInputs, replicates: int, seed: int)
 def lfc_perturbed_mean_replicates(inputs: ExpressionInputs, replicates: int, seed: int) -> np.ndarray:
     """LFC correlation per compound, each side centred by its mean over compounds, averaged."""
     return _per_compound_replicates(inputs, True, replicates, seed)
+
+
+def centroid_replicates(inputs: ExpressionInputs, replicates: int, seed: int) -> np.ndarray:
+    """Centroid accuracy, averaged over compounds."""
+    draws = draw_clusters([inputs.compounds], [inputs.plates], replicates, seed)
+    profiles = (inputs.predicted_post, inputs.pre, inputs.measured_post, inputs.compounds)
+    return centroid_resamples(*profiles, draws.plate_weights(inputs.plates), draws.compound_counts)
 
 
 def _per_compound_replicates(inputs: ExpressionInputs, centred: bool, replicates: int, seed: int) -> np.ndarray:

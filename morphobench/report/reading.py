@@ -50,6 +50,7 @@ _WORDS = {
     "lfc_pearson": ("expression", "LFC Pearson, pooled"),
     "lfc_pearson_vehicle": ("expression", "LFC Pearson per compound"),
     "lfc_pearson_perturbed_mean": ("expression", "LFC Pearson beyond the mean drug"),
+    "centroid_accuracy": ("expression", "Centroid accuracy"),
     "duplicates": ("memorisation", "Duplicates"),
 }
 """Family and title of a key, or of the part before its bracket."""
