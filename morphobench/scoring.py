@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 from scipy.spatial.distance import cdist
 
+from morphobench.comparison import beside
 from morphobench.contents import COMPARTMENTS
 from morphobench.datasets.tier import Tier
+from morphobench.datasets.trivial_expression import trivial_predictions
 from morphobench.errors import BadInput
 from morphobench.measurements import Measurements
 from morphobench.metrics.duplicates import near_copies
@@ -61,11 +63,15 @@ class Task:
 def score_track(measured: Measurements, tier: Tier) -> list[Score]:
     """Every score of a track. One that cannot be computed has no value but the reason, and the rest are computed."""
     controls = read_controls(tier, measured.protocol)
+    trivial = trivial_predictions(tier, measured.track) if "predicted" in measured.expression else {}
+    known = np.isfinite(measured.expression["post"]).all(axis=1)
+    trivial = {name: post[known] for name, post in trivial.items()}
     return [
         _score(
             task,
             measured.track,
             {name: of.get(measured.track, {}).get(task.key) for name, of in controls.items()},
+            trivial if task.metric.inputs is ExpressionInputs else {},
         )
         for task in tasks(measured, tier)
     ]
@@ -205,7 +211,7 @@ def _nearest(points: np.ndarray, others: np.ndarray) -> np.ndarray:
     return cdist(points, others).min(axis=1)
 
 
-def _score(task: Task, track: str, controls: dict[str, float | None]) -> Score:
+def _score(task: Task, track: str, controls: dict[str, float | None], trivial: Mapping[str, np.ndarray]) -> Score:
     metric = task.metric
     common: dict[str, Any] = {
         "key": task.key, "version": metric.version, "track": track, "direction": metric.direction,
@@ -224,6 +230,9 @@ def _score(task: Task, track: str, controls: dict[str, float | None]) -> Score:
         n=n,
         nan=metric.undefined(task.inputs),
         interval=metric.interval(task.inputs, REPLICATES, BOOTSTRAP_SEED) if task.clustered else None,
+        trivial=beside(metric, task.inputs, value, trivial, REPLICATES if task.clustered else 0, BOOTSTRAP_SEED)
+        if trivial
+        else (),
         scaled=None if vehicle is None or ceiling is None else scaled(value, vehicle, ceiling, metric.direction),
         **common,
     )

@@ -108,6 +108,23 @@ def test_expression_orders_lookup_mean_and_nothing(reports: dict[str, Report]) -
     assert own["wrong-compound"] < 0
 
 
+def test_predictions_that_learn_nothing_stand_beside_every_expression_score(reports: dict[str, Report]) -> None:
+    shown = {}
+    for score in reports["real-replicates"].scores:
+        assert bool(score.trivial) == (score.unit in ("correlation", "share of other compounds"))
+        shown[score.key] = {trivial.name: trivial.value for trivial in score.trivial}
+    against_vehicle = shown["lfc_pearson_vehicle"]
+    assert against_vehicle["lookup"] > 0.9
+    assert against_vehicle["lookup"] > against_vehicle["training mean"] > against_vehicle["no change"] == 0
+    assert against_vehicle["training mean"] == pytest.approx(
+        value(reports["mean-image"], "lfc_pearson_vehicle"), abs=1e-4
+    )
+    assert shown["lfc_pearson_perturbed_mean"]["training mean"] == 0
+    assert shown["centroid_accuracy"]["training mean"] == shown["centroid_accuracy"]["no change"] == 0.5
+    assert shown["centroid_accuracy"]["lookup"] == 1
+    assert shown["lfc_pearson"]["no change"] is None
+
+
 def test_the_perturbed_mean_has_no_pattern_of_its_own(reports: dict[str, Report]) -> None:
     assert value(reports["mean-image"], "lfc_pearson_perturbed_mean") == 0
 

@@ -16,7 +16,7 @@ LAYERS = [
     {"datasets", "metrics"},
     {"ingest", "models", "enrichment", "training_data"},
     {"features"},
-    {"measurements"},
+    {"measurements", "comparison"},
     {"scoring", "export"},
     {"evaluation"},
     {"report"},

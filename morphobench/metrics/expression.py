@@ -198,10 +198,10 @@ def _resampled_means(
     owner = cells // patterns.shape[1]
     cell_weights = patterns[:, cells % patterns.shape[1]].astype(float)
     counts = np.stack([compound_counts[str(name)] for name in names], axis=1).astype(float)
+    wells = csr_array((sizes.astype(float), (np.arange(len(cells)), owner)), shape=(len(cells), len(names)))
     for start in range(0, len(weights), RUN):
         own = cell_weights[start : start + RUN]
-        total = np.zeros((len(own), len(names)))
-        np.add.at(total, (slice(None), owner), own * sizes)
+        total = np.asarray(own @ wells)
         share = own / np.where(total > 0, total, 1.0)[:, owner]
         rows = (np.arange(len(own))[:, None] * len(names) + owner).ravel()
         columns = np.tile(np.arange(len(cells)), len(own))

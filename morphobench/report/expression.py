@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -10,12 +11,55 @@ from scipy.cluster.hierarchy import leaves_list, linkage
 
 from morphobench.contents import TrackContents
 from morphobench.report.drawing import FAINT, GENERATED, INK, REAL, WIDTH, Picture, blank, encode_figure, finite_rows
-from morphobench.schema import Enrichment
+from morphobench.report.reading import number, read, span_text, standing_beside
+from morphobench.schema import Enrichment, Score
 
 TERMS_PER_SOURCE = 5
 SIGNIFICANT = 0.05
 """Adjusted p above this is drawn open."""
 _ACCESSION = re.compile(r"\s*\((GO:\d+)\)\s*$")
+
+
+@dataclass(frozen=True)
+class PredictorRow:
+    """One line of the table of predictors: its name and a cell of (value, what stands below it) per score."""
+
+    name: str
+    cells: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class PredictorTable:
+    """The expression scores of a submission and, below it, of predictions that learn nothing."""
+
+    titles: tuple[str, ...]
+    rows: tuple[PredictorRow, ...]
+
+
+def predictor_table(scores: list[Score], name: str) -> PredictorTable | None:
+    """The table of a track, the submission's row first; None where no trivial prediction was scored.
+
+    Below a trivial prediction's value stands whether the submission beats it, with the paired interval.
+    """
+    columns = [score for score in scores if score.value is not None and score.trivial]
+    if not columns:
+        return None
+    names = dict.fromkeys(trivial.name for score in columns for trivial in score.trivial)
+    rows = [PredictorRow(name, tuple((number(score.value), span_text(score)) for score in columns))]
+    for each in names:
+        rows.append(PredictorRow(each, tuple(_predictor_cell(score, each) for score in columns)))
+    return PredictorTable(tuple(read(score.key).title for score in columns), tuple(rows))
+
+
+def _predictor_cell(score: Score, name: str) -> tuple[str, str]:
+    trivial = next((trivial for trivial in score.trivial if trivial.name == name), None)
+    if trivial is None or trivial.value is None:
+        return number(None), trivial.reason if trivial else ""
+    words = {"better": "beaten", "worse": "better than the model", "unclear": "not clearly beaten", None: ""}
+    said = words[standing_beside(score, trivial)]
+    if trivial.difference is not None:
+        said += f": {number(trivial.difference[0])} to {number(trivial.difference[1])}"
+    return number(trivial.value), said
 
 
 def lfc_heatmaps(track: TrackContents, simulated: bool) -> list[Picture]:

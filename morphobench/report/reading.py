@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from morphobench.metrics.registry import METRICS, scaled
-from morphobench.schema import Score
+from morphobench.schema import Score, Trivial
 
 FAMILIES = ("realism", "per compound", "separability", "morphology", "expression", "reliance", "memorisation", "other")
 """Order of the score table."""
@@ -112,6 +112,19 @@ def standing(score: Score, other: float | None) -> Standing | None:
     if span[1] < bar:
         return "better"
     return "worse" if span[0] > bar else "unclear"
+
+
+def standing_beside(score: Score, trivial: Trivial) -> Standing | None:
+    """Does the score beat a trivial prediction, by the paired interval of their difference? None without a value.
+
+    Unclear also where there is no interval: too few compounds or plates to tell.
+    """
+    if trivial.value is None or score.direction not in ("min", "max"):
+        return None
+    low, high = trivial.difference or (0.0, 0.0)
+    if score.direction == "min":
+        low, high = -high, -low
+    return "better" if low > 0 else "worse" if high < 0 else "unclear"
 
 
 def scale(score: Score, value: float | None) -> float | None:
