@@ -3,8 +3,8 @@
     python benchmarks/expression_real.py FOLDER
 
 FOLDER holds two small Level 3 files: `prnet_level3_HT115_6h_bbbc021.gctx` (14 compounds of BBBC021 in HT115 at 6 h, 29
-wells on two plates, and 20 vehicle wells) and `transigen_level3_MCF7_pairs_n20x978.gctx` (10 compounds in MCF7, one well
-each with its own control). Every compound is held out in turn and predicted from the others.
+wells on two plates, and 20 vehicle wells) and `transigen_level3_MCF7_pairs_n20x978.gctx` (10 compounds in MCF7, each
+with one well and a control well of its own). Every compound is held out in turn and predicted from the others.
 """
 
 from __future__ import annotations

@@ -14,7 +14,6 @@ from scipy.spatial.distance import cdist
 from morphobench.comparison import beside
 from morphobench.contents import COMPARTMENTS
 from morphobench.datasets.tier import Tier
-from morphobench.datasets.trivial_expression import trivial_predictions
 from morphobench.errors import BadInput
 from morphobench.measurements import Measurements
 from morphobench.metrics.duplicates import near_copies
@@ -63,9 +62,8 @@ class Task:
 def score_track(measured: Measurements, tier: Tier) -> list[Score]:
     """Every score of a track. One that cannot be computed has no value but the reason, and the rest are computed."""
     controls = read_controls(tier, measured.protocol)
-    trivial = trivial_predictions(tier, measured.track) if "predicted" in measured.expression else {}
     known = np.isfinite(measured.expression["post"]).all(axis=1)
-    trivial = {name: post[known] for name, post in trivial.items()}
+    trivial = {name: post[known] for name, post in measured.trivial.items()}
     return [
         _score(
             task,

@@ -12,6 +12,7 @@ from tiny_tier import tiny_tier
 
 from morphobench.comparison import beside
 from morphobench.datasets import load_tier
+from morphobench.datasets.tier import Tier
 from morphobench.datasets.trivial_expression import (
     TrainingChanges,
     nearest_structures,
@@ -25,6 +26,11 @@ STRUCTURES = pd.DataFrame(
     {"compound": ["a", "b", "c", "d", "x", "y"], "smiles": ["CCO", "CCCO", "c1ccccc1", "", "CCCCO", ""]}
 )
 TRAINING = TrainingChanges(("a", "b", "c", "d"), np.diag([1.0, 2.0, 3.0, 4.0]))
+
+
+def predictions(tier: Tier, track: str) -> dict[str, np.ndarray]:
+    rows = tier.test_rows(track)
+    return trivial_predictions(tier, track, rows["compound"].to_numpy(dtype=str), tier.expression(rows)[0])
 
 
 def test_each_prediction_is_what_its_name_says() -> None:
@@ -72,7 +78,7 @@ def test_predictions_come_from_the_training_rows_of_the_track(tmp_path: Path) ->
     rows = tier.training_rows("id")
     g_pre, g_post = tier.expression(rows)
     alpha = (g_post - g_pre)[rows["compound"] == "alpha"].mean(axis=0)
-    found = trivial_predictions(tier, "id")
+    found = predictions(tier, "id")
     asked = tier.test_rows("id")
     before, _ = tier.expression(asked)
     own = (asked["compound"] == "alpha").to_numpy()
@@ -80,11 +86,11 @@ def test_predictions_come_from_the_training_rows_of_the_track(tmp_path: Path) ->
     beta = (g_post - g_pre)[rows["compound"] == "beta/2"].mean(axis=0)
     for name in ("nearest structure", "drugs shuffled"):  # the only other one
         np.testing.assert_allclose(found[name][own], before[own] + beta, rtol=1e-6)
-    assert np.isnan(trivial_predictions(tier, "ood")["lookup"]).all()
+    assert np.isnan(predictions(tier, "ood")["lookup"]).all()
     # a track that holds alpha out: its lookup is gone, and the mean is that of the rest
     held = tier.spec.tracks["id"].model_copy(update={"held_out": ("alpha",)})
     spec = tier.spec.model_copy(update={"tracks": {"id": held}})
-    cut = trivial_predictions(dataclasses.replace(tier, spec=spec), "id")
+    cut = predictions(dataclasses.replace(tier, spec=spec), "id")
     assert np.isnan(cut["lookup"]).all()
     np.testing.assert_allclose(cut["training mean"], 8 + np.tile(beta, (len(cut["lookup"]), 1)), rtol=1e-6)
 
@@ -99,7 +105,7 @@ def test_compounds_without_measured_expression_train_nothing(tmp_path: Path) -> 
     some = dataclasses.replace(tier, read_expression=lambda rows: without(rows, ("alpha",)))
     assert training_changes(some, "id").compounds == ("beta/2",)
     none = dataclasses.replace(tier, read_expression=lambda rows: without(rows, ("alpha", "beta/2")))
-    found = trivial_predictions(none, "id")
+    found = predictions(none, "id")
     assert all(np.isnan(post).all() == (name != "no change") for name, post in found.items())
 
 

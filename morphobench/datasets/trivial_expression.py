@@ -44,11 +44,12 @@ class TrainingChanges:
         return self.lfc[self.compounds.index(compound)]
 
 
-def trivial_predictions(tier: Tier, track: str) -> dict[str, np.ndarray]:
-    """Name -> predicted log2 G_post (N, 978) float32 of a track's test conditions, in their order; NaN: undefined."""
-    rows = tier.test_rows(track)
-    g_pre, _ = tier.expression(rows)
-    names, member = np.unique(rows["compound"].to_numpy(dtype=str), return_inverse=True)
+def trivial_predictions(tier: Tier, track: str, compounds: np.ndarray, g_pre: np.ndarray) -> dict[str, np.ndarray]:
+    """Name -> predicted log2 G_post (N, 978) float32 of a track's test conditions; NaN where undefined.
+
+    compounds: (N,) of the conditions. g_pre: (N, 978) their vehicle profiles, log2.
+    """
+    names, member = np.unique(compounds, return_inverse=True)
     return {
         name: (g_pre + lfc[member]).astype(np.float32)
         for name, lfc in trivial_changes(training_changes(tier, track), tier.compounds, names.tolist()).items()

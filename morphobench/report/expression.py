@@ -10,13 +10,12 @@ from matplotlib.figure import Figure
 from scipy.cluster.hierarchy import leaves_list, linkage
 
 from morphobench.contents import TrackContents
+from morphobench.enrichment import SIGNIFICANT, overlaps
 from morphobench.report.drawing import FAINT, GENERATED, INK, REAL, WIDTH, Picture, blank, encode_figure, finite_rows
 from morphobench.report.reading import number, read, span_text, standing_beside
 from morphobench.schema import Enrichment, Score
 
 TERMS_PER_SOURCE = 5
-SIGNIFICANT = 0.05
-"""Adjusted p above this is drawn open."""
 _ACCESSION = re.compile(r"\s*\((GO:\d+)\)\s*$")
 
 
@@ -137,12 +136,23 @@ def enrichment_chart(rows: tuple[Enrichment, ...], compound: str, simulated: boo
     caption = (
         f"Gene sets enriched among {compound}'s changed genes. Where circle and triangle agree, the model predicts the "
         f"biology that was measured; a lone mark is in one profile only; an open one is not significant "
-        f"(adjusted p > {SIGNIFICANT}). {lines} leading sets of {len(mine)} rows."
+        f"(adjusted p > {SIGNIFICANT}). {lines} leading sets of {len(mine)} rows. {_overlap_text(mine)}"
     )
     alt = f"Enriched gene sets of {compound}: " + "; ".join(
         f"{direction}: {', '.join(_ACCESSION.sub('', term) for term in terms)}" for direction, terms in blocks
     )
     return encode_figure(figure, simulated, alt, caption)
+
+
+def _overlap_text(rows: list[Enrichment]) -> str:
+    """How many significant gene sets of one compound are in both profiles, in words; '' without predicted rows."""
+    if not any(row.source == "predicted" for row in rows):
+        return ""
+    told = [
+        f"{each.direction}: {each.measured} measured, {each.predicted} predicted, {each.shared} shared"
+        for each in overlaps(rows)
+    ]
+    return f"Significant sets, {'; '.join(told)}."
 
 
 def _heatmap(values: np.ndarray, names: np.ndarray, limit: float, agreement: np.ndarray | None) -> Figure:
