@@ -50,7 +50,7 @@ MOVED = 2.0
 A quarter of it is then half a deviation; two samples of one law, 32 images each, lie about 0.3 apart by Wasserstein-1.
 """
 AREAS = tuple(key for key in METRICS if key.startswith("area_occupied_shift"))
-LFC = ("lfc_pearson", "lfc_pearson_vehicle", "lfc_pearson_perturbed_mean")
+LFC = ("lfc_pearson", "lfc_pearson_vehicle", "lfc_pearson_perturbed_mean", "centroid_accuracy")
 PROFILES = ("replicate_map", "discrimination_rank")
 DOSED = ("fd", "kd", "kd_per_compound", "lda_separability", *AREAS, *LFC)
 """Rows of the registry that must prefer each next dose; those of features with the tier's own extractor alone."""
@@ -61,7 +61,6 @@ CLAIMS: dict[str, tuple[str, ...]] = {
         "kd_per_compound",
         "lda_separability",
         *PROFILES,
-        "lfc_discrimination_rank",
         *AREAS,
         *LFC,
     ),

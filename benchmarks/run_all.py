@@ -17,7 +17,7 @@ PARTS = (
     [str(HERE / "evaluate.py")],
     [str(HERE / "frechet.py"), "--all"],
     [str(HERE / "frechet_compounds.py")],
-    [str(HERE / "coverage.py")],
+    [str(HERE / "interval_coverage.py")],
     [str(HERE / "features.py")],
     [str(HERE / "segmentation.py")],
     [str(HERE / "sim.py")],

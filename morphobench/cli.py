@@ -125,6 +125,9 @@ def evaluate(
     ] = None,
     weights: Annotated[list[str] | None, typer.Option(help="NAME=FILE: local weights of an extractor.")] = None,
     engine: EngineName = "builtin",
+    enrich: Annotated[
+        list[str] | None, typer.Option(help="Report the gene sets of this compound too, beside docetaxel's; repeat.")
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the report as JSON on stdout, and nothing else there.")
     ] = False,
@@ -135,6 +138,7 @@ def evaluate(
     request = run.Request(
         model=model, submission=submission, tier=tier, tracks=tuple(track or ()), out=out, seed=seed, device=device,
         extractors=tuple(extractor or ()), embedding=embedding, weights=_weights(weights or []), engine=engine,
+        enrich=tuple(enrich or ()),
     )  # fmt: skip
     report, folder = run.run(request)
     if as_json:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -65,18 +66,21 @@ def evaluate(
     embedding: str | None = None,
     weights: Mapping[str, Path] | None = None,
     engine: str = BUILTIN,
+    enrich: Sequence[str] = (),
 ) -> Evaluation:
     """Score a model or a submission on a tier.
 
     model: an installed model's name or any object with the members of `models.Model`; it generates into
     `folder`/submission, which is then scored as anyone's would be. submission: a folder or zip to score instead.
-    tracks: the tier's default ones if none is named. extractors, embedding, weights, engine: see `Protocol`.
+    tracks: the tier's default ones if none is named. extractors, embedding, weights, engine: see `Protocol`. enrich:
+    compounds whose gene sets are reported beside CASE_STUDY's.
     Returns the report with the arrays behind its figures. Raises BadInput or Unavailable in one line.
     """
     if (model is None) == (submission is None):
         raise BadInput("give a model or a submission, one of the two")
     loaded = load_tier(tier) if isinstance(tier, str) else tier
     names = chosen_tracks(loaded, tracks)
+    check_compounds(loaded, names, enrich)
     watch = Stopwatch()
     protocol = chosen_protocol(loaded, extractors, embedding, weights or {}, device, engine)
     if model is not None:
@@ -85,7 +89,16 @@ def evaluate(
     assert submission is not None
     with watch.stage("check submission"):
         opened = open_submission(submission, loaded, names)
-    return score(opened, loaded, names, protocol, seed, watch)
+    return score(opened, loaded, names, protocol, seed, watch, enrich)
+
+
+def check_compounds(tier: Tier, tracks: Sequence[str], compounds: Sequence[str]) -> None:
+    """BadInput for a compound that none of the tracks tests."""
+    tested = {compound for track in tracks for compound in tier.test_rows(track)["compound"]}
+    unknown = next((compound for compound in compounds if compound not in tested), None)
+    if unknown is not None:
+        near = ", ".join(get_close_matches(unknown, sorted(tested), n=3)) or "`morphobench data info` lists them"
+        raise BadInput(f"--enrich {unknown!r}: no test compound of {', '.join(tracks)}; nearest names: {near}")
 
 
 def chosen_tracks(tier: Tier, names: Sequence[str]) -> tuple[str, ...]:
@@ -183,7 +196,13 @@ def _predicted(name: str, model: models.PredictsExpression, conditions: Conditio
 
 
 def score(
-    submission: Submission, tier: Tier, tracks: Sequence[str], protocol: Protocol, seed: int, watch: Stopwatch
+    submission: Submission,
+    tier: Tier,
+    tracks: Sequence[str],
+    protocol: Protocol,
+    seed: int,
+    watch: Stopwatch,
+    enrich: Sequence[str] = (),
 ) -> Evaluation:
     """Measure a checked submission and compute every score of METRICS that its measurements allow."""
     gene_sets = load_gene_sets()
@@ -197,8 +216,14 @@ def score(
         with watch.stage("scores"):
             scores += scoring.score_track(measured, tier)
         with watch.stage("enrichment"):
-            terms += _enrichment(measured, gene_sets)
+            for compound in dict.fromkeys((CASE_STUDY, *enrich)):
+                terms += _enrichment(measured, gene_sets, compound)
         notes += scoring.track_notes(measured, tier)
+        notes += [
+            f"{track}: {compound} has no measured expression, so no gene sets"
+            for compound in enrich
+            if compound in set(measured.compounds) - set(measured.lfc.compounds)
+        ]
         notes += training_note(tier, track, submission.manifest.training_set)
         contents.append(_contents(submission, tier, measured))
     assert measured is not None
@@ -250,15 +275,15 @@ def training_note(tier: Tier, track: str, declared: str) -> list[str]:
     return [f"{track}: the submission declares {said}; {found}{': ' + ', '.join(seen) if seen else ''}"]
 
 
-def _enrichment(measured: Measurements, gene_sets: Mapping[str, Sequence[str]]) -> list[Enrichment]:
-    """Terms of the case study where this track holds it, of the measured and of the predicted change."""
+def _enrichment(measured: Measurements, gene_sets: Mapping[str, Sequence[str]], compound: str) -> list[Enrichment]:
+    """Terms of a compound where this track holds it, of the measured and of the predicted change."""
     changes = measured.lfc
-    if CASE_STUDY not in changes.compounds:
+    if compound not in changes.compounds:
         return []
-    row = changes.compounds.index(CASE_STUDY)
-    found = list(enrichment(changes.measured[row], measured.genes, gene_sets, CASE_STUDY, "measured"))
+    row = changes.compounds.index(compound)
+    found = list(enrichment(changes.measured[row], measured.genes, gene_sets, compound, "measured"))
     if changes.predicted is not None:
-        found += enrichment(changes.predicted[row], measured.genes, gene_sets, CASE_STUDY, "predicted")
+        found += enrichment(changes.predicted[row], measured.genes, gene_sets, compound, "predicted")
     return found
 
 

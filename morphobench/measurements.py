@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from morphobench.contents import COMPARTMENTS
 from morphobench.datasets.tier import ImageSet, Tier
+from morphobench.datasets.trivial_expression import trivial_predictions
 from morphobench.errors import BadInput
 from morphobench.features.cache import extract
 from morphobench.features.engine import BUILTIN, Engine, load_engine
@@ -97,6 +98,7 @@ class Measurements:
     engine_suffix: what the keys of scores of these profiles end in, see `Engine.suffix`.
     pixel_hashes: of the generated images (N,), see `features.pixels`.
     expression: "pre", "post" and, if predicted, "predicted" -> (N, 978) log2.
+    trivial: if predicted, name of a prediction that learns nothing -> (N, 978) log2, see `trivial_expression`.
     """
 
     track: str
@@ -116,6 +118,7 @@ class Measurements:
     expression: Mapping[str, np.ndarray]
     protocol: dict[str, str]
     engine_suffix: str = ""
+    trivial: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def area(self, images: str, edge: bool = True) -> dict[str, np.ndarray]:
         """Occupied fraction of each image by compartment, with or without objects that touch the border."""
@@ -197,13 +200,15 @@ def measure_track(
         )  # fmt: skip
         profiles["vehicle"] = {column: values[beside] for column, values in everything.items()}
     pre, post = tier.expression(rows)
-    expression = {"pre": pre, "post": post}
+    compounds = rows["compound"].to_numpy(dtype=str)
+    expression, trivial = {"pre": pre, "post": post}, {}
     if submission.expression is not None:
         expression["predicted"] = submission.expression[track]
+        trivial = trivial_predictions(tier, track, compounds, pre)
     return Measurements(
         track=track,
         genes=tier.genes,
-        compounds=rows["compound"].to_numpy(dtype=str),
+        compounds=compounds,
         plates=rows["plate"].to_numpy(dtype=str),
         doses=rows["dose_um"].to_numpy(dtype=float),
         mechanisms=tier.mechanisms(rows),
@@ -219,6 +224,7 @@ def measure_track(
         protocol={name: extractor.weights_sha256 for name, extractor in loaded.items()}
         | {f"segmentation{engine.suffix}": engine.version},
         engine_suffix=engine.suffix,
+        trivial=trivial,
     )
 
 

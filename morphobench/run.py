@@ -35,6 +35,7 @@ class Request:
     embedding: str | None = None
     weights: Mapping[str, Path] = field(default_factory=dict)
     engine: str = BUILTIN
+    enrich: tuple[str, ...] = ()
 
 
 def run(request: Request) -> tuple[Report, Path]:
@@ -46,6 +47,7 @@ def run(request: Request) -> tuple[Report, Path]:
         raise BadInput("give --model NAME or --submission PATH, one of the two")
     tier = load_tier(request.tier)
     tracks = evaluation.chosen_tracks(tier, request.tracks)
+    evaluation.check_compounds(tier, tracks, request.enrich)
     watch = evaluation.Stopwatch()
     protocol = _protocol(tier, request)
     folder = request.out
@@ -61,12 +63,12 @@ def run(request: Request) -> tuple[Report, Path]:
         submission = open_submission(path, tier, tracks)
     folder = folder or Path("runs") / tier.spec.name / f"{submission.manifest.group}__{submission.manifest.name}"
     refuse_inside(folder, path)
-    key = _key(submission, tier, tracks, protocol, request.seed)
+    key = _key(submission, tier, tracks, protocol, request)
     known = _finished(folder, key)
     if known is not None:
         return known, folder
     (folder / "report.sha256").unlink(missing_ok=True)
-    result = evaluation.score(submission, tier, tracks, protocol, request.seed, watch)
+    result = evaluation.score(submission, tier, tracks, protocol, request.seed, watch, request.enrich)
     atomic_write_text(folder / "report.json", result.report.model_dump_json(indent=1) + "\n")
     write_report(result, folder)
     atomic_write_text(folder / "report.sha256", _stamp(folder, key))
@@ -108,8 +110,8 @@ def _protocol(tier: Tier, request: Request) -> Protocol:
     )
 
 
-def _key(submission: Submission, tier: Tier, tracks: tuple[str, ...], protocol: Protocol, seed: int) -> str:
-    """Hash of everything a report is made from: the submission, the tier, the protocol, the seed and the code."""
+def _key(submission: Submission, tier: Tier, tracks: tuple[str, ...], protocol: Protocol, request: Request) -> str:
+    """Hash of everything a report is made from: the submission, the tier, the protocol, what was asked, the code."""
     controls = (scoring.shipped_controls_path(tier), scoring.own_controls_path(tier))
     return sha256_text(
         submission.manifest.model_dump_json(),
@@ -124,7 +126,8 @@ def _key(submission: Submission, tier: Tier, tracks: tuple[str, ...], protocol: 
         *(f"{name}={sha256_file(path)}" for name, path in sorted(protocol.weights.items())),
         protocol.device,
         protocol.segmentation.version,
-        str(seed),
+        str(request.seed),
+        *(f"enrich={compound}" for compound in dict.fromkeys(request.enrich)),
         evaluation.code_sha256(),
     )
 

@@ -89,6 +89,17 @@ class Manifest(Record):
     uses_measured_g_post: bool = Field(default=False, description="measured post-treatment RNA used at test time")
 
 
+class Trivial(Record):
+    """An expression score of a prediction that learns nothing, beside that of a submission."""
+
+    name: str
+    value: FiniteFloat | None
+    reason: str = Field(default="", description="why `value` is absent")
+    difference: tuple[FiniteFloat, FiniteFloat] | None = Field(
+        default=None, description="95% interval of the submission's score minus this one, on the same draws"
+    )
+
+
 class Score(Record):
     """One number with what is needed to read it."""
 
@@ -105,6 +116,7 @@ class Score(Record):
     unit: str
     floor: FiniteFloat | None = Field(default=None, description="real replicates at the same N")
     controls: dict[str, FiniteFloat | None] = Field(default_factory=dict)
+    trivial: tuple[Trivial, ...] = Field(default=(), description="predictions of expression that learn nothing")
     scaled: FiniteFloat | None = Field(default=None, description="0 = vehicle, 1 = real replicates; not clipped")
 
     @model_validator(mode="after")

@@ -28,6 +28,7 @@ from morphobench.metrics.inputs import (
 from morphobench.metrics.registry import METRICS, Metric, key_for, scaled
 from morphobench.schema import Score
 from morphobench.storage import atomic_write_text, cache_dir, verify_listed
+from morphobench.trivial import beside
 
 REPLICATES = 1000
 """Draws of the cluster bootstrap: the end points of an interval then move by about a twentieth of its width."""
@@ -78,11 +79,14 @@ class Task:
 def score_track(measured: Measurements, tier: Tier) -> list[Score]:
     """Every score of a track. One that cannot be computed has no value but the reason, and the rest are computed."""
     controls = read_controls(tier, measured.protocol)
+    known = np.isfinite(measured.expression["post"]).all(axis=1)
+    trivial = {name: post[known] for name, post in measured.trivial.items()}
     return [
         _score(
             task,
             measured.track,
             {name: of.get(measured.track, {}).get(task.key) for name, of in controls.items()},
+            trivial if task.metric.inputs is ExpressionInputs else {},
         )
         for task in tasks(measured, tier)
     ]
@@ -237,7 +241,7 @@ def _nearest(points: np.ndarray, others: np.ndarray) -> np.ndarray:
     return cdist(points, others).min(axis=1)
 
 
-def _score(task: Task, track: str, controls: dict[str, float | None]) -> Score:
+def _score(task: Task, track: str, controls: dict[str, float | None], trivial: Mapping[str, np.ndarray]) -> Score:
     metric = task.metric
     common: dict[str, Any] = {
         "key": task.key, "version": metric.version, "track": track, "direction": metric.direction,
@@ -256,6 +260,9 @@ def _score(task: Task, track: str, controls: dict[str, float | None]) -> Score:
         n=n,
         nan=metric.undefined(task.inputs),
         interval=metric.interval(task.inputs, REPLICATES, BOOTSTRAP_SEED) if task.clustered else None,
+        trivial=beside(metric, task.inputs, value, trivial, REPLICATES if task.clustered else 0, BOOTSTRAP_SEED)
+        if trivial
+        else (),
         scaled=None if vehicle is None or ceiling is None else scaled(value, vehicle, ceiling, metric.direction),
         **common,
     )
@@ -346,7 +353,7 @@ def _morphology(measured: Measurements, compartment: str, edge: bool) -> Morphol
 
 
 def _expression(measured: Measurements) -> Iterator[Task]:
-    keys = ["lfc_pearson_vehicle", "lfc_pearson_perturbed_mean", "lfc_discrimination_rank"]
+    keys = ["lfc_pearson_vehicle", "lfc_pearson_perturbed_mean", "centroid_accuracy"]
     if set(measured.compounds) <= set(measured.train_compounds):
         # The paper's score is defined on the compounds that were trained on.
         keys.insert(0, "lfc_pearson")

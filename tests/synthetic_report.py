@@ -6,7 +6,7 @@ import numpy as np
 
 from morphobench.contents import COMPARTMENTS, Evaluation, PanelColumn, TrackContents
 from morphobench.datasets.simulate.mechanisms import MECHANISMS
-from morphobench.schema import Enrichment, Manifest, Report, Score
+from morphobench.schema import Enrichment, Manifest, Report, Score, Trivial
 
 PANEL = ("AZ138", "docetaxel", "cytochalasin B", "nocodazole", "staurosporine", "compound 3")
 SPLIT = "5" * 64
@@ -55,8 +55,7 @@ def report(submission: Manifest | None = None, quality: float = 0.7, seed: int =
                 name: vehicle + place * (floor - vehicle)
                 for name, place in (("vehicle", 0.0), ("copycat", 0.93), ("wrong-compound", 0.4), ("mean-image", -0.8))
             }
-            if key.startswith("lfc"):
-                controls = {"vehicle": 0.0, "training-mean": 0.3, "tanimoto-nearest": 0.34}
+            trivial = {"training mean": 0.3, "nearest structure": 0.34} if key.startswith("lfc") else {}
             scores.append(
                 Score(
                     key=key,
@@ -69,6 +68,10 @@ def report(submission: Manifest | None = None, quality: float = 0.7, seed: int =
                     unit=unit,
                     floor=floor,
                     controls=controls,
+                    trivial=tuple(
+                        Trivial(name=name, value=other, difference=(value - other - half, value - other + half))
+                        for name, other in trivial.items()
+                    ),
                     scaled=(value - vehicle) / (floor - vehicle) if direction != "none" else None,
                 )
             )

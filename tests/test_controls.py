@@ -14,7 +14,11 @@ import pytest
 
 from morphobench import evaluation
 from morphobench.datasets import load_tier
+from morphobench.datasets.simulate.expression import planted_programmes
+from morphobench.datasets.simulate.mechanisms import main_mechanism
 from morphobench.datasets.tier import Tier
+from morphobench.enrichment import overlaps
+from morphobench.errors import BadInput
 from morphobench.models import available_models, load_model
 from morphobench.run import CONTROLS
 from morphobench.schema import Report
@@ -22,6 +26,10 @@ from morphobench.scoring import read_controls_file, shipped_controls_path
 
 ACTIVE = ("docetaxel", "emetine", "MG-132", "nocodazole")
 """Trained compounds of four mechanisms that look nothing like each other, nor like the vehicle."""
+
+
+ENRICHED = {"real-replicates": ("emetine",)}
+"""Compounds whose gene sets are asked for beside docetaxel's."""
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +53,9 @@ def reports(tier: Tier, place: Path) -> dict[str, Report]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MORPHOBENCH_CACHE", str(place / "cache"))
         return {
-            name: evaluation.evaluate(model=name, tier=tier, tracks=["id"], folder=place / name).report
+            name: evaluation.evaluate(
+                model=name, tier=tier, tracks=["id"], folder=place / name, enrich=ENRICHED.get(name, ())
+            ).report
             for name in CONTROLS
         }
 
@@ -106,6 +116,49 @@ def test_expression_orders_lookup_mean_and_nothing(reports: dict[str, Report]) -
     }
     assert own["real-replicates"] > 0.8
     assert own["wrong-compound"] < 0
+
+
+def test_predictions_that_learn_nothing_stand_beside_every_expression_score(reports: dict[str, Report]) -> None:
+    shown = {}
+    for score in reports["real-replicates"].scores:
+        assert bool(score.trivial) == (score.unit in ("correlation", "share of other compounds"))
+        shown[score.key] = {trivial.name: trivial.value for trivial in score.trivial}
+    against_vehicle = shown["lfc_pearson_vehicle"]
+    assert against_vehicle["lookup"] > 0.9
+    assert against_vehicle["lookup"] > against_vehicle["training mean"] > against_vehicle["no change"] == 0
+    assert against_vehicle["training mean"] == pytest.approx(
+        value(reports["mean-image"], "lfc_pearson_vehicle"), abs=1e-4
+    )
+    assert shown["lfc_pearson_perturbed_mean"]["training mean"] == 0
+    assert shown["centroid_accuracy"]["training mean"] == shown["centroid_accuracy"]["no change"] == 0.5
+    assert shown["centroid_accuracy"]["lookup"] == 1
+    assert shown["lfc_pearson"]["no change"] is None
+
+
+def test_gene_sets_of_any_compound_are_reported_on_request(reports: dict[str, Report]) -> None:
+    rows = reports["real-replicates"].enrichment
+    assert {row.compound for row in rows} == {"docetaxel", "emetine"}
+    assert {row.compound for row in reports["copycat"].enrichment} == {"docetaxel"}
+    for compound in ("docetaxel", "emetine"):
+        planted = planted_programmes(main_mechanism(compound))
+        for direction in ("up", "down"):
+            for source in ("measured", "predicted"):
+                found = {
+                    row.term
+                    for row in rows
+                    if (row.compound, row.direction, row.source) == (compound, direction, source)
+                    and row.p_adjusted <= 0.05
+                }
+                assert set(planted[direction]) <= found, (compound, direction, source)
+    for overlap in overlaps(rows):
+        assert overlap.jaccard is not None
+        assert overlap.jaccard > 0.5
+
+
+def test_a_compound_that_is_not_tested_has_no_gene_sets(tier: Tier, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"--enrich 'docetaxl': no test compound of id; nearest names: docetaxel"):
+        evaluation.evaluate(model="vehicle", tier=tier, tracks=["id"], folder=tmp_path, enrich=["docetaxl"])
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_perturbed_mean_has_no_pattern_of_its_own(reports: dict[str, Report]) -> None:

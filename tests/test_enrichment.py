@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from morphobench.enrichment import enrichment
+from morphobench.enrichment import TERMS, enrichment, overlaps
+from morphobench.schema import Enrichment
 
 GENES = tuple(f"G{i}" for i in range(200))
 SETS = {"risers": GENES[:20], "fallers": GENES[-20:], "others": GENES[90:110]}
@@ -45,3 +46,32 @@ def test_a_gene_that_rises_is_never_down() -> None:
 def test_shapes_must_agree() -> None:
     with pytest.raises(ValueError, match="shape"):
         enrichment(np.zeros(3), GENES, SETS, "docetaxel", "measured")
+
+
+def test_every_significant_term_is_given() -> None:
+    lfc = np.random.default_rng(0).normal(size=200) * 0.01
+    lfc[:20] += 2
+    nested = {f"risers {size}": GENES[:size] for size in range(8, 20)} | SETS
+    rows = enrichment(lfc, GENES, nested, "docetaxel", "measured")
+    assert len(nested) > TERMS
+    assert set(nested) - {"fallers", "others"} <= {row.term for row in rows if row.direction == "up"}
+
+
+def row(source: str, term: str, p: float, direction: str = "up", compound: str = "a") -> Enrichment:
+    return Enrichment.model_validate(
+        {"compound": compound, "direction": direction, "source": source, "term": term, "overlap": "1/2"}
+        | {"p_adjusted": p}
+    )
+
+
+def test_overlap_counts_significant_terms_of_both_profiles() -> None:
+    rows = [
+        row("measured", "x", 0.01), row("measured", "y", 0.05), row("measured", "z", 0.2),
+        row("predicted", "y", 0.001), row("predicted", "z", 0.01), row("predicted", "x", 0.01, "down"),
+    ]  # fmt: skip
+    up, down = overlaps(rows)
+    assert (up.measured, up.predicted, up.shared) == (2, 2, 1)
+    assert up.jaccard == pytest.approx(1 / 3)
+    assert (down.measured, down.predicted, down.shared, down.jaccard) == (0, 1, 0, 0)
+    nothing = overlaps([row("measured", "x", 0.9)])
+    assert all(each.jaccard is None for each in nothing)

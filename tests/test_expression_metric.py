@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.stats import pearsonr, zscore
 
-from morphobench.metrics import lfc_pearson, lfc_pearson_per_compound
-from morphobench.metrics.expression import per_compound_resamples, pooled_resamples
+from morphobench.metrics import centroid_accuracy, lfc_pearson, lfc_pearson_per_compound
+from morphobench.metrics.expression import centroid_resamples, per_compound_resamples, pooled_resamples
 
 C, REPEATS, G = 6, 4, 50
 
@@ -120,6 +120,58 @@ def test_replicates_equal_the_score_on_repeated_rows(profiles):
     assert own[1] == pytest.approx(lfc_pearson_per_compound(*repeated, centred=True).mean())
     pooled = pooled_resamples(predicted, pre, post, compounds, weights, counts)
     assert pooled == pytest.approx([lfc_pearson(predicted, pre, post, compounds), lfc_pearson(*repeated)])
+
+
+def test_centroid_accuracy_equals_a_count_of_rivals_by_scipy(profiles):
+    pre, post, compounds = profiles
+    predicted = post + 9 * np.random.default_rng(2).normal(size=post.shape)
+    changes, truths = (compound_means(p - pre, compounds) for p in (predicted, post))
+    r = np.array([[pearsonr(change, truth)[0] for truth in truths] for change in changes])
+    expected = [np.mean(np.delete(row, own) < row[own]) for own, row in enumerate(r)]
+    found = centroid_accuracy(predicted, pre, post, compounds)
+    assert found == pytest.approx(expected)
+    assert 0.5 < found.mean() < 1
+    assert (centroid_accuracy(post, pre, post, compounds) == 1).all()
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0, -1.0])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_centroid_accuracy_of_a_drug_free_prediction_is_a_half(profiles, share, dtype):
+    pre, post, compounds = (x.astype(dtype) if x.dtype.kind == "f" else x for x in profiles)
+    predicted = (pre + share * (post - pre)[compounds < "c3"].mean(axis=0)).astype(dtype)
+    assert centroid_accuracy(predicted, pre, post, compounds).mean() == pytest.approx(0.5, abs=1e-12)
+
+
+def test_a_compound_measured_flat_is_no_rival(profiles):
+    pre, post, compounds = profiles
+    predicted = post + 9 * np.random.default_rng(2).normal(size=post.shape)
+    flat = compounds == "c2"
+    found = centroid_accuracy(predicted, pre, np.where(flat[:, None], pre, post), compounds)
+    rest = centroid_accuracy(predicted[~flat], pre[~flat], post[~flat], compounds[~flat])
+    assert np.isnan(found[2])
+    assert np.delete(found, 2) == pytest.approx(rest)
+
+
+def test_centroid_replicates_count_a_repeated_compound_as_two_rivals_of_others(profiles):
+    pre, post, compounds = profiles
+    predicted = post + 9 * np.random.default_rng(2).normal(size=post.shape)
+    counts = {f"c{i}": np.array([1, count]) for i, count in enumerate([0, 1, 2, 1, 1, 1])}
+    found = centroid_resamples(predicted, pre, post, compounds, np.ones((2, len(compounds))), counts)
+    assert found[0] == pytest.approx(centroid_accuracy(predicted, pre, post, compounds).mean())
+    changes, truths = (compound_means(p - pre, compounds) for p in (predicted, post))
+    r = np.array([[pearsonr(change, truth)[0] for truth in truths] for change in changes])
+    drawn = [1, 2, 2, 3, 4, 5]
+    expected = [np.mean([r[own, rival] < r[own, own] for rival in drawn if rival != own]) for own in drawn]
+    assert found[1] == pytest.approx(np.mean(expected))
+
+
+def test_a_replicate_without_a_compound_has_no_value(profiles):
+    pre, post, compounds = profiles
+    counts = {f"c{i}": np.zeros(1, int) for i in range(C)}
+    weights = np.ones((1, len(compounds)))
+    for resample in (pooled_resamples, centroid_resamples):
+        assert np.isnan(resample(post, pre, post, compounds, weights, counts)).all()
+    assert np.isnan(per_compound_resamples(post, pre, post, compounds, True, weights, counts)).all()
 
 
 def test_bad_input_is_named(profiles):

@@ -16,7 +16,7 @@ LAYERS = [
     {"datasets", "metrics"},
     {"ingest", "models", "enrichment", "training_data"},
     {"features"},
-    {"measurements"},
+    {"measurements", "trivial", "recovery"},
     {"scoring", "export"},
     {"evaluation"},
     {"report", "comparison"},

@@ -87,8 +87,8 @@ def test_swapped_compounds_leave_every_pooled_score_as_it_was(experiment: Experi
 def test_every_image_score_is_in_the_experiment(doses: dict[str, Ladder]) -> None:
     """A new row of the registry cannot stay unvalidated; the small network has no classes for `is`.
 
-    `nsc` and `nscb` ask another compound of the same mechanism; here every mechanism stands for one. `fd_infinity` needs
-    more images than the experiment has; `tests/test_frechet_infinity.py` knows its truth.
+    `nsc` and `nscb` ask another compound of the same mechanism; here every mechanism stands for one. `fd_infinity`
+    needs more images than the experiment has; `tests/test_frechet_infinity.py` knows its truth.
     """
     left_out = {"is", "nsc", "nscb", "fd_infinity"}
     assert {key_for_row(key) for key in doses} == set(METRICS) - left_out

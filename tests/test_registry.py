@@ -52,8 +52,9 @@ def bundle(kind, rows=slice(None), replicate_plates=False):
         area = np.abs(features[:, 0])[rows], np.abs(others[:, 0]), np.full(10, 3.0) + random.normal(size=10)
         vehicle_plates = np.repeat(["p", "v"], 5)
         return MorphologyInputs(*area, compounds, plates, COMPOUNDS, real_plates, vehicle_plates, dropped=3)
-    rough = 3 * random.normal(size=(n, 12))
-    profiles = (features + others + rough)[rows], (features - 0.5 * others)[rows], np.zeros((n, 12))[rows]
+    # A weak answer: the centroid accuracy of a good one is 1 in every replicate.
+    guess = 0.3 * effect + np.repeat(random.normal(size=(4, 12)), 8, axis=0) + random.normal(size=(n, 12))
+    profiles = guess[rows], (features - 0.5 * others)[rows], np.zeros((n, 12))[rows]
     return ExpressionInputs(*profiles, compounds, plates)
 
 

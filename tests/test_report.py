@@ -18,12 +18,12 @@ from synthetic_report import evaluation, manifest, report
 from morphobench.contents import DistanceFit
 from morphobench.report import drawing
 from morphobench.report.distributions import area_by_compound, area_violins
-from morphobench.report.expression import enrichment_chart, lfc_heatmaps
+from morphobench.report.expression import enrichment_chart, lfc_heatmaps, predictor_table
 from morphobench.report.maps import lda_map, umap_map
 from morphobench.report.page import render, write_report
-from morphobench.report.reading import number, read, scale, standing
+from morphobench.report.reading import number, read, scale, standing, standing_beside
 from morphobench.report.verdict import verdict
-from morphobench.schema import Score
+from morphobench.schema import Score, Trivial
 
 VOID = {"meta", "img", "link", "br", "hr", "input"}
 HOSTILE = '<script>alert(1)</script>" onload="x" {{ 7 * 7 }}'
@@ -267,6 +267,54 @@ def test_titles_keep_what_the_metric_looked_at_and_only_genuine_inception_is_cal
     assert (read("new_metric").family, read("new_metric").title) == ("other", "new_metric")
 
 
+def test_a_trivial_prediction_is_beaten_by_the_paired_interval_alone() -> None:
+    def beside(difference: tuple[float, float] | None, value: float | None = 0.3) -> Trivial:
+        return Trivial(name="lookup", value=value, difference=difference)
+
+    made = score(0.4, direction="max")
+    assert standing_beside(made, beside((0.05, 0.2))) == "better"
+    assert standing_beside(made, beside((-0.05, 0.2))) == "unclear"
+    assert standing_beside(made, beside((-0.2, -0.05))) == "worse"
+    assert standing_beside(made, beside(None)) == "unclear"
+    assert standing_beside(made, beside(None, value=None)) is None
+    assert standing_beside(score(0.4, direction="min"), beside((0.05, 0.2))) == "worse"
+
+
+def test_the_verdict_names_the_scores_that_a_trivial_prediction_holds_up_with() -> None:
+    made = report(quality=1.0)
+    scores = []
+    for each in made.scores:
+        beaten = Trivial(name="no change", value=0.0, difference=(0.5, 0.9))
+        level = Trivial(name="lookup", value=0.7, difference=(-0.05, 0.06))
+        trivial = {"lfc_pearson": (beaten,), "lfc_pearson_vehicle": (beaten, level)}.get(each.key, ())
+        scores.append(each.model_copy(update={"trivial": trivial}))
+    said = next(
+        s.answer for s in verdict(made.model_copy(update={"scores": tuple(scores)}), "id") if "Exp" in s.question
+    )
+    assert said.startswith("Beats the trivial predictors on 1 of 2 scores only. LFC Pearson per compound 0.")
+    assert "does not clearly beat lookup (0.700, difference −0.0500 to 0.0600)" in said
+    bare = tuple(each.model_copy(update={"trivial": ()}) for each in scores)
+    said = " ".join(s.answer for s in verdict(made.model_copy(update={"scores": bare}), "id"))
+    assert "no trivial predictor was run beside it" in said
+
+
+def test_the_table_shows_trivial_predictions_beside_the_model() -> None:
+    scores = [each for each in report().scores if each.track == "id"]
+    undefined = Trivial(name="lookup", value=None, reason="undefined for 54 of 54 compounds")
+    scores = [s.model_copy(update={"trivial": (*s.trivial, undefined)}) if s.trivial else s for s in scores]
+    table = predictor_table(scores, "trident")
+    assert table is not None
+    assert table.titles == ("LFC Pearson, pooled", "LFC Pearson per compound")
+    assert [row.name for row in table.rows] == ["trident", "training mean", "nearest structure", "lookup"]
+    assert table.rows[0].cells[0][0] == number(next(s.value for s in scores if s.key == "lfc_pearson"))
+    assert table.rows[1].cells[0][0] == "0.300"
+    assert table.rows[1].cells[0][1].startswith("beaten: 0.")
+    assert table.rows[3].cells[0] == ("–", "undefined for 54 of 54 compounds")
+    assert predictor_table([s.model_copy(update={"trivial": ()}) for s in scores], "trident") is None
+    words = " ".join(Page(render(evaluation())).words)
+    assert "beside predictors that learn nothing" in words
+
+
 def test_verdict_follows_the_scores() -> None:
     def said(quality: float) -> str:
         return " ".join(sentence.answer for sentence in verdict(report(quality=quality), "id"))
@@ -274,8 +322,10 @@ def test_verdict_follows_the_scores() -> None:
     assert "Kernel distance" in said(1.0)
     assert "Fréchet" not in said(1.0)
     assert "Close to real replicates" in said(1.0)
-    assert "Beats the best trivial predictor" in said(1.0)
+    assert "Beats every trivial predictor on all 2 expression scores" in said(1.0)
+    assert "beats nearest structure (0.340, difference 0.3" in said(1.0)
     assert "no nearer" in said(0.0).lower() or "further from" in said(0.0).lower()
     assert "No sign of it" in said(0.0)
-    assert "Falls behind the best trivial predictor (tanimoto-nearest, 0.340)" in said(0.0)
+    assert "Does not beat the trivial predictors." in said(0.0)
+    assert "falls behind nearest structure (0.340, difference −0.3" in said(0.0)
     assert "falls behind them" in said(-1.0)

@@ -12,7 +12,7 @@ from morphobench.metrics.bootstrap import (
     percentile_interval,
     recentred_interval,
 )
-from morphobench.metrics.expression import lfc_pearson, lfc_pearson_per_compound
+from morphobench.metrics.expression import centroid_accuracy, lfc_pearson, lfc_pearson_per_compound
 from morphobench.metrics.frechet import FrechetReference, frechet_distance
 from morphobench.metrics.frechet_compounds import (
     FrechetGram,
@@ -56,6 +56,7 @@ __all__ = [
     "area_occupied_shift",
     "area_occupied_shift_by_compound",
     "average_precision",
+    "centroid_accuracy",
     "cluster_weights",
     "coverage",
     "density",

@@ -15,7 +15,7 @@ import numpy as np
 
 from morphobench.metrics import replicates as resample
 from morphobench.metrics.bootstrap import few_clusters_widening, recentred_interval
-from morphobench.metrics.expression import lfc_pearson, lfc_pearson_per_compound
+from morphobench.metrics.expression import centroid_accuracy, lfc_pearson, lfc_pearson_per_compound
 from morphobench.metrics.frechet import frechet_distance
 from morphobench.metrics.frechet_compounds import frechet_distance_by_compound
 from morphobench.metrics.inception_score import inception_score
@@ -30,7 +30,6 @@ from morphobench.metrics.inputs import (
     SeparabilityInputs,
 )
 from morphobench.metrics.kernel import kernel_distance, kernel_distance_by_compound
-from morphobench.metrics.mechanism import discrimination_by_compound
 from morphobench.metrics.morphology import area_occupied_shift_by_compound
 from morphobench.metrics.separability import lda_separability
 
@@ -135,6 +134,10 @@ def _r_perturbed_mean(inputs: ExpressionInputs) -> np.ndarray:
     return lfc_pearson_per_compound(*profiles, centred=True)
 
 
+def _nearer_to_own(inputs: ExpressionInputs) -> np.ndarray:
+    return centroid_accuracy(inputs.predicted_post, inputs.pre, inputs.measured_post, inputs.compounds)
+
+
 def _defined_mean(values: np.ndarray) -> float:
     if np.isnan(values).all():
         raise ValueError(f"r is undefined for all {len(values)} compounds: prediction or truth is constant over genes")
@@ -146,11 +149,6 @@ def _retrieved(inputs: ProfileInputs) -> float:
     if np.isnan(precision).all():
         raise ValueError("no compound has real images on two plates: there is nothing to find on another one")
     return float(np.nanmean(precision))
-
-
-def _lfc_discrimination(inputs: ExpressionInputs) -> np.ndarray:
-    predicted, measured = inputs.predicted_post - inputs.pre, inputs.measured_post - inputs.pre
-    return discrimination_by_compound(predicted, measured, inputs.compounds)
 
 
 def _undefined(values: np.ndarray) -> int:
@@ -431,16 +429,17 @@ ROWS = (
         undefined=lambda inputs: _undefined(_r_perturbed_mean(inputs)),
     ),
     Metric(
-        key="lfc_discrimination_rank",
+        key="centroid_accuracy",
         version=1,
         inputs=ExpressionInputs,
         direction="max",
         unit="share of other compounds",
         smallest_n=2,
-        summary="Share of other compounds whose measured LFC is farther than the true one's, averaged; chance is 0.5.",
-        compute=lambda inputs: _lfc_discrimination(inputs).mean(),
-        resample=resample.lfc_discrimination_replicates,
+        summary="How often a predicted LFC is more like its own compound's measured one than another's; chance is 0.5.",
+        compute=lambda inputs: _defined_mean(_nearer_to_own(inputs)),
+        resample=resample.centroid_replicates,
         count=_compounds,
+        undefined=lambda inputs: _undefined(_nearer_to_own(inputs)),
     ),
     Metric(
         key="duplicates",

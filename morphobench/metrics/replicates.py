@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 
 from morphobench.metrics.bootstrap import ClusterDraws, draw_clusters
-from morphobench.metrics.expression import per_compound_resamples, pooled_resamples
+from morphobench.metrics.expression import centroid_resamples, per_compound_resamples, pooled_resamples
 from morphobench.metrics.frechet import frechet_resamples
 from morphobench.metrics.frechet_compounds import frechet_resamples_by_compound
 from morphobench.metrics.inception_score import inception_resamples
@@ -26,7 +26,6 @@ from morphobench.metrics.inputs import (
     SeparabilityInputs,
 )
 from morphobench.metrics.kernel import compound_resamples, counted_mean, kernel_resamples
-from morphobench.metrics.mechanism import discrimination_by_compound
 from morphobench.metrics.morphology import shift_resamples
 from morphobench.metrics.neighbours import weighted_means
 from morphobench.metrics.separability import balanced_resamples, lda_correct
@@ -139,16 +138,6 @@ def discrimination_replicates(inputs: ProfileInputs, replicates: int, seed: int)
     return _drawn_means(ranks, draws, np.unique(inputs.compounds))
 
 
-def lfc_discrimination_replicates(inputs: ExpressionInputs, replicates: int, seed: int) -> np.ndarray:
-    """The same of expression."""
-    draws = draw_clusters([inputs.compounds], [inputs.plates], replicates, seed)
-    predicted, measured = inputs.predicted_post - inputs.pre, inputs.measured_post - inputs.pre
-    ranks = _of_plate_draws(
-        lambda weights: discrimination_by_compound(predicted, measured, inputs.compounds, weights), draws, inputs.plates
-    )
-    return _drawn_means(ranks, draws, np.unique(inputs.compounds))
-
-
 def shift_replicates(inputs: MorphologyInputs, replicates: int, seed: int) -> np.ndarray:
     """AreaOccupied shift; vehicle images are drawn by plate."""
     draws = draw_clusters(
@@ -185,6 +174,13 @@ def lfc_vehicle_replicates(inputs: ExpressionInputs, replicates: int, seed: int)
 def lfc_perturbed_mean_replicates(inputs: ExpressionInputs, replicates: int, seed: int) -> np.ndarray:
     """LFC correlation per compound, each side centred by its mean over compounds, averaged."""
     return _per_compound_replicates(inputs, True, replicates, seed)
+
+
+def centroid_replicates(inputs: ExpressionInputs, replicates: int, seed: int) -> np.ndarray:
+    """Centroid accuracy, averaged over compounds."""
+    draws = draw_clusters([inputs.compounds], [inputs.plates], replicates, seed)
+    profiles = (inputs.predicted_post, inputs.pre, inputs.measured_post, inputs.compounds)
+    return centroid_resamples(*profiles, draws.plate_weights(inputs.plates), draws.compound_counts)
 
 
 def _per_compound_replicates(inputs: ExpressionInputs, centred: bool, replicates: int, seed: int) -> np.ndarray:

@@ -3,19 +3,62 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.figure import Figure
 from scipy.cluster.hierarchy import leaves_list, linkage
 
 from morphobench.contents import TrackContents
+from morphobench.enrichment import SIGNIFICANT, overlaps
 from morphobench.report.drawing import FAINT, GENERATED, INK, REAL, WIDTH, Picture, blank, encode_figure, finite_rows
-from morphobench.schema import Enrichment
+from morphobench.report.reading import number, read, span_text, standing_beside
+from morphobench.schema import Enrichment, Score
 
 TERMS_PER_SOURCE = 5
-SIGNIFICANT = 0.05
-"""Adjusted p above this is drawn open."""
 _ACCESSION = re.compile(r"\s*\((GO:\d+)\)\s*$")
+
+
+@dataclass(frozen=True)
+class PredictorRow:
+    """One line of the table of predictors: its name and a cell of (value, what stands below it) per score."""
+
+    name: str
+    cells: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class PredictorTable:
+    """The expression scores of a submission and, below it, of predictions that learn nothing."""
+
+    titles: tuple[str, ...]
+    rows: tuple[PredictorRow, ...]
+
+
+def predictor_table(scores: list[Score], name: str) -> PredictorTable | None:
+    """The table of a track, the submission's row first; None where no trivial prediction was scored.
+
+    Below a trivial prediction's value stands whether the submission beats it, with the paired interval.
+    """
+    columns = [score for score in scores if score.value is not None and score.trivial]
+    if not columns:
+        return None
+    names = dict.fromkeys(trivial.name for score in columns for trivial in score.trivial)
+    rows = [PredictorRow(name, tuple((number(score.value), span_text(score)) for score in columns))]
+    for each in names:
+        rows.append(PredictorRow(each, tuple(_predictor_cell(score, each) for score in columns)))
+    return PredictorTable(tuple(read(score.key).title for score in columns), tuple(rows))
+
+
+def _predictor_cell(score: Score, name: str) -> tuple[str, str]:
+    trivial = next((trivial for trivial in score.trivial if trivial.name == name), None)
+    if trivial is None or trivial.value is None:
+        return number(None), trivial.reason if trivial else ""
+    words = {"better": "beaten", "worse": "better than the model", "unclear": "not clearly beaten", None: ""}
+    said = words[standing_beside(score, trivial)]
+    if trivial.difference is not None:
+        said += f": {number(trivial.difference[0])} to {number(trivial.difference[1])}"
+    return number(trivial.value), said
 
 
 def lfc_heatmaps(track: TrackContents, simulated: bool) -> list[Picture]:
@@ -93,12 +136,23 @@ def enrichment_chart(rows: tuple[Enrichment, ...], compound: str, simulated: boo
     caption = (
         f"Gene sets enriched among {compound}'s changed genes. Where circle and triangle agree, the model predicts the "
         f"biology that was measured; a lone mark is in one profile only; an open one is not significant "
-        f"(adjusted p > {SIGNIFICANT}). {lines} leading sets of {len(mine)} rows."
+        f"(adjusted p > {SIGNIFICANT}). {lines} leading sets of {len(mine)} rows. {_overlap_text(mine)}"
     )
     alt = f"Enriched gene sets of {compound}: " + "; ".join(
         f"{direction}: {', '.join(_ACCESSION.sub('', term) for term in terms)}" for direction, terms in blocks
     )
     return encode_figure(figure, simulated, alt, caption)
+
+
+def _overlap_text(rows: list[Enrichment]) -> str:
+    """How many significant gene sets of one compound are in both profiles, in words; '' without predicted rows."""
+    if not any(row.source == "predicted" for row in rows):
+        return ""
+    told = [
+        f"{each.direction}: {each.measured} measured, {each.predicted} predicted, {each.shared} shared"
+        for each in overlaps(rows)
+    ]
+    return f"Significant sets, {'; '.join(told)}."
 
 
 def _heatmap(values: np.ndarray, names: np.ndarray, limit: float, agreement: np.ndarray | None) -> Figure:

@@ -13,7 +13,7 @@ from morphobench.contents import Evaluation, TrackContents
 from morphobench.report import reading
 from morphobench.report.distributions import area_by_compound, area_violins
 from morphobench.report.drawing import Picture, house_type
-from morphobench.report.expression import enrichment_chart, lfc_heatmaps
+from morphobench.report.expression import PredictorTable, enrichment_chart, lfc_heatmaps, predictor_table
 from morphobench.report.extrapolation import fit_chart
 from morphobench.report.maps import lda_map, umap_map
 from morphobench.report.panel import panel_pictures
@@ -59,6 +59,7 @@ class TrackPage:
     rows: list[Row]
     panel: list[Picture]
     maps: list[Picture]
+    predictors: PredictorTable | None
     heatmaps: list[Picture]
 
 
@@ -110,6 +111,7 @@ def _track(evaluation: Evaluation, track: TrackContents) -> TrackPage:
         rows=[_row(score) for score in scores],
         panel=panel_pictures(evaluation, track),
         maps=[picture for picture in maps if picture],
+        predictors=predictor_table(scores, report.submission.name),
         heatmaps=lfc_heatmaps(track, simulated),
     )
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from morphobench.metrics.registry import METRICS, scaled
-from morphobench.schema import Score
+from morphobench.schema import Score, Trivial
 
 FAMILIES = ("realism", "per compound", "separability", "morphology", "expression", "reliance", "memorisation", "other")
 """Order of the score table."""
@@ -56,7 +56,7 @@ _WORDS = {
     "lfc_pearson": ("expression", "LFC Pearson, pooled"),
     "lfc_pearson_vehicle": ("expression", "LFC Pearson per compound"),
     "lfc_pearson_perturbed_mean": ("expression", "LFC Pearson beyond the mean drug"),
-    "lfc_discrimination_rank": ("expression", "LFC discrimination rank"),
+    "centroid_accuracy": ("expression", "Centroid accuracy"),
     "duplicates": ("memorisation", "Duplicates"),
 }
 """Family and title of a key, or of the part before its bracket."""
@@ -120,6 +120,19 @@ def standing(score: Score, other: float | None) -> Standing | None:
     if span[1] < bar:
         return "better"
     return "worse" if span[0] > bar else "unclear"
+
+
+def standing_beside(score: Score, trivial: Trivial) -> Standing | None:
+    """Does the score beat a trivial prediction, by the paired interval of their difference? None without a value.
+
+    Unclear also where there is no interval: too few compounds or plates to tell.
+    """
+    if trivial.value is None or score.direction not in ("min", "max"):
+        return None
+    low, high = trivial.difference or (0.0, 0.0)
+    if score.direction == "min":
+        low, high = -high, -low
+    return "better" if low > 0 else "worse" if high < 0 else "unclear"
 
 
 def scale(score: Score, value: float | None) -> float | None:

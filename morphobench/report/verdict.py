@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from morphobench.report.reading import REPLICATES, VEHICLE, number, read, scale, span_text, standing
-from morphobench.schema import Report, Score
+from morphobench.report.reading import VEHICLE, number, read, scale, span_text, standing, standing_beside
+from morphobench.schema import Report, Score, Trivial
 
 HEADLINES = (
     (("kid", "kd"), "How real the crowd looks"),
@@ -90,16 +90,35 @@ def _against_wrong_compound(scores: list[Score]) -> str:
 
 
 def _expression(scores: list[Score]) -> str:
-    """The predicted expression against the best prediction that learns nothing, on the strictest score present."""
+    """The predicted expression against predictions that learn nothing: every score that one of them holds up with."""
     if not scores:
         return ""
-    score = next((score for score in scores if score.key != "lfc_pearson"), scores[0])
-    trivial = {name: value for name, value in score.controls.items() if name != REPLICATES and value is not None}
-    sentence = f"{read(score.key).title} {_with_interval(score)}"
-    if not trivial:
-        return f"{sentence}; no trivial predictor was run beside it."
+    beside = [(score, [trivial for trivial in score.trivial if trivial.value is not None]) for score in scores]
+    judged = [(score, trivial) for score, trivial in beside if trivial]
+    if not judged:
+        score = next((score for score in scores if score.key != "lfc_pearson"), scores[0])
+        return f"{read(score.key).title} {_with_interval(score)}; no trivial predictor was run beside it."
+    held = [
+        (score, [each for each in trivial if standing_beside(score, each) != "better"]) for score, trivial in judged
+    ]
+    held = [(score, trivial) for score, trivial in held if trivial]
+    if not held:
+        return f"Beats every trivial predictor on {_all(len(judged))}. {_best_beside(*judged[-1])}."
+    opening = "Does not beat the trivial predictors" if len(held) == len(judged) else "Beats the trivial predictors on"
+    if len(held) < len(judged):
+        opening += f" {len(judged) - len(held)} of {len(judged)} scores only"
+    return f"{opening}. {'. '.join(_best_beside(score, trivial) for score, trivial in held)}."
+
+
+def _all(count: int) -> str:
+    return "the one expression score" if count == 1 else f"all {count} expression scores"
+
+
+def _best_beside(score: Score, trivial: list[Trivial]) -> str:
+    """One score against the best of these trivial predictions."""
     sign = 1 if score.direction == "max" else -1
-    best = max(trivial, key=lambda name: sign * trivial[name])
-    words = {"better": "Beats", "worse": "Falls behind", "unclear": "Does not clearly beat", None: "Stands beside"}
-    claim = f"{words[standing(score, trivial[best])]} the best trivial predictor ({best}, {number(trivial[best])})"
-    return f"{claim}. {sentence}."
+    best = max(trivial, key=lambda each: sign * (each.value or 0.0))
+    words = {"better": "beats", "worse": "falls behind", "unclear": "does not clearly beat", None: "stands beside"}
+    difference = f", difference {number(best.difference[0])} to {number(best.difference[1])}" if best.difference else ""
+    claim = f"{words[standing_beside(score, best)]} {best.name} ({number(best.value)}{difference})"
+    return f"{read(score.key).title} {_with_interval(score)} {claim}"
