@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
 from morphobench.contents import COMPARTMENTS
+from morphobench.datasets.swaps import Kind, Swap, SwappedTruth, place, swaps
 from morphobench.datasets.tier import ImageSet, Tier
 from morphobench.errors import BadInput
 from morphobench.features.cache import extract
@@ -73,6 +74,18 @@ class LfcTable:
 
 
 @dataclass(frozen=True)
+class SwapMeasurement:
+    """Embeddings of the images of a swap, (N, D), and of what the real images would have been, where it is known.
+
+    `images` is None where the submission does not answer the swap.
+    """
+
+    swap: Swap
+    images: np.ndarray | None
+    truth: np.ndarray | None
+
+
+@dataclass(frozen=True)
 class Measurements:
     """What is known of a track. N test conditions, V vehicle images of the same plates, T training images.
 
@@ -81,6 +94,7 @@ class Measurements:
     profiles: the same names but "train" -> column -> (.,), see `features.profile`.
     pixel_hashes: of the generated images (N,), see `features.pixels`.
     expression: "pre", "post" and, if predicted, "predicted" -> (N, 978) log2.
+    swaps: what was drawn for swapped conditions, see `datasets.swaps`; empty where no model answered conditions.
     """
 
     track: str
@@ -99,6 +113,7 @@ class Measurements:
     pixel_hashes: np.ndarray
     expression: Mapping[str, np.ndarray]
     protocol: dict[str, str]
+    swaps: Mapping[Kind, SwapMeasurement] = field(default_factory=dict)
 
     def area(self, images: str, edge: bool = True) -> dict[str, np.ndarray]:
         """Occupied fraction of each image by compartment, with or without objects that touch the border."""
@@ -140,7 +155,7 @@ def measure_track(
     loaded = protocol.loaded
 
     def features(name: str, images: ImageSet, split: str) -> Features:
-        shipped = None if split == "generated" else shipped_file(tier, name, split)
+        shipped = None if split.startswith("generated") else shipped_file(tier, name, split)
         return extract(images, loaded[name], cache, shipped=shipped, label=f"{name}: {track} {split}")
 
     real = tier.images(rows)
@@ -155,6 +170,10 @@ def measure_track(
             "real": features(name, real, track).embedding,
             "vehicle": features(name, tier.images(vehicle), "vehicle").embedding[beside],
             "train": features(name, tier.images(train), "train").embedding,
+        }
+        swapped = {
+            kind: _measure_swap(submission, tier, track, swap, lambda images, split: features(name, images, split))
+            for kind, swap in swaps(tier, tier.conditions(track)).items()
         }
     with stage("segmentation"):
         diameter = tier.spec.nucleus_diameter
@@ -189,7 +208,21 @@ def measure_track(
         pixel_hashes=pixel_hashes(generated, cache),
         expression=expression,
         protocol={name: extractor.weights_sha256 for name, extractor in loaded.items()} | {"segmentation": ENGINE},
+        swaps=swapped,
     )
+
+
+def _measure_swap(
+    submission: Submission, tier: Tier, track: str, swap: Swap, features: Callable[[ImageSet, str], Features]
+) -> SwapMeasurement:
+    """What a submission drew for a swap, and on the sim tier the counterfactuals of the real images."""
+    name = place(track, swap.kind)
+    if name not in submission.swapped:
+        return SwapMeasurement(swap, None, None)
+    images = features(submission.swapped[name], f"generated {name}").embedding
+    if tier.spec.kind != "sim":
+        return SwapMeasurement(swap, images, None)
+    return SwapMeasurement(swap, images, features(SwappedTruth(tier, track, swap), name).embedding)
 
 
 def shipped_file(tier: Tier, name: str, split: str) -> Path | None:

@@ -12,9 +12,10 @@ import numpy as np
 from scipy.spatial.distance import cdist
 
 from morphobench.contents import COMPARTMENTS
+from morphobench.datasets.swaps import place
 from morphobench.datasets.tier import Tier
 from morphobench.errors import BadInput
-from morphobench.measurements import Measurements
+from morphobench.measurements import Measurements, SwapMeasurement
 from morphobench.metrics.duplicates import near_copies
 from morphobench.metrics.inputs import (
     CopyInputs,
@@ -23,6 +24,7 @@ from morphobench.metrics.inputs import (
     MorphologyInputs,
     ProbabilityInputs,
     SeparabilityInputs,
+    SwapInputs,
 )
 from morphobench.metrics.registry import METRICS, Metric, key_for, scaled
 from morphobench.schema import Score
@@ -249,6 +251,10 @@ def tasks(measured: Measurements, tier: Tier) -> Iterator[Task]:
             key = f"area_occupied_shift[{compartment}{suffix}]"
             yield Task(METRICS[key], key, _morphology(measured, compartment, edge))
     yield from _expression(measured)
+    for kind, swapped in measured.swaps.items():
+        for row in ("gap", "error") if tier.spec.kind == "sim" else ("gap",):
+            key = f"{kind}_swap_{row}"
+            yield Task(METRICS[key], f"{key}{other}", *_swap_inputs(measured, swapped))
     yield Task(METRICS["duplicates"], f"duplicates{other}", _copy_inputs(measured))
 
 
@@ -266,6 +272,28 @@ def _separability(measured: Measurements) -> tuple[SeparabilityInputs | None, st
             measured.mechanisms[asked],
             measured.compounds[asked],
             measured.plates[asked],
+        ),
+        "",
+    )
+
+
+def _swap_inputs(measured: Measurements, swapped: SwapMeasurement) -> tuple[SwapInputs | None, str]:
+    swap = swapped.swap
+    if swapped.images is None:
+        folder = place(measured.track, swap.kind)
+        return None, swap.reason or f"the submission answers no swapped conditions (images/{folder}/)"
+    real, rows = measured.embedding["real"], swap.rows
+    return (
+        SwapInputs(
+            swapped.images - measured.embedding["generated"][rows],
+            measured.compounds[rows],
+            measured.plates[rows],
+            real[swap.compared],
+            measured.compounds[swap.compared],
+            measured.plates[swap.compared],
+            "compounds" if swap.kind == "drug" else "plates",
+            swap.toward,
+            None if swapped.truth is None else swapped.truth - real[rows],
         ),
         "",
     )

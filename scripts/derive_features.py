@@ -12,6 +12,7 @@ import argparse
 from pathlib import Path
 
 from morphobench.datasets import load_tier
+from morphobench.datasets.swaps import SwappedTruth, place, swaps
 from morphobench.datasets.tier import Tier
 from morphobench.features.cache import extract, write_shipped
 from morphobench.features.extractor import Features, load_extractor
@@ -36,6 +37,17 @@ def derive_features(tier: Tier, name: str, splits: tuple[str, ...], folder: Path
         write_shipped(folder / f"{name}__{split}.safetensors", Features(embedding, None), images.digest(), extractor)
 
 
+def derive_swaps(tier: Tier, name: str, tracks: tuple[str, ...], folder: Path) -> None:
+    """Embeddings of the counterfactuals of the swapped test images."""
+    extractor = load_extractor(name)
+    for track in tracks:
+        for kind, swap in swaps(tier, tier.conditions(track)).items():
+            images = SwappedTruth(tier, track, swap)
+            features = Features(extract(images, extractor, cache_dir()).embedding, None)
+            path = folder / f"{name}__{place(track, kind)}.safetensors"
+            write_shipped(path, features, images.digest(), extractor)
+
+
 def derive_profiles(tier: Tier, splits: tuple[str, ...], folder: Path) -> None:
     """Areas, counts and quality of the real images of some splits."""
     diameter = tier.spec.nucleus_diameter
@@ -48,7 +60,7 @@ def derive_profiles(tier: Tier, splits: tuple[str, ...], folder: Path) -> None:
 def main() -> None:
     """Write every shipped measurement, or those of one extractor."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", choices=["extractor", "embedding", "profiles"])
+    parser.add_argument("--only", choices=["extractor", "embedding", "profiles", "swaps"])
     only = parser.parse_args().only
     tier = load_tier("sim")
     folder = tier.folder / SHIPPED / tier.spec.name
@@ -56,6 +68,8 @@ def main() -> None:
         derive_features(tier, tier.spec.extractor, TESTED, folder)
     if only in (None, "embedding"):
         derive_features(tier, tier.spec.embedding, MAPPED, folder)
+    if only in (None, "swaps"):
+        derive_swaps(tier, tier.spec.embedding, tuple(tier.spec.tracks), folder)
     if only in (None, "profiles"):
         derive_profiles(tier, MORPHOLOGY, folder)
 

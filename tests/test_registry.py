@@ -11,6 +11,7 @@ from morphobench.metrics import (
     MorphologyInputs,
     ProbabilityInputs,
     SeparabilityInputs,
+    SwapInputs,
     few_clusters_widening,
     key_for,
     recentred_interval,
@@ -35,6 +36,13 @@ def bundle(kind, rows=slice(None), replicate_plates=False):
     if kind is CopyInputs:
         hashes = np.where(np.arange(n) % 3, np.arange(n), 0).astype(str)
         return CopyInputs(hashes[rows], np.ones(n)[rows], 1.0, compounds, plates)
+    if kind is SwapInputs:
+        toward = dict(zip("abcd", "bcda", strict=True))
+        means = np.array([effect[toward[name] == COMPOUNDS][0] for name in COMPOUNDS]) - effect
+        moved = 0.5 * means + random.normal(size=(n, 12))
+        return SwapInputs(
+            moved[rows], compounds, plates, others, COMPOUNDS, PLATES, "compounds", toward, (0.8 * means)[rows]
+        )
     if kind is ProbabilityInputs:
         return ProbabilityInputs(random.dirichlet(np.ones(5), size=n)[rows], compounds, plates)
     if kind is SeparabilityInputs:
@@ -140,7 +148,8 @@ def test_nothing_is_scaled_unless_replicates_beat_the_vehicle(vehicle, ceiling, 
 
 def test_biased_blind_and_one_sided_rows_are_shown_and_not_ranked():
     one_sided = {"precision", "recall", "density", "coverage", "duplicates"}
-    assert {key for key, metric in METRICS.items() if not metric.ranked} == {"fd", "is"} | one_sided
+    reliance = {f"{what}_swap_{row}" for what in ("drug", "rna") for row in ("gap", "error")}
+    assert {key for key, metric in METRICS.items() if not metric.ranked} == {"fd", "is"} | one_sided | reliance
 
 
 def test_an_interval_is_as_wide_as_its_fewest_clusters_ask():

@@ -22,6 +22,7 @@ from morphobench.metrics.inputs import (
     MorphologyInputs,
     ProbabilityInputs,
     SeparabilityInputs,
+    SwapInputs,
 )
 from morphobench.metrics.kernel import kernel_distance, kernel_distance_by_compound, kernel_distance_subsets
 from morphobench.metrics.morphology import area_occupied_shift, area_occupied_shift_by_compound
@@ -39,6 +40,7 @@ __all__ = [
     "MorphologyInputs",
     "ProbabilityInputs",
     "SeparabilityInputs",
+    "SwapInputs",
     "area_occupied_shift",
     "area_occupied_shift_by_compound",
     "cluster_weights",

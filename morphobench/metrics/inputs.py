@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 
 from morphobench.metrics.duplicates import near_copies, repeated
 from morphobench.metrics.neighbours import Neighbourhoods, neighbourhoods
+from morphobench.metrics.reliance import UnitChange, unit_changes
 
 
 @dataclass(frozen=True)
@@ -148,6 +151,53 @@ class ExpressionInputs:
 
     def __post_init__(self) -> None:
         _aligned("predicted_post", self.predicted_post, self.measured_post, self.pre, self.compounds, self.plates)
+
+    @property
+    def clusters(self) -> tuple[int, int]:
+        """Numbers of compounds and of plates."""
+        return _distinct(self.compounds), _distinct(self.plates)
+
+
+@dataclass(frozen=True)
+class SwapInputs:
+    """Change of the embedding of generated images (N, D) when their condition is swapped, and real embeddings (M, D).
+
+    by: "compounds" or "plates", whichever was swapped; toward: label -> the label it was swapped for. truth: the change
+    (N, D) that the swap truly makes, where it is known.
+    """
+
+    moved: np.ndarray
+    compounds: np.ndarray
+    plates: np.ndarray
+    real: np.ndarray
+    real_compounds: np.ndarray
+    real_plates: np.ndarray
+    by: Literal["compounds", "plates"]
+    toward: Mapping[str, str]
+    truth: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        _aligned("moved", self.moved, self.compounds, self.plates)
+        _aligned("real", self.real, self.real_compounds, self.real_plates)
+        if self.truth is not None:
+            _aligned("moved", self.moved, self.truth)
+
+    @property
+    def units(self) -> np.ndarray:
+        """What was swapped of each image: its compound or its plate."""
+        return self.compounds if self.by == "compounds" else self.plates
+
+    @property
+    def levels(self) -> np.ndarray:
+        """The other label: its plate or its compound."""
+        return self.plates if self.by == "compounds" else self.compounds
+
+    @cached_property
+    def changes(self) -> dict[str, UnitChange]:
+        """Generated and real change by unit; ValueError, with the reason, where there is none."""
+        real = (self.real_compounds, self.real_plates)
+        real_units, real_levels = real if self.by == "compounds" else real[::-1]
+        return unit_changes(self.moved, self.units, self.levels, self.real, real_units, real_levels, self.toward)
 
     @property
     def clusters(self) -> tuple[int, int]:

@@ -25,9 +25,11 @@ from morphobench.metrics.inputs import (
     MorphologyInputs,
     ProbabilityInputs,
     SeparabilityInputs,
+    SwapInputs,
 )
 from morphobench.metrics.kernel import kernel_distance, kernel_distance_by_compound
 from morphobench.metrics.morphology import area_occupied_shift_by_compound
+from morphobench.metrics.reliance import swap_error, swap_gap
 from morphobench.metrics.separability import lda_separability
 
 ROUNDING = 1e-9
@@ -158,6 +160,45 @@ def _area_row(compartment: str, suffix: str, border: str) -> Metric:
         count=_smaller_side,
         undefined=lambda inputs: inputs.dropped,
     )
+
+
+def _swap_gap_row(kind: str, what: str) -> Metric:
+    return Metric(
+        key=f"{kind}_swap_gap",
+        version=1,
+        inputs=SwapInputs,
+        direction="max",
+        unit="share of the real change",
+        smallest_n=8,
+        summary=f"How far images move along the real change when {what} is swapped; 0 for a model that ignores it.",
+        ranked=False,
+        compute=lambda inputs: swap_gap(inputs.changes),
+        resample=resample.swap_gap_replicates,
+        count=lambda inputs: len(inputs.moved),
+        undefined=lambda inputs: int((~np.isin(inputs.units, list(inputs.changes))).sum()),
+    )
+
+
+def _swap_error_row(kind: str, what: str) -> Metric:
+    return Metric(
+        key=f"{kind}_swap_error",
+        version=1,
+        inputs=SwapInputs,
+        direction="min",
+        unit="share of the true change",
+        smallest_n=8,
+        summary=f"Share of the true counterfactual change that is missed when {what} is swapped; 1 if nothing moves.",
+        ranked=False,
+        compute=_swap_error,
+        resample=resample.swap_error_replicates,
+        count=lambda inputs: len(inputs.moved),
+    )
+
+
+def _swap_error(inputs: SwapInputs) -> float:
+    if inputs.truth is None:
+        raise ValueError("the true change is known of simulated images alone")
+    return swap_error(inputs.moved, inputs.truth, inputs.units)
 
 
 GENUINE = {
@@ -342,6 +383,11 @@ ROWS = (
         compute=lambda inputs: inputs.copied.mean(),
         resample=resample.duplicate_replicates,
         count=lambda inputs: len(inputs.hashes),
+    ),
+    *(
+        row(kind, what)
+        for kind, what in (("drug", "the drug"), ("rna", "G_pre"))
+        for row in (_swap_gap_row, _swap_error_row)
     ),
 )
 

@@ -19,10 +19,12 @@ from morphobench.metrics.inputs import (
     MorphologyInputs,
     ProbabilityInputs,
     SeparabilityInputs,
+    SwapInputs,
 )
 from morphobench.metrics.kernel import compound_resamples, kernel_resamples
 from morphobench.metrics.morphology import shift_resamples
 from morphobench.metrics.neighbours import weighted_means
+from morphobench.metrics.reliance import error_resamples, gap_resamples
 from morphobench.metrics.separability import balanced_resamples, lda_correct
 
 
@@ -125,6 +127,26 @@ def lfc_vehicle_replicates(inputs: ExpressionInputs, replicates: int, seed: int)
 def lfc_perturbed_mean_replicates(inputs: ExpressionInputs, replicates: int, seed: int) -> np.ndarray:
     """LFC correlation per compound, each side centred by its mean over compounds, averaged."""
     return _per_compound_replicates(inputs, True, replicates, seed)
+
+
+def swap_gap_replicates(inputs: SwapInputs, replicates: int, seed: int) -> np.ndarray:
+    """Swap gap; generated and real images are drawn together, by compound and plate."""
+    return gap_resamples(inputs.changes, *_swap_counts(inputs, replicates, seed))
+
+
+def swap_error_replicates(inputs: SwapInputs, replicates: int, seed: int) -> np.ndarray:
+    """Share of the true change that is missed."""
+    assert inputs.truth is not None
+    counts = _swap_counts(inputs, replicates, seed)
+    return error_resamples(inputs.moved, inputs.truth, inputs.units, inputs.levels, *counts)
+
+
+def _swap_counts(inputs: SwapInputs, replicates: int, seed: int) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Draws of what was swapped, and of the other label."""
+    compounds, plates = [inputs.compounds, inputs.real_compounds], [inputs.plates, inputs.real_plates]
+    draws = draw_clusters(compounds, plates, replicates, seed)
+    counts = draws.compound_counts, draws.plate_counts
+    return counts if inputs.by == "compounds" else counts[::-1]
 
 
 def _per_compound_replicates(inputs: ExpressionInputs, centred: bool, replicates: int, seed: int) -> np.ndarray:

@@ -50,6 +50,10 @@ _WORDS = {
     "lfc_pearson": ("expression", "LFC Pearson, pooled"),
     "lfc_pearson_vehicle": ("expression", "LFC Pearson per compound"),
     "lfc_pearson_perturbed_mean": ("expression", "LFC Pearson beyond the mean drug"),
+    "drug_swap_gap": ("reliance", "Drug-swap gap"),
+    "drug_swap_error": ("reliance", "Drug-swap error"),
+    "rna_swap_gap": ("reliance", "RNA-swap gap"),
+    "rna_swap_error": ("reliance", "RNA-swap error"),
     "duplicates": ("memorisation", "Duplicates"),
 }
 """Family and title of a key, or of the part before its bracket."""
