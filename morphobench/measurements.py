@@ -19,6 +19,8 @@ from morphobench.features.extractor import Extractor, Features, load_extractor
 from morphobench.features.pixels import pixel_hashes
 from morphobench.features.profile import measure_images
 from morphobench.features.segment import ENGINE
+from morphobench.features.thumbnails import VERSION as THUMBNAILS
+from morphobench.features.thumbnails import thumbnails
 from morphobench.ingest.submission import Submission
 from morphobench.storage import verify_listed
 
@@ -95,6 +97,7 @@ class Measurements:
     pixel_hashes: of the generated images (N,), see `features.pixels`.
     expression: "pre", "post" and, if predicted, "predicted" -> (N, 978) log2.
     swaps: what was drawn for swapped conditions, see `datasets.swaps`; empty where no model answered conditions.
+    thumbnails: "generated", "real" (N), "train" (T) -> (., S, S, 3), see `features.thumbnails`; empty where not made.
     """
 
     track: str
@@ -114,6 +117,7 @@ class Measurements:
     expression: Mapping[str, np.ndarray]
     protocol: dict[str, str]
     swaps: Mapping[Kind, SwapMeasurement] = field(default_factory=dict)
+    thumbnails: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def area(self, images: str, edge: bool = True) -> dict[str, np.ndarray]:
         """Occupied fraction of each image by compartment, with or without objects that touch the border."""
@@ -187,6 +191,12 @@ def measure_track(
             tier.images(vehicle), diameter, cache, label="vehicle", shipped=shipped_file(tier, ENGINE, "vehicle")
         )
         profiles["vehicle"] = {column: values[beside] for column, values in everything.items()}
+    with stage("copies"):
+        small = {
+            "generated": thumbnails(generated, cache),
+            "real": thumbnails(real, cache, shipped_file(tier, THUMBNAILS, track)),
+            "train": thumbnails(tier.images(train), cache, shipped_file(tier, THUMBNAILS, "train")),
+        }
     pre, post = tier.expression(rows)
     expression = {"pre": pre, "post": post}
     if submission.expression is not None:
@@ -209,6 +219,7 @@ def measure_track(
         expression=expression,
         protocol={name: extractor.weights_sha256 for name, extractor in loaded.items()} | {"segmentation": ENGINE},
         swaps=swapped,
+        thumbnails=small,
     )
 
 

@@ -21,11 +21,13 @@ from morphobench.metrics.inputs import (
     CopyInputs,
     ExpressionInputs,
     FeatureInputs,
+    MemorisationInputs,
     MorphologyInputs,
     ProbabilityInputs,
     SeparabilityInputs,
     SwapInputs,
 )
+from morphobench.metrics.memorisation import nearest_view_distance
 from morphobench.metrics.registry import METRICS, Metric, key_for, scaled
 from morphobench.schema import Score
 from morphobench.storage import atomic_write_text, cache_dir, verify_listed
@@ -256,6 +258,10 @@ def tasks(measured: Measurements, tier: Tier) -> Iterator[Task]:
             key = f"{kind}_swap_{row}"
             yield Task(METRICS[key], f"{key}{other}", *_swap_inputs(measured, swapped))
     yield Task(METRICS["duplicates"], f"duplicates{other}", _copy_inputs(measured))
+    if measured.thumbnails:
+        memorised = _memorisation_inputs(measured)
+        for key in ("train_copies", "near_copies", "nearest_train_distance"):
+            yield Task(METRICS[key], f"{key}{other}", memorised)
 
 
 def _separability(measured: Measurements) -> tuple[SeparabilityInputs | None, str]:
@@ -302,6 +308,18 @@ def _swap_inputs(measured: Measurements, swapped: SwapMeasurement) -> tuple[Swap
 def _copy_inputs(measured: Measurements) -> CopyInputs:
     nearest = _nearest(measured.embedding["generated"], measured.embedding["train"])
     return CopyInputs(measured.pixel_hashes, nearest, _spacing(measured), measured.compounds, measured.plates)
+
+
+def _memorisation_inputs(measured: Measurements) -> MemorisationInputs:
+    train, small = measured.embedding["train"], measured.thumbnails
+    return MemorisationInputs(
+        _nearest(measured.embedding["generated"], train),
+        _nearest(measured.embedding["real"], train),
+        nearest_view_distance(small["generated"], small["train"]),
+        nearest_view_distance(small["real"], small["train"]),
+        measured.compounds,
+        measured.plates,
+    )
 
 
 def _morphology(measured: Measurements, compartment: str, edge: bool) -> MorphologyInputs:

@@ -19,11 +19,15 @@ from morphobench.features.extractor import Features, load_extractor
 from morphobench.features.profile import measure_images
 from morphobench.features.profile import write_shipped as write_profiles
 from morphobench.features.segment import ENGINE
+from morphobench.features.thumbnails import VERSION as THUMBNAILS
+from morphobench.features.thumbnails import thumbnails
+from morphobench.features.thumbnails import write_shipped as write_thumbnails
 from morphobench.measurements import SHIPPED
 from morphobench.storage import cache_dir
 
 TESTED = ("id", "ood")
 MAPPED = ("id", "ood", "train", "vehicle")
+COPIED = ("id", "ood", "train")
 MORPHOLOGY = ("id", "ood", "vehicle")
 
 
@@ -48,6 +52,14 @@ def derive_swaps(tier: Tier, name: str, tracks: tuple[str, ...], folder: Path) -
             write_shipped(path, features, images.digest(), extractor)
 
 
+def derive_thumbnails(tier: Tier, splits: tuple[str, ...], folder: Path) -> None:
+    """Thumbnails of the real images of some splits."""
+    for split in splits:
+        images = tier.images(tier.rows(split))
+        path = folder / f"{THUMBNAILS}__{split}.safetensors"
+        write_thumbnails(path, thumbnails(images, cache_dir()), images.digest())
+
+
 def derive_profiles(tier: Tier, splits: tuple[str, ...], folder: Path) -> None:
     """Areas, counts and quality of the real images of some splits."""
     diameter = tier.spec.nucleus_diameter
@@ -60,7 +72,7 @@ def derive_profiles(tier: Tier, splits: tuple[str, ...], folder: Path) -> None:
 def main() -> None:
     """Write every shipped measurement, or those of one extractor."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", choices=["extractor", "embedding", "profiles", "swaps"])
+    parser.add_argument("--only", choices=["extractor", "embedding", "profiles", "swaps", "thumbnails"])
     only = parser.parse_args().only
     tier = load_tier("sim")
     folder = tier.folder / SHIPPED / tier.spec.name
@@ -70,6 +82,8 @@ def main() -> None:
         derive_features(tier, tier.spec.embedding, MAPPED, folder)
     if only in (None, "swaps"):
         derive_swaps(tier, tier.spec.embedding, tuple(tier.spec.tracks), folder)
+    if only in (None, "thumbnails"):
+        derive_thumbnails(tier, COPIED, folder)
     if only in (None, "profiles"):
         derive_profiles(tier, MORPHOLOGY, folder)
 

@@ -8,6 +8,7 @@ from morphobench.metrics import (
     CopyInputs,
     ExpressionInputs,
     FeatureInputs,
+    MemorisationInputs,
     MorphologyInputs,
     ProbabilityInputs,
     SeparabilityInputs,
@@ -36,6 +37,9 @@ def bundle(kind, rows=slice(None), replicate_plates=False):
     if kind is CopyInputs:
         hashes = np.where(np.arange(n) % 3, np.arange(n), 0).astype(str)
         return CopyInputs(hashes[rows], np.ones(n)[rows], 1.0, compounds, plates)
+    if kind is MemorisationInputs:
+        near, real = random.random(n), random.random(n)
+        return MemorisationInputs(near[rows], real[rows], 0.5 * near[rows], real[rows], compounds, plates)
     if kind is SwapInputs:
         toward = dict(zip("abcd", "bcda", strict=True))
         means = np.array([effect[toward[name] == COMPOUNDS][0] for name in COMPOUNDS]) - effect
@@ -149,7 +153,11 @@ def test_nothing_is_scaled_unless_replicates_beat_the_vehicle(vehicle, ceiling, 
 def test_biased_blind_and_one_sided_rows_are_shown_and_not_ranked():
     one_sided = {"precision", "recall", "density", "coverage", "duplicates"}
     reliance = {f"{what}_swap_{row}" for what in ("drug", "rna") for row in ("gap", "error")}
-    assert {key for key, metric in METRICS.items() if not metric.ranked} == {"fd", "is"} | one_sided | reliance
+    memorised = {"train_copies", "near_copies", "nearest_train_distance"}
+    assert {key for key, metric in METRICS.items() if not metric.ranked} == {
+        "fd",
+        "is",
+    } | one_sided | reliance | memorised
 
 
 def test_an_interval_is_as_wide_as_its_fewest_clusters_ask():

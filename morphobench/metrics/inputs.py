@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 
 from morphobench.metrics.duplicates import near_copies, repeated
+from morphobench.metrics.memorisation import copies, near
 from morphobench.metrics.neighbours import Neighbourhoods, neighbourhoods
 from morphobench.metrics.reliance import UnitChange, unit_changes
 
@@ -63,6 +64,41 @@ class CopyInputs:
     def copied(self) -> np.ndarray:
         """Whether an image is a copy of another generated one or of a training image, bool (N,)."""
         return repeated(self.hashes) | near_copies(self.train_distance, self.spacing)
+
+    @property
+    def clusters(self) -> tuple[int, int]:
+        """Numbers of compounds and of plates."""
+        return _distinct(self.compounds), _distinct(self.plates)
+
+
+@dataclass(frozen=True)
+class MemorisationInputs:
+    """Distance to the nearest training image of each generated image (N,) and of the real one of its condition (N,).
+
+    `distance`, `real_distance`: in the embedding; `view_distance`, `real_view_distance`: between thumbnails, in any of
+    eight views.
+    """
+
+    distance: np.ndarray
+    real_distance: np.ndarray
+    view_distance: np.ndarray
+    real_view_distance: np.ndarray
+    compounds: np.ndarray
+    plates: np.ndarray
+
+    def __post_init__(self) -> None:
+        _aligned("distance", self.distance, self.real_distance, self.view_distance, self.real_view_distance)
+        _aligned("distance", self.distance, self.compounds, self.plates)
+
+    @property
+    def copied(self) -> np.ndarray:
+        """Whether an image is a training image in one of its views, bool (N,)."""
+        return copies(self.view_distance, self.real_view_distance)
+
+    @property
+    def near(self) -> np.ndarray:
+        """Whether an image lies nearer to a training image than almost all real ones do, or is one, bool (N,)."""
+        return near(self.distance, self.real_distance) | self.copied
 
     @property
     def clusters(self) -> tuple[int, int]:

@@ -16,6 +16,7 @@ from morphobench.metrics.inputs import (
     CopyInputs,
     ExpressionInputs,
     FeatureInputs,
+    MemorisationInputs,
     MorphologyInputs,
     ProbabilityInputs,
     SeparabilityInputs,
@@ -76,6 +77,27 @@ def duplicate_replicates(inputs: CopyInputs, replicates: int, seed: int) -> np.n
     """Share of copies: which images are copies stays, and the images are drawn."""
     draws = draw_clusters([inputs.compounds], [inputs.plates], replicates, seed)
     return weighted_means(inputs.copied, draws.weights(inputs.compounds, inputs.plates))
+
+
+def train_copy_replicates(inputs: MemorisationInputs, replicates: int, seed: int) -> np.ndarray:
+    """Share of copies of training images; here and in the next row the verdicts stay, and the images are drawn."""
+    return weighted_means(inputs.copied, _memorisation_weights(inputs, replicates, seed))
+
+
+def near_copy_replicates(inputs: MemorisationInputs, replicates: int, seed: int) -> np.ndarray:
+    """Share of near copies of training images."""
+    return weighted_means(inputs.near, _memorisation_weights(inputs, replicates, seed))
+
+
+def train_distance_replicates(inputs: MemorisationInputs, replicates: int, seed: int) -> np.ndarray:
+    """Ratio of mean distances to the nearest training image; generated and real images are drawn together."""
+    weights = _memorisation_weights(inputs, replicates, seed)
+    return weighted_means(inputs.distance, weights) / weighted_means(inputs.real_distance, weights)
+
+
+def _memorisation_weights(inputs: MemorisationInputs, replicates: int, seed: int) -> np.ndarray:
+    draws = draw_clusters([inputs.compounds], [inputs.plates], replicates, seed)
+    return draws.weights(inputs.compounds, inputs.plates)
 
 
 def inception_replicates(inputs: ProbabilityInputs, replicates: int, seed: int) -> np.ndarray:

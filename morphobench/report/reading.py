@@ -55,6 +55,9 @@ _WORDS = {
     "rna_swap_gap": ("reliance", "RNA-swap gap"),
     "rna_swap_error": ("reliance", "RNA-swap error"),
     "duplicates": ("memorisation", "Duplicates"),
+    "train_copies": ("memorisation", "Copies of training images"),
+    "near_copies": ("memorisation", "Near copies"),
+    "nearest_train_distance": ("memorisation", "Nearest training image"),
 }
 """Family and title of a key, or of the part before its bracket."""
 _GENUINE = {
