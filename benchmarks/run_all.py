@@ -21,6 +21,7 @@ PARTS = (
     [str(HERE / "sim.py")],
     [str(HERE / "export.py")],
     [str(HERE / "metric_validation.py")],
+    [str(HERE / "reliance.py")],
     [str(HERE / "build.py")],
     [str(HERE / "l1000.py")],
     ["-m", "pytest", "-n", "2", "--dist", "loadfile", "-p", "no:cacheprovider"],

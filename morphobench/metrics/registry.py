@@ -168,7 +168,8 @@ def _swap_gap_row(kind: str, what: str) -> Metric:
         key=f"{kind}_swap_gap",
         version=1,
         inputs=SwapInputs,
-        direction="max",
+        # Where RNA is swapped, the real change holds what plates add beside the cells: nearer to 1 is not always better.
+        direction="max" if kind == "drug" else "none",
         unit="share of the real change",
         smallest_n=8,
         summary=f"How far images move along the real change when {what} is swapped; 0 for a model that ignores it.",
@@ -185,7 +186,9 @@ def _swap_error_row(kind: str, what: str) -> Metric:
         key=f"{kind}_swap_error",
         version=1,
         inputs=SwapInputs,
-        direction="min",
+        # A target has no scale from the vehicle to real replicates: no control reads G_pre.
+        direction="min" if kind == "drug" else "target",
+        target=None if kind == "drug" else 0.0,
         unit="share of the true change",
         smallest_n=8,
         summary=f"Share of the true counterfactual change that is missed when {what} is swapped; 1 if nothing moves.",
