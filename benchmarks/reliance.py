@@ -22,7 +22,7 @@ from morphobench.datasets.swaps import Kind, Swap, SwappedTruth, place, swaps
 from morphobench.datasets.tier import ImageSet, Tier
 from morphobench.features.cache import extract
 from morphobench.features.extractor import load_extractor
-from morphobench.features.thumbnails import VERSION, thumbnails
+from morphobench.features.thumbnails import VERSION, thumbnail, thumbnails
 from morphobench.measurements import shipped_file
 from morphobench.metrics import METRICS, MemorisationInputs, SwapInputs
 from morphobench.metrics.memorisation import nearest_view_distance
@@ -31,6 +31,8 @@ from morphobench.run import CONTROLS
 from morphobench.scoring import REPLICATES
 from morphobench.storage import atomic_write_text, cache_dir
 
+SPOILT = 64
+"""Training images that are spoilt and taken for generated ones."""
 MEMORISED = ("train_copies", "near_copies", "nearest_train_distance")
 
 
@@ -89,6 +91,33 @@ class TrackBench:
         shown = f" ({span[0]:.2f} to {span[1]:.2f})" if span else ""
         return {gap.key: f"{gap.score(inputs):.3f}{shown}", error.key: f"{error.score(inputs):.3f}"}
 
+    def changes(self) -> list[str]:
+        """How far real units lie apart, and by how much noise alone would lengthen that."""
+        found = []
+        for kind, truth in self.truth.items():
+            units = self.swap_inputs(self.swaps[kind], truth).changes.values()
+            length, bias = np.mean([unit.length for unit in units]), np.mean([unit.bias for unit in units])
+            found.append(f"- {self.track}, {kind}: mean |D|^2 {length:.3g} per unit, and {bias:.3g} by noise")
+        return found
+
+    def copies(self) -> str:
+        """Thumbnail distances, least, median and largest, of real test images and of spoilt training images."""
+        rows = self.tier.training_rows(self.track).iloc[:SPOILT]
+        images = self.tier.images(rows).take(range(SPOILT))
+        noise = np.random.default_rng(0).normal(0, 5, images.shape)
+        sets = {
+            "real test images": self.small,
+            "training images turned": thumbnail(np.rot90(images, 1, axes=(1, 2))),
+            "with noise of 5 grey levels": thumbnail(np.clip(images + noise, 0, 255).astype(np.uint8)),
+            "brighter by a tenth": thumbnail(np.clip(images * 1.1, 0, 255).astype(np.uint8)),
+            "their mean image": thumbnail(images.mean(axis=0, keepdims=True).astype(np.uint8)),
+        }
+        shown = []
+        for name, small in sets.items():
+            low, middle, high = np.quantile(nearest_view_distance(small, self.train_small), [0, 0.5, 1])
+            shown.append(f"{name} {low:.3g}, {middle:.3g}, {high:.3g}")
+        return f"- {self.track}, thumbnail distance to the nearest training image: {'; '.join(shown)}"
+
 
 def _nearest(points: np.ndarray, others: np.ndarray) -> np.ndarray:
     squares = (points**2).sum(1)[:, None] + (others**2).sum(1) - 2 * points.astype(np.float64) @ others.T
@@ -103,8 +132,10 @@ def main() -> None:
     tier = load_tier("sim")
     columns = [f"{kind}_swap_{row}" for kind in ("drug", "rna") for row in ("gap", "error")] + list(MEMORISED)
     lines = [f"| track | images | {' | '.join(f'`{key}`' for key in columns)} |", "|---" * (len(columns) + 2) + "|"]
+    below: list[str] = []
     for track in tier.default_tracks:
         bench = TrackBench(tier, track)
+        below += [*bench.changes(), bench.copies()]
         found: dict[str, dict[str, str]] = {"true counterfactuals": {}, "true images, swap ignored": {}}
         for kind, truth in bench.truth.items():
             found["true counterfactuals"] |= bench.swapped(kind, truth)
@@ -116,7 +147,7 @@ def main() -> None:
     note = f"`python benchmarks/reliance.py`, {time.perf_counter() - start:.0f} s; SIMULATED. " + ", ".join(
         f"{name} {value}" for name, value in setting.items()
     )
-    text = "\n".join(["# Reliance and memorisation of known images", "", *lines, "", note + ".", ""])
+    text = "\n".join(["# Reliance and memorisation of known images", "", *lines, "", *below, "", note + ".", ""])
     print(text)
     if write:
         atomic_write_text(Path(__file__).parent / "reliance.md", text)

@@ -168,7 +168,7 @@ def _swap_gap_row(kind: str, what: str) -> Metric:
         key=f"{kind}_swap_gap",
         version=1,
         inputs=SwapInputs,
-        # Where RNA is swapped, the real change holds what plates add beside the cells: nearer to 1 is not always better.
+        # Where RNA is swapped, the real change holds what plates add beside the cells: more is not always better.
         direction="max" if kind == "drug" else "none",
         unit="share of the real change",
         smallest_n=8,
