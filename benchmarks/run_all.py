@@ -23,6 +23,7 @@ PARTS = (
     [str(HERE / "sim.py")],
     [str(HERE / "export.py")],
     [str(HERE / "metric_validation.py")],
+    [str(HERE / "reliance.py")],
     [str(HERE / "build.py")],
     [str(HERE / "l1000.py")],
     [str(HERE / "ljosa.py")],

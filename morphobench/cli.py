@@ -191,12 +191,19 @@ def compare(
 
 
 @submission_app.command("new")
-def submission_new(folder: Path, tier: TierName = "sim", track: TrackNames = None) -> None:
+def submission_new(
+    folder: Path,
+    tier: TierName = "sim",
+    track: TrackNames = None,
+    swaps: Annotated[
+        bool, typer.Option("--swaps", help="Ask for swapped conditions too: is the drug used, is the RNA?")
+    ] = False,
+) -> None:
     """Write submission.toml to fill in, and the conditions every image must answer."""
     from morphobench.datasets import load_tier
     from morphobench.ingest.submission import new_submission
 
-    new_submission(folder, load_tier(tier), track or ())
+    new_submission(folder, load_tier(tier), track or (), swaps)
     print(
         f"{folder}: fill in submission.toml, write the images that conditions.csv names, "
         "then `morphobench submission validate`"
@@ -212,7 +219,11 @@ def submission_validate(path: Path, tier: TierName = "sim", track: TrackNames = 
     opened = open_submission(path, load_tier(tier), track)
     images = sum(len(track) for track in opened.images.values())
     predicted = "with" if opened.expression else "without"
-    print(f"{path}: valid; {images:,} images in {len(opened.images)} tracks, {predicted} predicted expression")
+    swapped = sum(len(images) for images in opened.swapped.values())
+    print(
+        f"{path}: valid; {images:,} images in {len(opened.images)} tracks, {swapped:,} of swapped conditions, "
+        f"{predicted} predicted expression"
+    )
 
 
 @submission_app.command("pack")

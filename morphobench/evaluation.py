@@ -21,6 +21,8 @@ from morphobench import __version__, models, provenance, scoring
 from morphobench.contents import DistanceFit, Evaluation, PanelColumn, TrackContents
 from morphobench.datasets import load_tier
 from morphobench.datasets.manifest import load_gene_sets
+from morphobench.datasets.swaps import place as swap_place
+from morphobench.datasets.swaps import swaps
 from morphobench.datasets.tier import Tier
 from morphobench.enrichment import enrichment
 from morphobench.errors import BadInput
@@ -137,6 +139,8 @@ def generate(
 ) -> Path:
     """Let a model answer the conditions of the tracks; returns the submission folder, `folder`/submission.
 
+    The swapped conditions of each track are asked for as well, see `datasets.swaps`.
+
     The extractors and the engine of `protocol` are loaded first: what is missing is better known before minutes of
     generation.
 
@@ -164,6 +168,10 @@ def generate(
     for track in tracks:
         conditions = tier.conditions(track)
         images[track] = (conditions, _generated(name, loaded, conditions, tier.spec.image_size, seed))
+        for kind, swap in swaps(tier, conditions).items():
+            if len(swap):
+                pixels = _generated(name, loaded, swap.conditions, tier.spec.image_size, seed)
+                images[swap_place(track, kind)] = (swap.conditions, pixels)
         if isinstance(loaded, models.PredictsExpression):
             expression[track] = _predicted(name, loaded, conditions)
     # The stamp says from here on that the folder is ours, and by its key only when all of it is there.

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from morphobench.contents import COMPARTMENTS
+from morphobench.datasets.swaps import Kind, Swap, SwappedTruth, place, swaps
 from morphobench.datasets.tier import ImageSet, Tier
 from morphobench.datasets.trivial_expression import trivial_predictions
 from morphobench.errors import BadInput
@@ -19,6 +20,8 @@ from morphobench.features.engine import BUILTIN, Engine, load_engine
 from morphobench.features.extractor import Extractor, Features, load_extractor
 from morphobench.features.pixels import pixel_hashes
 from morphobench.features.profile import measure_images
+from morphobench.features.thumbnails import VERSION as THUMBNAILS
+from morphobench.features.thumbnails import thumbnails
 from morphobench.ingest.submission import Submission
 from morphobench.metrics.inputs import FeatureInputs
 from morphobench.storage import verify_listed
@@ -89,6 +92,18 @@ class LfcTable:
 
 
 @dataclass(frozen=True)
+class SwapMeasurement:
+    """Embeddings of the images of a swap, (N, D), and of what the real images would have been, where it is known.
+
+    `images` is None where the submission does not answer the swap.
+    """
+
+    swap: Swap
+    images: np.ndarray | None
+    truth: np.ndarray | None
+
+
+@dataclass(frozen=True)
 class Measurements:
     """What is known of a track. N test conditions, V vehicle images of the same plates, T training images.
 
@@ -99,6 +114,8 @@ class Measurements:
     pixel_hashes: of the generated images (N,), see `features.pixels`.
     expression: "pre", "post" and, if predicted, "predicted" -> (N, 978) log2.
     trivial: if predicted, name of a prediction that learns nothing -> (N, 978) log2, see `trivial_expression`.
+    swaps: what was drawn for swapped conditions, see `datasets.swaps`; empty where no model answered conditions.
+    thumbnails: "generated", "real" (N), "train" (T) -> (., S, S, 3), see `features.thumbnails`; empty where not made.
     """
 
     track: str
@@ -119,6 +136,8 @@ class Measurements:
     protocol: dict[str, str]
     engine_suffix: str = ""
     trivial: Mapping[str, np.ndarray] = field(default_factory=dict)
+    swaps: Mapping[Kind, SwapMeasurement] = field(default_factory=dict)
+    thumbnails: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def area(self, images: str, edge: bool = True) -> dict[str, np.ndarray]:
         """Occupied fraction of each image by compartment, with or without objects that touch the border."""
@@ -169,7 +188,7 @@ def measure_track(
     loaded, engine = protocol.loaded, protocol.segmentation
 
     def features(name: str, images: ImageSet, split: str) -> Features:
-        shipped = None if split == "generated" else shipped_file(tier, name, split)
+        shipped = None if split.startswith("generated") else shipped_file(tier, name, split)
         return extract(images, loaded[name], cache, shipped=shipped, label=f"{name}: {track} {split}")
 
     real = tier.images(rows)
@@ -185,6 +204,10 @@ def measure_track(
             "vehicle": features(name, tier.images(vehicle), "vehicle").embedding[beside],
             "train": features(name, tier.images(train), "train").embedding,
         }
+        swapped = {
+            kind: _measure_swap(submission, tier, track, swap, lambda images, split: features(name, images, split))
+            for kind, swap in swaps(tier, tier.conditions(track)).items()
+        }
     with stage("segmentation"):
         diameter = tier.spec.nucleus_diameter
         profiles = {
@@ -199,6 +222,12 @@ def measure_track(
             shipped=shipped_file(tier, engine.version, "vehicle"), engine=engine,
         )  # fmt: skip
         profiles["vehicle"] = {column: values[beside] for column, values in everything.items()}
+    with stage("copies"):
+        small = {
+            "generated": thumbnails(generated, cache),
+            "real": thumbnails(real, cache, shipped_file(tier, THUMBNAILS, track)),
+            "train": thumbnails(tier.images(train), cache, shipped_file(tier, THUMBNAILS, "train")),
+        }
     pre, post = tier.expression(rows)
     compounds = rows["compound"].to_numpy(dtype=str)
     expression, trivial = {"pre": pre, "post": post}, {}
@@ -225,7 +254,22 @@ def measure_track(
         | {f"segmentation{engine.suffix}": engine.version},
         engine_suffix=engine.suffix,
         trivial=trivial,
+        swaps=swapped,
+        thumbnails=small,
     )
+
+
+def _measure_swap(
+    submission: Submission, tier: Tier, track: str, swap: Swap, features: Callable[[ImageSet, str], Features]
+) -> SwapMeasurement:
+    """What a submission drew for a swap, and on the sim tier the counterfactuals of the real images."""
+    name = place(track, swap.kind)
+    if name not in submission.swapped:
+        return SwapMeasurement(swap, None, None)
+    images = features(submission.swapped[name], f"generated {name}").embedding
+    if tier.spec.kind != "sim":
+        return SwapMeasurement(swap, images, None)
+    return SwapMeasurement(swap, images, features(SwappedTruth(tier, track, swap), name).embedding)
 
 
 def shipped_file(tier: Tier, name: str, split: str) -> Path | None:

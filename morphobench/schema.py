@@ -35,6 +35,9 @@ class Condition(Record):
     smiles: str | None = Field(description="None where no verified structure is known")
     dose_um: float = Field(ge=0, description="micromolar")
     plate: str
+    swapped_from: str = Field(
+        default="", description="of a swapped condition: the compound whose image, of this index, is asked for again"
+    )
 
 
 @dataclass(frozen=True)

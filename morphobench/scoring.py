@@ -12,19 +12,23 @@ import numpy as np
 from scipy.spatial.distance import cdist
 
 from morphobench.contents import COMPARTMENTS
+from morphobench.datasets.swaps import place
 from morphobench.datasets.tier import Tier
 from morphobench.errors import BadInput
-from morphobench.measurements import Measurements
+from morphobench.measurements import Measurements, SwapMeasurement
 from morphobench.metrics.duplicates import near_copies
 from morphobench.metrics.inputs import (
     CopyInputs,
     ExpressionInputs,
     MechanismInputs,
+    MemorisationInputs,
     MorphologyInputs,
     ProbabilityInputs,
     ProfileInputs,
     SeparabilityInputs,
+    SwapInputs,
 )
+from morphobench.metrics.memorisation import nearest_view_distance
 from morphobench.metrics.registry import METRICS, Metric, key_for, scaled
 from morphobench.schema import Score
 from morphobench.storage import atomic_write_text, cache_dir, verify_listed
@@ -291,7 +295,15 @@ def tasks(measured: Measurements, tier: Tier) -> Iterator[Task]:
             key = f"area_occupied_shift[{compartment}{suffix}]"
             yield Task(METRICS[key], key + measured.engine_suffix, _morphology(measured, compartment, edge))
     yield from _expression(measured)
+    for kind, swapped in measured.swaps.items():
+        for row in ("gap", "error") if tier.spec.kind == "sim" else ("gap",):
+            key = f"{kind}_swap_{row}"
+            yield Task(METRICS[key], f"{key}{other}", *_swap_inputs(measured, swapped))
     yield Task(METRICS["duplicates"], f"duplicates{other}", _copy_inputs(measured))
+    if measured.thumbnails:
+        memorised = _memorisation_inputs(measured)
+        for key in ("train_copies", "near_copies", "nearest_train_distance"):
+            yield Task(METRICS[key], f"{key}{other}", memorised)
 
 
 def _separability(measured: Measurements) -> tuple[SeparabilityInputs | None, str]:
@@ -335,9 +347,43 @@ def _profiles(measured: Measurements, rows: np.ndarray) -> tuple[np.ndarray, ...
     )
 
 
+def _swap_inputs(measured: Measurements, swapped: SwapMeasurement) -> tuple[SwapInputs | None, str]:
+    swap = swapped.swap
+    if swapped.images is None:
+        folder = place(measured.track, swap.kind)
+        return None, swap.reason or f"the submission answers no swapped conditions (images/{folder}/)"
+    real, rows = measured.embedding["real"], swap.rows
+    return (
+        SwapInputs(
+            swapped.images - measured.embedding["generated"][rows],
+            measured.compounds[rows],
+            measured.plates[rows],
+            real[swap.compared],
+            measured.compounds[swap.compared],
+            measured.plates[swap.compared],
+            "compounds" if swap.kind == "drug" else "plates",
+            swap.toward,
+            None if swapped.truth is None else swapped.truth - real[rows],
+        ),
+        "",
+    )
+
+
 def _copy_inputs(measured: Measurements) -> CopyInputs:
     nearest = _nearest(measured.embedding["generated"], measured.embedding["train"])
     return CopyInputs(measured.pixel_hashes, nearest, _spacing(measured), measured.compounds, measured.plates)
+
+
+def _memorisation_inputs(measured: Measurements) -> MemorisationInputs:
+    train, small = measured.embedding["train"], measured.thumbnails
+    return MemorisationInputs(
+        _nearest(measured.embedding["generated"], train),
+        _nearest(measured.embedding["real"], train),
+        nearest_view_distance(small["generated"], small["train"]),
+        nearest_view_distance(small["real"], small["train"]),
+        measured.compounds,
+        measured.plates,
+    )
 
 
 def _morphology(measured: Measurements, compartment: str, edge: bool) -> MorphologyInputs:

@@ -148,7 +148,8 @@ def test_the_documented_smallest_n_and_direction_are_the_registrys(key: str) -> 
     common = re.search(rf"^## {family}$(.*?)(?=^##)", text, re.MULTILINE | re.DOTALL) if family else None
     section = " ".join(" ".join(part[1].split()) for part in (own, common) if part)
     assert f"smallest N {metric.smallest_n}" in section
-    assert {"min": "Lower is better", "max": "Higher is better", "none": "No direction"}[metric.direction] in section
+    words = {"min": "Lower is better", "max": "Higher is better", "none": "No direction"}
+    assert (words | {"target": f"Closer to {metric.target or 0:g} is better"})[metric.direction] in section
     assert metric.unit in section
 
 

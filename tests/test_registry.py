@@ -11,10 +11,12 @@ from morphobench.metrics import (
     ExpressionInputs,
     FeatureInputs,
     MechanismInputs,
+    MemorisationInputs,
     MorphologyInputs,
     ProbabilityInputs,
     ProfileInputs,
     SeparabilityInputs,
+    SwapInputs,
     few_clusters_widening,
     key_for,
     recentred_interval,
@@ -39,6 +41,16 @@ def bundle(kind, rows=slice(None), replicate_plates=False):
     if kind is CopyInputs:
         hashes = np.where(np.arange(n) % 3, np.arange(n), 0).astype(str)
         return CopyInputs(hashes[rows], np.ones(n)[rows], 1.0, compounds, plates)
+    if kind is MemorisationInputs:
+        near, real = random.random(n), random.random(n)
+        return MemorisationInputs(near[rows], real[rows], 0.5 * near[rows], real[rows], compounds, plates)
+    if kind is SwapInputs:
+        toward = dict(zip("abcd", "bcda", strict=True))
+        means = np.array([effect[toward[name] == COMPOUNDS][0] for name in COMPOUNDS]) - effect
+        moved = 0.5 * means + random.normal(size=(n, 12))
+        return SwapInputs(
+            moved[rows], compounds, plates, others, COMPOUNDS, PLATES, "compounds", toward, (0.8 * means)[rows]
+        )
     if kind is ProbabilityInputs:
         return ProbabilityInputs(random.dirichlet(np.ones(5), size=n)[rows], compounds, plates)
     if kind is SeparabilityInputs:
@@ -162,12 +174,14 @@ def test_nothing_is_scaled_unless_replicates_beat_the_vehicle(vehicle, ceiling, 
 
 def test_biased_blind_and_one_sided_rows_are_shown_and_not_ranked():
     one_sided = {"precision", "recall", "density", "coverage", "duplicates"}
+    reliance = {f"{what}_swap_{row}" for what in ("drug", "rna") for row in ("gap", "error")}
+    memorised = {"train_copies", "near_copies", "nearest_train_distance"}
     assert {key for key, metric in METRICS.items() if not metric.ranked} == {
         "fd",
         "fd_infinity",
         "fd_per_compound",
         "is",
-    } | one_sided
+    } | one_sided | reliance | memorised
 
 
 def test_an_interval_is_as_wide_as_its_fewest_clusters_ask():

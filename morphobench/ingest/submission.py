@@ -7,13 +7,14 @@ import tomllib
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from pydantic import ValidationError
 
+from morphobench.datasets.swaps import KINDS, place, swaps
 from morphobench.datasets.tier import Tier
 from morphobench.errors import BadInput
 from morphobench.ingest.archive import Source, open_source
@@ -36,10 +37,13 @@ ZIP_DATE = (1980, 1, 1, 0, 0, 0)
 MANIFEST_BYTES = 64 << 10
 
 
-def image_name(condition: Condition) -> str:
-    """Where a condition's image lies: images/<track>/<compound>/<index>.png, the name in file-name characters."""
+def image_name(condition: Condition, folder: str = "") -> str:
+    """Where a condition's image lies: images/<track>/<compound>/<index>.png, the name in file-name characters.
+
+    folder: instead of the track's name, for the swapped conditions of a track.
+    """
     compound = re.sub(r"[^A-Za-z0-9.-]+", "_", condition.compound)
-    return f"images/{condition.track}/{compound}/{condition.index:04d}.png"
+    return f"images/{folder or condition.track}/{compound}/{condition.index:04d}.png"
 
 
 def image_bytes(size: int) -> int:
@@ -93,11 +97,14 @@ class Submission:
     images: Mapping[str, SubmissionImages]
     expression: Mapping[str, np.ndarray] | None
     expression_sha256: str
+    swapped: Mapping[str, SubmissionImages] = field(default_factory=dict)
+    """Images of swapped conditions by `swaps.place`, those that are there."""
 
     @property
     def images_sha256(self) -> str:
         """Hash of all images of all opened tracks."""
-        return sha256_text(*(f"{track}:{images.sha256}" for track, images in sorted(self.images.items())))
+        both = {**self.images, **self.swapped}
+        return sha256_text(*(f"{name}:{images.sha256}" for name, images in sorted(both.items())))
 
 
 def open_submission(path: Path, tier: Tier, tracks: Sequence[str] | None = None) -> Submission:
@@ -109,12 +116,27 @@ def open_submission(path: Path, tier: Tier, tracks: Sequence[str] | None = None)
     source = open_source(path)
     manifest = _read_manifest(source, tier)
     wanted = {track: tier.conditions(track) for track in (tracks or tier.default_tracks)}
-    names = _check_names(source, tier, wanted)
-    images = {track: _check_images(source, conditions, tier.spec.image_size) for track, conditions in wanted.items()}
+    swapped = _swapped_conditions(source, tier, wanted)
+    names = _check_names(source, tier, wanted | swapped)
+    size = tier.spec.image_size
+    images = {track: _check_images(source, track, conditions, size) for track, conditions in wanted.items()}
+    others = {name: _check_images(source, name, conditions, size) for name, conditions in swapped.items()}
     expression, expression_sha256 = None, ""
     if EXPRESSION in names:
         expression, expression_sha256 = read_expression(source, tier, wanted)
-    return Submission(manifest, images, expression, expression_sha256)
+    return Submission(manifest, images, expression, expression_sha256, others)
+
+
+def _swapped_conditions(source: Source, tier: Tier, wanted: Mapping[str, Conditions]) -> dict[str, Conditions]:
+    """Conditions of the swapped sets that a submission holds images of, by `place`."""
+    folders = {name.split("/")[1] for name in source.names() if name.startswith("images/") and name.count("/") > 1}
+    found = {}
+    for track, conditions in wanted.items():
+        if folders & {place(track, kind) for kind in KINDS}:
+            for kind, swap in swaps(tier, conditions).items():
+                if place(track, kind) in folders and len(swap):
+                    found[place(track, kind)] = swap.conditions
+    return found
 
 
 def write_submission(
@@ -125,14 +147,15 @@ def write_submission(
 ) -> None:
     """Write a submission folder, whole or not at all.
 
-    images: track -> (conditions, uint8 (N, H, W, 3)); expression: track -> (N, 978) predicted log2 G_post.
+    images: track, or `place` of a swap -> (conditions, uint8 (N, H, W, 3)); expression: track -> (N, 978) predicted
+    log2 G_post.
     """
     with atomic_dir(folder) as place:
         (place / MANIFEST).write_text(manifest_toml(manifest), encoding="utf-8")
-        for conditions, pixels in images.values():
+        for folder_name, (conditions, pixels) in images.items():
             if len(pixels) != len(conditions):
                 raise ValueError(f"{len(pixels)=} != {len(conditions)=}")
-            names = [image_name(condition) for condition in conditions]
+            names = [image_name(condition, folder_name) for condition in conditions]
             for parent in {(place / name).parent for name in names}:
                 parent.mkdir(parents=True, exist_ok=True)
             with ThreadPoolExecutor() as pool:
@@ -141,10 +164,10 @@ def write_submission(
             write_expression(place / EXPRESSION, {t: (images[t][0], values) for t, values in expression.items()})
 
 
-def new_submission(folder: Path, tier: Tier, tracks: Sequence[str] = ()) -> None:
+def new_submission(folder: Path, tier: Tier, tracks: Sequence[str] = (), swapped: bool = False) -> None:
     """Start a submission: a `submission.toml` to fill in, and the conditions of every track as CSV.
 
-    tracks: the tier's default ones if none is named.
+    tracks: the tier's default ones if none is named. swapped: with their swapped conditions, see `datasets.swaps`.
 
     `conditions.csv` has one row per wanted image with its file name; `g_pre_row` points into `g_pre.csv`, which holds
     the 978 vehicle expression values of that condition. Raises BadInput where the folder already holds something.
@@ -161,9 +184,13 @@ def new_submission(folder: Path, tier: Tier, tracks: Sequence[str] = ()) -> None
     profiles: dict[bytes, tuple[int, np.ndarray]] = {}
     for track in tracks or tier.default_tracks:
         conditions = tier.conditions(track)
-        for condition, profile in zip(conditions, conditions.g_pre, strict=True):
-            row = profiles.setdefault(profile.tobytes(), (len(profiles), profile))[0]
-            rows.append({**condition.model_dump(), "g_pre_row": row, "file": image_name(condition)})
+        sets = {track: conditions}
+        if swapped:
+            sets |= {place(track, kind): swap.conditions for kind, swap in swaps(tier, conditions).items()}
+        for name, asked in sets.items():
+            for condition, profile in zip(asked, asked.g_pre, strict=True):
+                row = profiles.setdefault(profile.tobytes(), (len(profiles), profile))[0]
+                rows.append({**condition.model_dump(), "g_pre_row": row, "file": image_name(condition, name)})
     with atomic_path(folder / CONDITIONS) as temporary:
         pd.DataFrame(rows).to_csv(temporary, index=False)
     table = pd.DataFrame([profile for _, profile in profiles.values()], columns=list(conditions.genes))
@@ -247,22 +274,24 @@ def _read_manifest(source: Source, tier: Tier) -> Manifest:
 
 
 def _check_names(source: Source, tier: Tier, wanted: Mapping[str, Conditions]) -> set[str]:
+    """wanted: track, or `place` of a swap that the submission answers -> its conditions."""
     names = set(source.names())
-    expected = {image_name(condition) for conditions in wanted.values() for condition in conditions}
+    expected = {image_name(condition, name) for name, conditions in wanted.items() for condition in conditions}
     missing = sorted(expected - names)
     if missing:
         count = f"{len(missing):,} of {len(expected):,} images are"
         raise BadInput(f"{source.path}: {missing[0]} is missing ({count}); every condition needs its image")
     allowed = {MANIFEST, EXPRESSION, CONDITIONS, G_PRE}
-    others = tuple(f"images/{track}/" for track in tier.spec.tracks if track not in wanted)
+    folders = ((track, *(place(track, kind) for kind in KINDS)) for track in tier.spec.tracks if track not in wanted)
+    others = tuple(f"images/{name}/" for group in folders for name in group)
     extra = sorted(name for name in names - expected - allowed if not (others and name.startswith(others)))
     if extra:
         raise BadInput(f"{source.path}: {extra[0]} answers no condition ({len(extra)} such files); remove it")
     return names
 
 
-def _check_images(source: Source, conditions: Conditions, size: int) -> SubmissionImages:
-    names = tuple(image_name(condition) for condition in conditions)
+def _check_images(source: Source, folder: str, conditions: Conditions, size: int) -> SubmissionImages:
+    names = tuple(image_name(condition, folder) for condition in conditions)
 
     def check(name: str) -> str:
         data = source.read(name, image_bytes(size))

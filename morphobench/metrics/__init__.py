@@ -26,10 +26,12 @@ from morphobench.metrics.inputs import (
     ExpressionInputs,
     FeatureInputs,
     MechanismInputs,
+    MemorisationInputs,
     MorphologyInputs,
     ProbabilityInputs,
     ProfileInputs,
     SeparabilityInputs,
+    SwapInputs,
 )
 from morphobench.metrics.kernel import kernel_distance, kernel_distance_by_compound, kernel_distance_subsets
 from morphobench.metrics.mechanism import average_precision, discrimination, mechanism_matches
@@ -48,11 +50,13 @@ __all__ = [
     "FrechetGram",
     "FrechetReference",
     "MechanismInputs",
+    "MemorisationInputs",
     "Metric",
     "MorphologyInputs",
     "ProbabilityInputs",
     "ProfileInputs",
     "SeparabilityInputs",
+    "SwapInputs",
     "area_occupied_shift",
     "area_occupied_shift_by_compound",
     "average_precision",

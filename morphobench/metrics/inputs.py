@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 
@@ -19,7 +21,9 @@ from morphobench.metrics.mechanism import (
     mean_profiles,
     mechanism_matches,
 )
+from morphobench.metrics.memorisation import copies, near
 from morphobench.metrics.neighbours import Neighbourhoods, neighbourhoods
+from morphobench.metrics.reliance import UnitChange, unit_changes
 from morphobench.metrics.vehicle_correction import scale_by_vehicle, typical_variation_normalization
 
 
@@ -86,6 +90,41 @@ class CopyInputs:
                 "their features are not finite"
             )
         return repeated(self.hashes) | near_copies(self.train_distance, self.spacing)
+
+    @property
+    def clusters(self) -> tuple[int, int]:
+        """Numbers of compounds and of plates."""
+        return _distinct(self.compounds), _distinct(self.plates)
+
+
+@dataclass(frozen=True)
+class MemorisationInputs:
+    """Distance to the nearest training image of each generated image (N,) and of the real one of its condition (N,).
+
+    `distance`, `real_distance`: in the embedding; `view_distance`, `real_view_distance`: between thumbnails, in any of
+    eight views.
+    """
+
+    distance: np.ndarray
+    real_distance: np.ndarray
+    view_distance: np.ndarray
+    real_view_distance: np.ndarray
+    compounds: np.ndarray
+    plates: np.ndarray
+
+    def __post_init__(self) -> None:
+        _aligned("distance", self.distance, self.real_distance, self.view_distance, self.real_view_distance)
+        _aligned("distance", self.distance, self.compounds, self.plates)
+
+    @property
+    def copied(self) -> np.ndarray:
+        """Whether an image is a training image in one of its views, bool (N,)."""
+        return copies(self.view_distance, self.real_view_distance)
+
+    @property
+    def near(self) -> np.ndarray:
+        """Whether an image lies nearer to a training image than almost all real ones do, or is one, bool (N,)."""
+        return near(self.distance, self.real_distance) | self.copied
 
     @property
     def clusters(self) -> tuple[int, int]:
@@ -278,6 +317,53 @@ class ExpressionInputs:
 
     def __post_init__(self) -> None:
         _aligned("predicted_post", self.predicted_post, self.measured_post, self.pre, self.compounds, self.plates)
+
+    @property
+    def clusters(self) -> tuple[int, int]:
+        """Numbers of compounds and of plates."""
+        return _distinct(self.compounds), _distinct(self.plates)
+
+
+@dataclass(frozen=True)
+class SwapInputs:
+    """Change of the embedding of generated images (N, D) when their condition is swapped, and real embeddings (M, D).
+
+    by: "compounds" or "plates", whichever was swapped; toward: label -> the label it was swapped for. truth: the change
+    (N, D) that the swap truly makes, where it is known.
+    """
+
+    moved: np.ndarray
+    compounds: np.ndarray
+    plates: np.ndarray
+    real: np.ndarray
+    real_compounds: np.ndarray
+    real_plates: np.ndarray
+    by: Literal["compounds", "plates"]
+    toward: Mapping[str, str]
+    truth: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        _aligned("moved", self.moved, self.compounds, self.plates)
+        _aligned("real", self.real, self.real_compounds, self.real_plates)
+        if self.truth is not None:
+            _aligned("moved", self.moved, self.truth)
+
+    @property
+    def units(self) -> np.ndarray:
+        """What was swapped of each image: its compound or its plate."""
+        return self.compounds if self.by == "compounds" else self.plates
+
+    @property
+    def levels(self) -> np.ndarray:
+        """The other label: its plate or its compound."""
+        return self.plates if self.by == "compounds" else self.compounds
+
+    @cached_property
+    def changes(self) -> dict[str, UnitChange]:
+        """Generated and real change by unit; ValueError, with the reason, where there is none."""
+        real = (self.real_compounds, self.real_plates)
+        real_units, real_levels = real if self.by == "compounds" else real[::-1]
+        return unit_changes(self.moved, self.units, self.levels, self.real, real_units, real_levels, self.toward)
 
     @property
     def clusters(self) -> tuple[int, int]:

@@ -24,13 +24,16 @@ from morphobench.metrics.inputs import (
     ExpressionInputs,
     FeatureInputs,
     MechanismInputs,
+    MemorisationInputs,
     MorphologyInputs,
     ProbabilityInputs,
     ProfileInputs,
     SeparabilityInputs,
+    SwapInputs,
 )
 from morphobench.metrics.kernel import kernel_distance, kernel_distance_by_compound
 from morphobench.metrics.morphology import area_occupied_shift_by_compound
+from morphobench.metrics.reliance import swap_error, swap_gap
 from morphobench.metrics.separability import lda_separability
 
 ROUNDING = 1e-9
@@ -177,6 +180,55 @@ def _area_row(compartment: str, suffix: str, border: str) -> Metric:
         count=_smaller_side,
         undefined=lambda inputs: inputs.dropped,
     )
+
+
+def _swap_gap_row(kind: str, what: str) -> Metric:
+    return Metric(
+        key=f"{kind}_swap_gap",
+        version=1,
+        inputs=SwapInputs,
+        # Where RNA is swapped, the real change holds what plates add beside the cells: more is not always better.
+        direction="max" if kind == "drug" else "none",
+        unit="share of the real change",
+        smallest_n=8,
+        summary=f"How far images move along the real change when {what} is swapped; 0 for a model that ignores it.",
+        ranked=False,
+        compute=lambda inputs: swap_gap(inputs.changes),
+        resample=resample.swap_gap_replicates,
+        count=lambda inputs: len(inputs.moved),
+        undefined=lambda inputs: int((~np.isin(inputs.units, list(inputs.changes))).sum()),
+    )
+
+
+def _swap_error_row(kind: str, what: str) -> Metric:
+    return Metric(
+        key=f"{kind}_swap_error",
+        version=1,
+        inputs=SwapInputs,
+        # A target has no scale from the vehicle to real replicates: no control reads G_pre.
+        direction="min" if kind == "drug" else "target",
+        target=None if kind == "drug" else 0.0,
+        unit="share of the true change",
+        smallest_n=8,
+        summary=f"Share of the true counterfactual change that is missed when {what} is swapped; 1 if nothing moves.",
+        ranked=False,
+        compute=_swap_error,
+        resample=resample.swap_error_replicates,
+        count=lambda inputs: len(inputs.moved),
+    )
+
+
+def _distance_ratio(inputs: MemorisationInputs) -> float:
+    common = inputs.real_distance.mean()
+    if common == 0:
+        raise ValueError("the real test images are training images themselves")
+    return float(inputs.distance.mean() / common)
+
+
+def _swap_error(inputs: SwapInputs) -> float:
+    if inputs.truth is None:
+        raise ValueError("the true change is known of simulated images alone")
+    return swap_error(inputs.moved, inputs.truth, inputs.units)
 
 
 GENUINE = {
@@ -453,6 +505,50 @@ ROWS = (
         compute=lambda inputs: inputs.copied.mean(),
         resample=resample.duplicate_replicates,
         count=lambda inputs: len(inputs.hashes),
+    ),
+    Metric(
+        key="train_copies",
+        version=1,
+        inputs=MemorisationInputs,
+        direction="min",
+        unit="share of generated images",
+        smallest_n=2,
+        summary="Share of generated images that are training images, turned or mirrored ones included.",
+        ranked=False,
+        compute=lambda inputs: inputs.copied.mean(),
+        resample=resample.train_copy_replicates,
+        count=lambda inputs: len(inputs.distance),
+    ),
+    Metric(
+        key="near_copies",
+        version=1,
+        inputs=MemorisationInputs,
+        direction="min",
+        unit="share of generated images",
+        smallest_n=16,
+        summary="Share of generated images nearer to a training image than 95% of held-out real ones; 0.05 is honest.",
+        ranked=False,
+        compute=lambda inputs: inputs.near.mean(),
+        resample=resample.near_copy_replicates,
+        count=lambda inputs: len(inputs.distance),
+    ),
+    Metric(
+        key="nearest_train_distance",
+        version=1,
+        inputs=MemorisationInputs,
+        direction="none",
+        unit="ratio to held-out real images",
+        smallest_n=8,
+        summary="Mean distance to the nearest training image over that of held-out real images; 0 for copies.",
+        ranked=False,
+        compute=_distance_ratio,
+        resample=resample.train_distance_replicates,
+        count=lambda inputs: len(inputs.distance),
+    ),
+    *(
+        row(kind, what)
+        for kind, what in (("drug", "the drug"), ("rna", "G_pre"))
+        for row in (_swap_gap_row, _swap_error_row)
     ),
 )
 

@@ -20,14 +20,17 @@ from morphobench.metrics.inputs import (
     ExpressionInputs,
     FeatureInputs,
     MechanismInputs,
+    MemorisationInputs,
     MorphologyInputs,
     ProbabilityInputs,
     ProfileInputs,
     SeparabilityInputs,
+    SwapInputs,
 )
 from morphobench.metrics.kernel import compound_resamples, counted_mean, kernel_resamples
 from morphobench.metrics.morphology import shift_resamples
 from morphobench.metrics.neighbours import weighted_means
+from morphobench.metrics.reliance import error_resamples, gap_resamples
 from morphobench.metrics.separability import balanced_resamples, lda_correct
 
 
@@ -98,6 +101,27 @@ def duplicate_replicates(inputs: CopyInputs, replicates: int, seed: int) -> np.n
     """Share of copies: which images are copies stays, and the images are drawn."""
     draws = draw_clusters([inputs.compounds], [inputs.plates], replicates, seed)
     return weighted_means(inputs.copied, draws.weights(inputs.compounds, inputs.plates))
+
+
+def train_copy_replicates(inputs: MemorisationInputs, replicates: int, seed: int) -> np.ndarray:
+    """Share of copies of training images; here and in the next row the verdicts stay, and the images are drawn."""
+    return weighted_means(inputs.copied, _memorisation_weights(inputs, replicates, seed))
+
+
+def near_copy_replicates(inputs: MemorisationInputs, replicates: int, seed: int) -> np.ndarray:
+    """Share of near copies of training images."""
+    return weighted_means(inputs.near, _memorisation_weights(inputs, replicates, seed))
+
+
+def train_distance_replicates(inputs: MemorisationInputs, replicates: int, seed: int) -> np.ndarray:
+    """Ratio of mean distances to the nearest training image; generated and real images are drawn together."""
+    weights = _memorisation_weights(inputs, replicates, seed)
+    return weighted_means(inputs.distance, weights) / weighted_means(inputs.real_distance, weights)
+
+
+def _memorisation_weights(inputs: MemorisationInputs, replicates: int, seed: int) -> np.ndarray:
+    draws = draw_clusters([inputs.compounds], [inputs.plates], replicates, seed)
+    return draws.weights(inputs.compounds, inputs.plates)
 
 
 def inception_replicates(inputs: ProbabilityInputs, replicates: int, seed: int) -> np.ndarray:
@@ -181,6 +205,26 @@ def centroid_replicates(inputs: ExpressionInputs, replicates: int, seed: int) ->
     draws = draw_clusters([inputs.compounds], [inputs.plates], replicates, seed)
     profiles = (inputs.predicted_post, inputs.pre, inputs.measured_post, inputs.compounds)
     return centroid_resamples(*profiles, draws.plate_weights(inputs.plates), draws.compound_counts)
+
+
+def swap_gap_replicates(inputs: SwapInputs, replicates: int, seed: int) -> np.ndarray:
+    """Swap gap; generated and real images are drawn together, by compound and plate."""
+    return gap_resamples(inputs.changes, *_swap_counts(inputs, replicates, seed))
+
+
+def swap_error_replicates(inputs: SwapInputs, replicates: int, seed: int) -> np.ndarray:
+    """Share of the true change that is missed."""
+    assert inputs.truth is not None
+    counts = _swap_counts(inputs, replicates, seed)
+    return error_resamples(inputs.moved, inputs.truth, inputs.units, inputs.levels, *counts)
+
+
+def _swap_counts(inputs: SwapInputs, replicates: int, seed: int) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Draws of what was swapped, and of the other label."""
+    compounds, plates = [inputs.compounds, inputs.real_compounds], [inputs.plates, inputs.real_plates]
+    draws = draw_clusters(compounds, plates, replicates, seed)
+    counts = draws.compound_counts, draws.plate_counts
+    return counts if inputs.by == "compounds" else counts[::-1]
 
 
 def _per_compound_replicates(inputs: ExpressionInputs, centred: bool, replicates: int, seed: int) -> np.ndarray:

@@ -57,7 +57,14 @@ _WORDS = {
     "lfc_pearson_vehicle": ("expression", "LFC Pearson per compound"),
     "lfc_pearson_perturbed_mean": ("expression", "LFC Pearson beyond the mean drug"),
     "centroid_accuracy": ("expression", "Centroid accuracy"),
+    "drug_swap_gap": ("reliance", "Drug-swap gap"),
+    "drug_swap_error": ("reliance", "Drug-swap error"),
+    "rna_swap_gap": ("reliance", "RNA-swap gap"),
+    "rna_swap_error": ("reliance", "RNA-swap error"),
     "duplicates": ("memorisation", "Duplicates"),
+    "train_copies": ("memorisation", "Copies of training images"),
+    "near_copies": ("memorisation", "Near copies"),
+    "nearest_train_distance": ("memorisation", "Nearest training image"),
 }
 """Family and title of a key, or of the part before its bracket."""
 _GENUINE = {

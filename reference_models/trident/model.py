@@ -28,7 +28,8 @@ class Trident:
     """A trained TRIDENT.
 
     The noise of an image comes from (seed, track, compound, index) alone, so that neither the batch size nor which
-    other images are asked for changes it, beyond float rounding.
+    other images are asked for changes it, beyond float rounding. A swapped condition keeps the noise of the one it was
+    made from: what then differs is the condition's.
     """
 
     def __init__(
@@ -86,5 +87,5 @@ class Trident:
 
 def noise_seed(seed: int, record: Condition) -> int:
     """Seed of one image's noise, 63 bits of SHA-256."""
-    digest = sha256_text(str(seed), record.track, record.compound, str(record.index))
+    digest = sha256_text(str(seed), record.track, record.swapped_from or record.compound, str(record.index))
     return int(digest[:16], 16) >> 1
