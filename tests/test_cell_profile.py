@@ -23,6 +23,7 @@ from morphobench.features.cell_profile import (
 IMAGES = ("human", "bbbc022", "syn_round", "syn_touching", "syn_noise", "syn_saturated")
 KINDS = ("Nuclei", "Cells", "Cytoplasm")
 DIAMETER = (8.0, 24.0)
+pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")  # objects of one pixel or one grey level
 IN_PLACE = ("Intensity", "Location", "AreaShape_MinFeret", "AreaShape_MaxFeret")
 """Rows of these stand at their object's number; the other rows of AreaShape close up over absent objects."""
 ABSOLUTE = {"Location_CenterMassIntensity": 2e-4, "Intensity_MassDisplacement": 2e-4}
@@ -58,8 +59,9 @@ def both(folder: Path, name: str, kind: str) -> tuple[dict[str, np.ndarray], dic
 @pytest.mark.parametrize("name", IMAGES)
 def test_columns_are_those_of_cellprofiler(shared_data, name, kind):
     ours, theirs, *_ = both(shared_data / "cellprofiler", name, kind)
-    # The last three are of the module that names the objects.
-    assert set(theirs) - set(ours) == {"Location_Center_X", "Location_Center_Y", "Location_Center_Z"}
+    # Those three are of the module that names the objects.
+    assert set(theirs) - set(ours) <= {"Location_Center_X", "Location_Center_Y", "Location_Center_Z"}
+    assert len(set(theirs) & set(ours)) > 50
     for column in set(theirs) & set(ours):
         if column.startswith(TIES):
             continue

@@ -292,9 +292,8 @@ def test_an_export_that_fails_leaves_the_earlier_one(tiny: Tier, tmp_path: Path)
 
 
 def test_bad_choices_are_one_line(tiny: Tier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(
-        BadInput, match="--format 'tif': choose one of png, zarr, profiles, cell-profiles, anndata, croissant"
-    ):
+    formats = "png, zarr, profiles, cell-profiles, anndata, croissant"
+    with pytest.raises(BadInput, match=f"--format 'tif': choose one of {formats}"):
         export(tiny, "tif", tmp_path / "out")
     with pytest.raises(BadInput, match="--split 'test': tier tiny has train, id"):
         export(tiny, "png", tmp_path / "out", ["test"])

@@ -10,9 +10,10 @@ Where a cell lies in the field says nothing of the cell: positions, bounding box
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import joblib
 import numpy as np
@@ -33,7 +34,7 @@ VERSION = "morphobench-cell-profile-1"
 CHANNELS = ("Actin", "Tubulin", "DNA")
 """Red, green, blue."""
 COMPARTMENTS = ("Cells", "Cytoplasm", "Nuclei")
-STATISTICS = {"Mean": np.mean, "Median": np.median, "StDev": np.std}
+STATISTICS: dict[str, Callable[[np.ndarray], Any]] = {"Mean": np.mean, "Median": np.median, "StDev": np.std}
 """Over the cells of an image that have a value. As CellProfiler's, the deviation is that of the population."""
 PLACES = ("Location_", "AreaShape_Center_", "AreaShape_BoundingBoxM", "AreaShape_SpatialMoment_")
 ADJACENT = "Adjacent"

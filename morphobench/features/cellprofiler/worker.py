@@ -46,7 +46,8 @@ def main(path: str, columns: list) -> None:
     modules = [module for module in pipeline.modules() if module.module_name not in FILES]
     for line in sys.stdin:
         request = json.loads(line)
-        rows, labels = [], {}
+        rows: list = []
+        labels: dict = {}
         for pair in np.load(request["images"]):
             measurements, objects = run(pipeline, modules, pair)
             rows.append({name: float(measurements.get_current_image_measurement(name)) for name in columns})
@@ -54,7 +55,8 @@ def main(path: str, columns: list) -> None:
                 for name in objects.object_names:
                     labels.setdefault(name, []).append(objects.get_objects(name).segmented.astype(np.uint16))
         if request["labels"]:
-            np.savez_compressed(request["labels"], **{name: np.stack(found) for name, found in labels.items()})
+            arrays: dict = {name: np.stack(found) for name, found in labels.items()}
+            np.savez_compressed(request["labels"], **arrays)
         answers.write(json.dumps(rows) + "\n")
         answers.flush()
 
