@@ -54,6 +54,7 @@ def test_a_nearer_dose_moves_areas_and_genes(doses: dict[str, Ladder], key: str)
     [
         ("wrong compound", "kd_per_compound[sim_vit]"),
         ("wrong compound", "lda_separability"),
+        ("wrong compound", "replicate_map"),
         ("wrong compound", "area_occupied_shift[cells]"),
         ("wrong compound", "lfc_pearson_perturbed_mean"),
         ("blur", "kd[sim_vit]"),
