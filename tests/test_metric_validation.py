@@ -57,6 +57,7 @@ def test_a_nearer_dose_moves_areas_and_genes(doses: dict[str, Ladder], key: str)
         ("wrong compound", "kd_per_compound[sim_vit]"),
         ("wrong compound", "fd_per_compound[sim_vit]"),
         ("wrong compound", "lda_separability"),
+        ("wrong compound", "replicate_map"),
         ("wrong compound", "area_occupied_shift[cells]"),
         ("wrong compound", "lfc_pearson_perturbed_mean"),
         ("noise", "kd[sim_vit]"),  # `sim_vit` is trained to overlook blur
