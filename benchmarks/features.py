@@ -4,7 +4,8 @@
 
 OpenVINO is timed where it is installed. Inception runs on random weights (speed does not depend on them) against
 torch-fidelity's own extractor; rounds alternate and the best of each is printed, so that other work on the machine
-touches both. On a busy machine, OMP_NUM_THREADS=1 with --processor-time counts only the seconds in which the benchmark itself ran.
+touches both. On a busy machine, OMP_NUM_THREADS=1 with --processor-time counts only the seconds in which the benchmark
+itself ran.
 """
 
 from __future__ import annotations

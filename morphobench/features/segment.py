@@ -18,7 +18,7 @@ from scipy import ndimage
 
 from morphobench.features.flood import propagate, watershed
 
-ENGINE = "morphobench-segment-1"
+ENGINE = "morphobench-segment-2"
 """Changes whenever a mask may change: part of the key of every cached profile."""
 
 THRESHOLD_SIGMA = 1.0
