@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import tifffile
 from centrosome.cpmorphology import binary_shrink, fill_labeled_holes, is_local_maximum, strel_disk
-from centrosome.propagate import propagate
 from hypothesis import strategies as st
 from PIL import Image
 from scipy import ndimage
@@ -79,21 +78,6 @@ def test_threshold_is_the_fixed_point_scikit_image_finds():
 
 def test_threshold_of_a_constant_image_is_its_value():
     assert engine.minimum_cross_entropy(np.full((4, 4), 0.25, np.float32)) == 0.25
-
-
-@pytest.mark.parametrize("seed", range(6))
-def test_propagation_shortcuts_change_nothing(seed):
-    """Few grey levels make ties, few seeds leave components with none, one and several."""
-    rng = np.random.default_rng(seed)
-    shape = (40, 57)
-    cell = (rng.integers(0, 6, shape) / 8).astype(np.float32)
-    foreground = ndimage.gaussian_filter(rng.random(shape), 1.5) > (0.45, 0.5)[seed % 2]
-    seeds = np.zeros(shape, dtype=np.int32)
-    for label in range(1, 13):
-        row, column = rng.integers(0, shape[0] - 6), rng.integers(0, shape[1] - 6)
-        seeds[row : row + rng.integers(1, 6), column : column + rng.integers(1, 6)] = label
-    expected, _ = propagate(cell, seeds, foreground, engine.REGULARIZATION)
-    np.testing.assert_array_equal(engine._propagate(cell, seeds, foreground), expected)
 
 
 @pytest.mark.parametrize("seed", range(8))

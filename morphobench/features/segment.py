@@ -107,7 +107,7 @@ def identify_cells(cell: np.ndarray, nuclei: Nuclei) -> np.ndarray:
     seeds = np.where(on_edge[nuclei.unedited] | (nuclei.final > 0), nuclei.unedited, 0)
     if not seeds.any():
         return np.zeros_like(nuclei.final)
-    regions = _propagate(cell, seeds, _foreground(cell, log_minimum_cross_entropy(cell)))
+    regions = propagate(cell, seeds, _foreground(cell, log_minimum_cross_entropy(cell)), REGULARIZATION)
     regions = np.where(regions > 0, regions, _fill_label_holes(regions))
     number = np.zeros(int(regions.max()) + 1, dtype=np.int32)
     np.maximum.at(number, regions.ravel(), nuclei.final.ravel())
@@ -258,29 +258,6 @@ def _enlarge(points: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     large = np.zeros(shape, dtype=bool)
     large[where] = ndimage.map_coordinates(points.astype(float), np.argwhere(where).T / ratio) > 0.5
     return large
-
-
-def _propagate(cell: np.ndarray, seeds: np.ndarray, foreground: np.ndarray) -> np.ndarray:
-    """The propagation, run only where it has something to decide; int32 labels.
-
-    A component of the foreground that meets one seed label takes it whole, and pixels inside a seed have no neighbour
-    left to win: neither changes a distance. A tie between two seeds may fall otherwise than in CellProfiler, for there
-    it hangs on the number of seed pixels: so in one of 1,000 images of the sim tier.
-    """
-    components, count = ndimage.label(foreground, EIGHT_CONNECTED)
-    largest = np.zeros(count + 1, dtype=seeds.dtype)
-    start = foreground & (seeds > 0)
-    owners, labels = components[start], seeds[start]
-    largest[owners[np.argsort(labels, kind="stable")]] = np.sort(labels)
-    contested = np.zeros(count + 1, dtype=bool)
-    contested[owners[labels != largest[owners]]] = True
-    inside = ndimage.minimum_filter(seeds, 3, mode="constant", cval=0) > 0
-    open_ = contested[components] & ~inside
-    regions = np.where(seeds > 0, seeds, np.where(contested, 0, largest)[components])
-    if open_.any():
-        won = propagate(cell, np.where(open_, seeds, 0), open_, REGULARIZATION)
-        regions = np.where((seeds == 0) & open_, won, regions)
-    return regions
 
 
 def _edge_labels(labels: np.ndarray) -> np.ndarray:
