@@ -75,7 +75,9 @@ def scenes() -> np.ndarray:
     for seed in range(SCENES):
         population, texture, _ = streams(seed)
         params, cells = sample_population({}, population, 512)
-        made.append(np.pad(stain(params, cells, texture, 512), ((0, 512), (0, 768), (0, 0)), mode="symmetric"))
+        made.append(
+            np.pad(stain(params, cells, texture, 512).sum(axis=0), ((0, 512), (0, 768), (0, 0)), mode="symmetric")
+        )
     return np.moveaxis(np.stack(made), -1, 1)
 
 

@@ -214,7 +214,7 @@ def write_between(path: Path, name: str, lines: Sequence[str]) -> None:
 def main() -> None:
     """Measure, print, write if asked, and exit with 1 where an expectation fails."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, default=4, help="per plate and mechanism, on eight plates")
+    parser.add_argument("--images", type=int, default=6, help="per plate and mechanism, on eight plates")
     parser.add_argument("--write", action="store_true", help="into docs/metrics.md and benchmarks/metric_validation.md")
     arguments = parser.parse_args()
     start = time.perf_counter()

@@ -12,6 +12,7 @@ simulated tiles into one picture to look at. Takes two minutes; needs cp-measure
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,7 @@ from morphobench.datasets.simulate.mechanisms import MECHANISMS
 from morphobench.datasets.simulate.microscope import plate_optics
 from morphobench.datasets.simulate.render import render
 from morphobench.datasets.simulate.seeds import seed as seed_of
+from morphobench.errors import BadInput, MorphoBenchError
 from morphobench.features.segment import segment
 
 TILE = 128
@@ -83,15 +85,23 @@ def cut(fields: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     }
 
 
+def real_file(folder: Path, pattern: str) -> Path:
+    """The first file of the folder of real images that fits; BadInput where there is none."""
+    found = sorted(folder.glob(pattern))
+    if not found:
+        raise BadInput(f"{folder / pattern}: not there; give the folder of real images with --real")
+    return found[0]
+
+
 def example_human(folder: Path) -> Tiles:
     """HT29 cells, DNA and actin, at their own scale: nuclei 12 pixels wide."""
-    dna, actin = (tifffile.imread(next((folder / "example_human").glob(f"*d{k}.tif"))).astype(float) for k in (0, 2))
+    dna, actin = (tifffile.imread(real_file(folder, f"example_human/*d{k}.tif")).astype(float) for k in (0, 2))
     return Tiles("ExampleHuman (real)", cut({"DNA": dna, "actin": actin}))
 
 
 def bbbc022(folder: Path) -> Tiles:
     """U2OS cells, DNA and ER, reduced until their nuclei are 13 pixels wide."""
-    field = tifffile.imread(next((folder / "bbbc022_crop").glob("*.tif"))).astype(float)
+    field = tifffile.imread(real_file(folder, "bbbc022_crop/*.tif")).astype(float)
     dna, reticulum = (zoom(channel, ZOOM_BBBC022, order=1) for channel in field[:2])
     return Tiles("BBBC022 (real)", cut({"DNA": dna, "ER": reticulum}))
 
@@ -269,4 +279,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except MorphoBenchError as error:
+        sys.exit(str(error))

@@ -193,9 +193,12 @@ def data_build(
         Path | None, typer.Option(help="Folder that downloads go to. Default: downloads in the cache folder.")
     ] = None,
     l1000_source: Annotated[
-        str,
-        typer.Option(help="L1000 to download: lincs2020 (98 GB) or gse92742 (a packed matrix, 65 GB once unpacked)."),
-    ] = "lincs2020",
+        str | None,
+        typer.Option(
+            help="L1000 to download: gse92742 (a packed matrix, 65 GB once unpacked) or lincs2020 (98 GB). "
+            "[default: lincs2020]"
+        ),
+    ] = None,
     jobs: Annotated[int, typer.Option(min=1, max=16, help="Files to download at a time.")] = 4,
 ) -> None:
     """Build a tier, downloading what --images and --l1000 do not give; a stopped build goes on where it was."""

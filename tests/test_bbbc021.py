@@ -62,6 +62,8 @@ def change(column: str, value: object):
         (change("Image_Metadata_Compound", None), "line 2: compound is empty"),
         (change("Image_Metadata_Concentration", "high"), "line 2: dose_um is 'high'"),
         (change("Image_Metadata_Concentration", -1), "line 2: dose_um is"),
+        (change("Image_Metadata_Concentration", float("inf")), "line 2: dose_um is 'inf', not a number from 0 up"),
+        (change("Replicate", 1.7), "line 2: replicate is '1.7', not a whole number"),
         (lambda rows: rows.iloc[:0], "holds no rows"),
     ],
 )

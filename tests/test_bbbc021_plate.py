@@ -124,6 +124,12 @@ def test_the_number_of_threads_changes_nothing(tmp_path, monkeypatch):
         np.testing.assert_array_equal(getattr(one, name), getattr(many, name))
 
 
+def test_8_bit_values_in_16_bit_files_are_refused(tmp_path):
+    folder = made_plate(tmp_path / "made", made_rows(), made_source() >> 4)
+    with pytest.raises(BadInput, match=r"plate Week1_22123 has no value above 249: 8-bit values in 16-bit files"):
+        read(folder)
+
+
 def test_encoded_fields_are_png_files_in_order(tmp_path):
     plate = read(made_plate(tmp_path / "made", made_rows(6), made_source()))
     encoded = list(bbbc021.encode(plate))

@@ -103,7 +103,7 @@ def test_intervals_hold_the_expected_score_at_this_n(key, shift):
     ("compounds", "plates", "plate_sd", "lowest"), [(44, 4, 1.0, 0.91), (5, 3, 0.3, 0.91), (44, 4, 0.0, 0.93)]
 )
 def test_widened_intervals_of_a_mean_hold_the_truth(compounds, plates, plate_sd, lowest):
-    """Truth 0: compound, plate and image effects are normal. `benchmarks/coverage.py` has the table of this."""
+    """Truth 0: compound, plate and image effects are normal; `benchmarks/interval_coverage.py` has the table."""
     random, trials = np.random.default_rng(0), 200
     names, places = np.repeat(np.arange(compounds), plates).astype(str), np.tile(np.arange(plates), compounds)
     widening, hits = few_clusters_widening(min(compounds, plates)), 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import errno
 import gzip
+import io
 import json
 import os
 import re
@@ -13,9 +14,11 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from file_server import Served, Server, serving
@@ -28,7 +31,7 @@ from morphobench.errors import BadInput, MorphoBenchError, Unavailable
 from morphobench.storage import sha256_bytes
 
 DATA = np.random.default_rng(0).bytes(3 * 2**20 + 17)
-NAME = "plate.zip"
+NAME = "field.tif"
 
 
 @pytest.fixture
@@ -145,6 +148,97 @@ def test_what_is_not_the_file_is_refused_by_name(server: Server, tmp_path: Path,
     assert not (tmp_path / "downloads.json").exists()
 
 
+def zipped(content: bytes = DATA) -> bytes:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        archive.writestr("Week1_22123/a.tif", content)
+    return stream.getvalue()
+
+
+def hdf5(folder: Path) -> bytes:
+    path = folder / "made.h5"
+    if not path.exists():
+        with h5py.File(path, "w") as file:
+            file["0/DATA/0/matrix"] = np.frombuffer(DATA, np.uint8)
+    return path.read_bytes()
+
+
+PAGE = b"<!DOCTYPE html><html>sorry</html>"
+WRONG = {
+    "marked page": (b"\xef\xbb\xbf" + PAGE, "a web page (HTML)"),
+    "page after a comment": (b"<!-- x --><html>sorry</html>", "a web page (HTML)"),
+    "xml": (b'<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>', "XML ('<?xml"),
+    "json": (b'{"error": "quota"}', "JSON ('{"),
+    "text": (b"Service temporarily unavailable", "but 'Service temporarily unavailable'"),
+    "one byte": (b"x", "but 'x'"),
+    "nothing": (b"", "nothing (0 bytes)"),
+}
+
+
+@pytest.mark.parametrize("name", ["a.zip", "a.gctx", "a.gctx.gz", "a.csv", "a.txt"])
+@pytest.mark.parametrize("what", WRONG)
+def test_what_is_not_of_the_kind_its_name_says_is_never_kept(
+    server: Server, tmp_path: Path, name: str, what: str
+) -> None:
+    data, words = WRONG[what]
+    server.files[f"/{name}"] = Served(data)
+    if name in ("a.csv", "a.txt") and what in ("text", "one byte"):  # that may be its text
+        get(server, tmp_path, source(server, name))
+        assert (tmp_path / name).read_bytes() == data
+        return
+    message = refused(server, tmp_path, source(server, name))
+    assert f"{server.address}/{name}: the server sends" in message
+    assert words in message
+    assert f"not {name}; open the address in a browser" in message
+    assert [item.name for item in tmp_path.iterdir()] == [".downloads.lock"]
+    if data:
+        (tmp_path / name).write_bytes(data)  # as a browser would have saved it
+        message = refused(server, tmp_path, source(server, name), kind=BadInput)
+        assert words in message
+        assert f"remove it, and it is downloaded from {server.address}/{name}" in message
+
+
+@pytest.mark.parametrize("name", ["a.zip", "a.gctx"])
+def test_a_file_cut_short_on_the_server_is_refused_and_the_good_one_taken_later(
+    server: Server, tmp_path: Path, name: str
+) -> None:
+    good = zipped() if name == "a.zip" else hdf5(tmp_path)
+    server.files[f"/{name}"] = Served(good[:200_000])
+    assert "cut short or damaged (" in refused(server, tmp_path, source(server, name))
+    assert not list(tmp_path.glob(f"{name}*"))
+    server.files[f"/{name}"] = Served(good)
+    get(server, tmp_path, source(server, name))
+    assert (tmp_path / name).read_bytes() == good
+
+
+def test_a_zip_without_files_and_a_matrix_that_is_none_are_refused(server: Server, tmp_path: Path) -> None:
+    server.files["/a.zip"] = Served(b"PK\x05\x06" + bytes(18))
+    assert "sends a zip without a file in it, not a.zip" in refused(server, tmp_path, source(server, "a.zip"))
+    server.files["/m.gctx.gz"] = Served(gzip.compress(PAGE))
+    packed = source(server, "m.gctx.gz")
+    message = refused(server, tmp_path, packed, kind=BadInput)
+    assert "m.gctx.gz: holds a web page (HTML); remove it, and it is downloaded from" in message
+    (tmp_path / "m.gctx.gz").unlink()
+    server.files["/m.gctx.gz"] = Served(gzip.compress(hdf5(tmp_path)))
+    assert any("m.gctx.gz: was removed, and another came" in line for line in get(server, tmp_path, packed))
+    assert (tmp_path / "m.gctx").read_bytes() == hdf5(tmp_path)
+
+
+def test_a_packed_matrix_that_was_there_already_is_not_fetched(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "m.gctx.gz").write_bytes(gzip.compress(hdf5(tmp_path)))
+    get(server, tmp_path, source(server, "m.gctx.gz"))
+    assert server.log == []
+    assert (tmp_path / "m.gctx").read_bytes() == hdf5(tmp_path)
+
+
+def test_a_whole_part_of_another_length_is_asked_for_anew(server: Server, tmp_path: Path) -> None:
+    server.files[f"/{NAME}"].announced = len(DATA) + 9
+    refused(server, tmp_path)
+    server.files[f"/{NAME}"] = Served(DATA[:-5])
+    get(server, tmp_path)
+    assert (tmp_path / NAME).read_bytes() == DATA[:-5]
+
+
 def test_a_log_file_is_told_the_rate(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("morphobench.datasets.download.TOLD_EVERY", -1.0)
     lines = get(server, tmp_path)
@@ -193,15 +287,19 @@ def test_a_known_hash_is_enforced_from_the_start(server: Server, tmp_path: Path)
     get(server, tmp_path, source(server, sha256=sha256_bytes(DATA), size=len(DATA)))
 
 
-def test_the_hash_of_the_first_arrival_is_enforced_afterwards(server: Server, tmp_path: Path) -> None:
+def test_a_file_that_the_user_removed_may_come_as_another_one(server: Server, tmp_path: Path) -> None:
     get(server, tmp_path)
-    (tmp_path / NAME).unlink()
     server.files[f"/{NAME}"] = Served(DATA[::-1])
-    assert f"of its first arrival ({tmp_path / 'downloads.json'})" in refused(server, tmp_path)
-    assert not (tmp_path / NAME).exists()
-    server.files[f"/{NAME}"] = Served(DATA)
-    get(server, tmp_path)
+    assert get(server, tmp_path) == []  # it is there, and nobody asked for another
+    (tmp_path / NAME).unlink()
+    old, new = (sha256_bytes(data)[:12] for data in (DATA, DATA[::-1]))
+    said = f"{NAME}: was removed, and another came: sha256 {old}... is replaced by {new}...;"
+    assert any(line.startswith(said) for line in get(server, tmp_path))
+    assert (tmp_path / NAME).read_bytes() == DATA[::-1]
     assert arrivals.verify(tmp_path) == 1
+    assert get(server, tmp_path) == []
+    (tmp_path / NAME).write_bytes(DATA)
+    assert "is known; remove it" in refused(server, tmp_path, kind=BadInput)
 
 
 def test_a_file_that_changed_on_disk_is_named(server: Server, tmp_path: Path) -> None:
@@ -276,10 +374,10 @@ def test_a_disk_that_fills_up_ends_the_run_and_keeps_what_came(
 
 
 def test_a_packed_matrix_is_unpacked_once(server: Server, tmp_path: Path) -> None:
-    server.files["/m.gctx.gz"] = Served(gzip.compress(DATA), content_type="application/x-gzip")
+    server.files["/m.gctx.gz"] = Served(gzip.compress(hdf5(tmp_path)), content_type="application/x-gzip")
     packed = source(server, "m.gctx.gz", matrix_bytes=len(DATA))
     get(server, tmp_path, packed)
-    assert (tmp_path / "m.gctx").read_bytes() == DATA
+    assert (tmp_path / "m.gctx").read_bytes() == hdf5(tmp_path)
     assert not (tmp_path / "m.gctx.gz").exists()
     server.log.clear()
     assert get(server, tmp_path, packed) == []

@@ -49,6 +49,18 @@ def test_a_plate_weighs_as_much_as_its_treated_wells(tmp_path):
     np.testing.assert_array_equal(found.g_post[0], MATRIX[2:].mean(axis=0))
 
 
+def test_a_well_in_two_files_is_not_counted_twice(tmp_path, level3):
+    write_gctx(tmp_path / "part.gctx", WELLS.iloc[[2, 4]], MATRIX[[2, 4]], ["33", "22", "11"])
+    with pytest.raises(BadInput) as caught:
+        profiles(tmp_path)
+    assert "level3.gctx and part.gctx both hold the well c (1 wells that stand twice in all)" in str(caught.value)
+    assert "move one of the files away" in str(caught.value)
+    (tmp_path / "part.gctx").unlink()
+    write_gctx(level3, WELLS.assign(id=["a", "b", "c", "c", "e"]), MATRIX, ["33", "22", "11"])
+    with pytest.raises(BadInput, match=r"level3.gctx: .*c.* twice"):
+        profiles(tmp_path)
+
+
 def test_a_compound_without_profile_is_not_a_number(tmp_path):
     write_gctx(tmp_path / "a.gctx", WELLS.iloc[:3], MATRIX[:3], ["11", "22", "33"])
     found = profiles(tmp_path)
@@ -296,6 +308,11 @@ def cut_gzip(folder: Path) -> None:
             lambda folder: write_gctx(folder / "a.gctx", WELLS.iloc[2:], MATRIX[2:], ["11", "22", "33"]),
             "no ctl_vehicle well of MCF7 at 24 h",
             id="no vehicle",
+        ),
+        pytest.param(
+            lambda folder: (folder / "z.gctx").mkdir(),
+            "z.gctx: a folder under a file's name; rename it, or move it away",
+            id="folder",
         ),
     ],
 )

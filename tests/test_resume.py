@@ -56,9 +56,9 @@ def work(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     done: list[str] = []
     read_plate, read_profiles = bbbc021.read_plate, l1000.read_profiles
 
-    def plate(folder: Path, fields: pd.DataFrame) -> bbbc021.Plate:
+    def plate(folder: Path, fields: pd.DataFrame, beside: pd.DataFrame) -> bbbc021.Plate:
         done.append(fields["plate"].iloc[0])
-        return read_plate(folder, fields)
+        return read_plate(folder, fields, beside)
 
     def profiles(*arguments: object) -> l1000.Profiles:
         done.append("expression")
@@ -326,7 +326,7 @@ def test_one_command_builds_real_tables_and_profiles_from_the_network(
     assert np.isfinite(tier.expression(tier.rows("id"))[1]).all()
     assert (tmp_path / "down" / "l1000" / "gse92742" / profiles.name).read_bytes() == profiles.read_bytes()
     shown = CliRunner().invoke(app, ["data", "info", "--tier", "morphogene"], catch_exceptions=False).stdout
-    assert "built: a part, 4 of 11,888 images, 2 of 55 plates, 2 of 99 compounds and vehicle" in shown
+    assert "built: a part, 4 of 11,888 images, 2 of 55 plates, 1 of 98 compounds, and vehicle" in shown
     assert f"{profiles.name}; HT115 at 6 h, matched by structure, all doses; 14 of 98 compounds have profiles" in shown
     checked = CliRunner().invoke(app, ["data", "verify", "--tier", "morphogene", "--download", str(tmp_path / "down")])
     assert checked.stdout.splitlines() == [

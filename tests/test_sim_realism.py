@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -34,6 +35,13 @@ def test_power_spectra_and_grey_levels_are_those_of_real_cells(realism: ModuleTy
         assert np.abs(difference).max() < 6, stain  # dB; blurring by one more pixel changes 15 dB at 24 cycles
         levels = realism.grey_levels(sim.stains[stain]) - realism.grey_levels(real.stains[stain])
         assert np.abs(levels).max() < 0.2, stain
+
+
+def test_a_wrong_folder_of_real_images_is_one_line(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, SCRIPT, "--real", tmp_path], capture_output=True, text=True)
+    assert done.returncode == 1
+    wanted = tmp_path / "example_human" / "*d0.tif"
+    assert done.stderr == f"{wanted}: not there; give the folder of real images with --real\n"
 
 
 def test_objects_are_those_of_real_cells(realism: ModuleType, shared_data: Path) -> None:

@@ -199,6 +199,8 @@ def test_a_pathway_can_be_shut_in_a_treated_well(tier: Tier, treated: pd.Series)
         ({"pathway": {"Magic": 0.5}}, "mechanism 'Magic'"),
         ({"pathway": {"Epithelial": 1.5}}, "activity of 'Epithelial' is 1.5"),
         ({"g_pre": "Z01"}, "plate 'Z01': not in tier sim, which has E01"),
+        ({"dose_um": "ten"}, "dose_um 'ten': give a number, micromolar, 0 or more"),
+        ({"g_pre": np.zeros(978)}, "g_pre of type ndarray: give the name of a plate or a Culture"),
         ({"plate": "t01"}, "plate 't01': not in tier sim"),
     ],
 )

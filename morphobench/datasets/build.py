@@ -10,7 +10,7 @@ import pandas as pd
 
 from morphobench import storage
 from morphobench.datasets import bbbc021, paper_recipe, split_rules, structures
-from morphobench.datasets.built import built_path, load_built, template, verify
+from morphobench.datasets.built import built_path, check_place, load_built, template, verify
 from morphobench.datasets.making import ExpressionChoice, expression_part, plate_parts
 from morphobench.datasets.manifest import load_compounds
 from morphobench.datasets.matching import MatchingMode
@@ -40,27 +40,39 @@ def build(
     dose: float | None = None,
     progress: Callable[[str], None] = lambda line: None,
     fetcher: Fetcher | None = None,
-    l1000_source: str = DEFAULT_RELEASE,
+    l1000_source: str | None = None,
 ) -> Path:
     """Build a tier; return its folder (`out`, or `built_path(name)`), which is replaced at once and only when complete.
 
     images: folder of BBBC021's tables and plate zips (or unpacked plates); None: `fetcher` brings what is needed.
     l1000_folder: Level 3 GCTX or GCT files, of which the wells of one `cell` line and time (`hours`) are used; None:
-    `fetcher` brings the release `l1000_source`. They are matched to the compounds by structure or by name (`matching`),
-    at all doses or at those nearest to `dose` micromolar. plates: by default those on disk, or of a download those that
-    hold one of `compounds`, by default all of the tier. `progress` is called with one line per step. A partial build
-    says in its title that it is.
+    `fetcher` brings the release `l1000_source`, by default DEFAULT_RELEASE. They are matched to the compounds by
+    structure or by name (`matching`), at all doses or at those nearest to `dose` micromolar. plates: by default those
+    that hold one of `compounds` (by default all of the tier) and, with `images`, are on disk. `progress` is called with
+    one line per step. A partial build says in its title that it is, and how many fields of its plates the image table
+    has.
 
     It can be stopped at any point: each plate is kept when it is done, and the next call goes on from there. A call
     with nothing changed changes nothing; a changed input makes again what depends on it.
 
-    Raises BadInput for anything wrong with a name, a table or a file, and Unavailable for a download that fails and a
-    full disk; the tier that was built before then stays as it was.
+    Raises BadInput for anything wrong with a name, a table or a file and for an `out` that holds anything but this
+    tier, and Unavailable for a download that fails and a full disk; the tier that was built before then stays as it
+    was.
     """
     spec = template(name)
+    if l1000_folder is not None and l1000_source is not None:
+        raise BadInput(
+            f"--l1000-source {l1000_source} and --l1000 {l1000_folder}: one is downloaded, the other is there; give one"
+        )
+    folder = out or built_path(name)
+    check_place(name, folder)
     fetcher = fetcher or Fetcher(download_folder(), load_catalogue(), progress=progress)
     image_folder = images or fetcher.tables()
-    fields = _choose_fields(image_folder, plates, compounds, on_disk=images is not None)
+    table = bbbc021.read_image_table(image_folder)
+    rows = _choose_plates(image_folder, table, plates, compounds, on_disk=images is not None)
+    lacking = _lacking(rows, progress)
+    wanted_compounds = [bbbc021.VEHICLE, *(compounds or load_compounds()["compound"])]
+    fields = rows[rows["compound"].isin(wanted_compounds)].reset_index(drop=True)
     fields = fields.assign(field=split_rules.field_ids(name, fields))
     if name == paper_recipe.NAME:
         fields["split"] = "any"  # a field's views are dealt to train and test: that is the recipe
@@ -69,18 +81,18 @@ def build(
         progress(line)
     wanted = fields if images is None else None
     if l1000_folder is None:
-        l1000_folder = fetcher.everything(wanted, l1000_source)
+        l1000_folder = fetcher.everything(wanted, l1000_source or DEFAULT_RELEASE)
     elif wanted is not None:
         fetcher.plates(wanted)
     progress(f"{len(fields)} fields on {fields['plate'].nunique()} plates")
-    bbbc021.check_files(image_folder, fields)
+    table = table[table["plate"].isin(fields["plate"])]
+    bbbc021.check_files(image_folder, table)
     manifest = _with_structures(image_folder, progress)
     choice = ExpressionChoice(cell, hours, matching, dose)
-    folder = out or built_path(name)
     parts = Parts(folder)
     with parts.building():
         expression = expression_part(parts, l1000_folder, manifest, choice, progress)
-        of_plates, duplicates = plate_parts(parts, image_folder, fields, progress)
+        of_plates, duplicates = plate_parts(parts, image_folder, fields, table, progress)
         about = {
             "image_table_sha256": storage.sha256_file(bbbc021.image_table_path(image_folder)),
             **expression.part.about,
@@ -92,18 +104,18 @@ def build(
             "samples.csv": samples[columns].to_csv(index=False).encode(),
             "compounds.csv": manifest.to_csv(index=False).encode(),
             "build.json": (json.dumps(about, indent=1) + "\n").encode(),
-            "tier.toml": _toml(_spec(spec, samples, len(fields), choice.title)).encode(),
+            "tier.toml": _toml(_spec(spec, samples, len(fields), lacking, choice.title)).encode(),
         }
         if not parts.assemble({"expression": expression} | of_plates, others):
             progress(f"{folder}: nothing has changed since it was built, and every file is as recorded")
     return folder
 
 
-def _choose_fields(
-    images: Path, plates: Sequence[str] | None, compounds: Sequence[str] | None, on_disk: bool
+def _choose_plates(
+    images: Path, table: pd.DataFrame, plates: Sequence[str] | None, compounds: Sequence[str] | None, on_disk: bool
 ) -> pd.DataFrame:
-    table = bbbc021.read_image_table(images)
-    table["mechanism"] = bbbc021.mechanism_of(table, bbbc021.read_mechanisms(images))
+    """Every field of the tier that the image table has on the chosen plates, compared with the frozen splits."""
+    table = table.assign(mechanism=bbbc021.mechanism_of(table, bbbc021.read_mechanisms(images)))
     known = load_compounds()["compound"].tolist()
     for compound in compounds or ():
         if compound not in known:
@@ -111,34 +123,54 @@ def _choose_fields(
     for plate in plates or ():
         if plate not in set(table["plate"]):
             raise BadInput(f"--plates {plate!r}: not in the image table, which has names like {table['plate'].iloc[0]}")
-    wanted = table["plate"][table["compound"].isin(compounds or known)]
-    plates = plates or (bbbc021.plates_on_disk(images, table) if on_disk else sorted(set(wanted)))
     if not plates:
-        raise BadInput(
-            f"{images}: no BBBC021_v1_images_PLATE.zip and no unpacked plate; download from {bbbc021.ADDRESS}"
-        )
-    keep = table["plate"].isin(plates) & table["compound"].isin([bbbc021.VEHICLE, *(compounds or known)])
-    return split_rules.with_splits(bbbc021.image_table_path(images), table[keep].reset_index(drop=True))
+        there = bbbc021.plates_on_disk(images, table) if on_disk else sorted(set(table["plate"]))
+        if not there:
+            raise BadInput(
+                f"{images}: no BBBC021_v1_images_PLATE.zip and no unpacked plate; download from {bbbc021.ADDRESS}"
+            )
+        # by the frozen table: a compound renamed in the image table must be seen, not passed over
+        holding = split_rules.plates_with(compounds or known, split_rules.SPLITS)
+        plates = [plate for plate in there if plate in holding]
+        if not plates:
+            raise BadInput(
+                f"{images}: no plate with {' or '.join(compounds or known)}; add one of {', '.join(holding)}"
+            )
+    return split_rules.with_splits(bbbc021.image_table_path(images), table[table["plate"].isin(plates)])
+
+
+def _lacking(rows: pd.DataFrame, progress: Callable[[str], None]) -> str:
+    """What the title says of frozen fields that the image table has not; "" where it has all of its plates."""
+    absent, whole = split_rules.absent_fields(rows)
+    if absent.empty:
+        return ""
+    first = absent.iloc[0]
+    found = f"{whole - len(absent):,} of {whole:,} fields of these plates are in the image table"
+    progress(
+        f"PARTIAL: {found}; the first absent is plate {first['plate']} well {first['well']} site {first['site']} "
+        f"({first['compound']})"
+    )
+    return f"; {found}"
 
 
 def _with_structures(images: Path, progress: Callable[[str], None]) -> pd.DataFrame:
     """compounds.csv with the structures that only BBBC021's own table may tell, where that is among the images."""
     manifest = load_compounds()
-    path = images / structures.COMPOUND_TABLE
-    filled = structures.fill_structures(manifest, path) if path.is_file() else manifest
+    path = structures.compound_table(images)
+    filled = structures.fill_structures(manifest, path) if path else manifest
     before, after = ((table["smiles"] == "").sum() for table in (manifest, filled))
-    source = path.name if path.is_file() else f"compounds.csv alone: no {path.name} in {images}"
+    source = path.name if path else f"compounds.csv alone: no {structures.COMPOUND_TABLE} in {images}"
     progress(f"structures from {source}: {before - after} filled, {after} compounds without")
     return filled
 
 
-def _spec(spec: TierSpec, samples: pd.DataFrame, n_fields: int, expression: str) -> TierSpec:
+def _spec(spec: TierSpec, samples: pd.DataFrame, n_fields: int, lacking: str, expression: str) -> TierSpec:
     built = [compound for compound in samples["compound"].unique() if compound != bbbc021.VEHICLE]
     title = spec.title
     if n_fields != ALL_FIELDS:
         title += (
             f" (PARTIAL BUILD: {samples['plate'].nunique()} of {ALL_PLATES} plates, {len(built)} of "
-            f"{len(load_compounds())} compounds, {n_fields:,} of {ALL_FIELDS:,} fields)"
+            f"{len(load_compounds())} compounds, {n_fields:,} of {ALL_FIELDS:,} fields{lacking})"
         )
     title += expression
     counts = samples["split"].value_counts()

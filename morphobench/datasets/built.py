@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import json
+import tomllib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -72,6 +73,37 @@ def load_built(name: str, folder: Path | None = None) -> Tier:
         read_images=partial(_folder_images, name, folder, sums),
         read_expression=partial(_expression_of, rows, g_pre, g_post),
     )
+
+
+def check_place(name: str, folder: Path) -> None:
+    """Raise BadInput unless a tier `name` may be put at `folder`, whatever is there then being replaced.
+
+    It may where nothing is, an empty folder, or such a tier, damaged or not, without any file but its own (those whose
+    name begins with a dot are not counted).
+    """
+    storage.check_folder(folder)
+    found = sorted(path for path in folder.rglob("*") if not path.is_dir()) if folder.is_dir() else []
+    if not found:
+        return
+    mend = "name a new or empty folder, or move what is in this one away"
+    sums = storage.read_sums(folder, mend) if (folder / "SHA256SUMS").is_file() else {}
+    if "tier.toml" not in sums:
+        raise BadInput(f"{folder}: holds {found[0].name} and is no tier, and a build would replace it; {mend}")
+    theirs = _name_in(folder / "tier.toml") or name
+    if theirs != name:
+        raise BadInput(f"{folder}: is the tier {theirs}, and a build of {name} would replace it; {mend}")
+    known = {folder / file for file in (*sums, "SHA256SUMS")}
+    foreign = [path for path in found if path not in known and not path.name.startswith(".")]
+    if foreign:
+        raise BadInput(f"{foreign[0]}: not of the tier in that folder, and a build would remove it; move it away")
+
+
+def _name_in(spec: Path) -> str:
+    """The name of a tier in its TOML; "" where that is absent or damaged, which a build mends."""
+    try:
+        return str(tomllib.loads(spec.read_text(encoding="utf-8")).get("name", ""))
+    except (FileNotFoundError, ValueError):
+        return ""
 
 
 def load_frozen(name: str) -> Tier:

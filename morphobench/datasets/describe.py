@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pandas as pd
 
 from morphobench.datasets import paper_recipe
+from morphobench.datasets.bbbc021 import VEHICLE
 from morphobench.datasets.built import made_from
 from morphobench.datasets.split_rules import frozen_samples
 from morphobench.datasets.tier import Tier
@@ -26,7 +27,7 @@ def describe(tier: Tier) -> Iterator[str]:
     for split, rows in tier.samples.groupby("split", sort=False):
         plates = sorted(set(rows["plate"]))
         named = f"plates {', '.join(plates)}" if len(plates) <= PLATES_NAMED else f"{len(plates)} plates"
-        yield f"{split}: {len(rows):,} images, {rows['compound'].nunique()} compounds, {named}"
+        yield f"{split}: {len(rows):,} images{_of_compounds(rows, ', ')}, {named}"
     for name in spec.tracks:
         yield from describe_track(tier, name)
     if (tier.folder / "build.json").is_file():
@@ -38,12 +39,10 @@ def describe_build(tier: Tier) -> Iterator[str]:
     """Lines on a built tier: how much of the whole it is, what it was made from, the disk it takes."""
     name, about = tier.spec.name, made_from(tier.folder, tier.spec.name)
     whole = frozen_samples(name)
-    counts = [
-        f"{tier.samples[column].nunique()} of {whole[column].nunique()} {what}"
-        for column, what in (("plate", "plates"), ("compound", "compounds and vehicle"))
-    ]
+    plates = f"{tier.samples['plate'].nunique()} of {whole['plate'].nunique()} plates"
+    compounds = f"{len(_compounds(tier.samples))} of {len(_compounds(whole))} compounds, and vehicle"
     part = "all of it" if len(tier.samples) == len(whole) else "a part"
-    yield f"built: {part}, {len(tier.samples):,} of {len(whole):,} images, {', '.join(counts)}"
+    yield f"built: {part}, {len(tier.samples):,} of {len(whole):,} images, {plates}, {compounds}"
     profiled = sum(count > 0 for count in about["treated_wells"].values())
     yield f"images from BBBC021: image table sha256 {about['image_table_sha256']}"
     doses = "all doses" if about["dose_um"] is None else f"the dose nearest to {about['dose_um']:g} uM"
@@ -59,7 +58,7 @@ def describe_build(tier: Tier) -> Iterator[str]:
 def describe_track(tier: Tier, name: str) -> Iterator[str]:
     """Lines on a track: its images, how far its held-out compounds are, and what it shares with training."""
     parts = {"test": tier.test_rows(name), "replicate": tier.replicate_rows(name), "training": tier.training_rows(name)}
-    counts = [f"{len(rows):,} {part} images of {rows['compound'].nunique()} compounds" for part, rows in parts.items()]
+    counts = [f"{len(rows):,} {part} images{_of_compounds(rows, ' of ')}" for part, rows in parts.items()]
     asked = "" if tier.track(name).default else " (scored with --track)"
     yield f"track {name}{asked}: {', '.join(counts)}"
     table = tier.distances(name)
@@ -67,6 +66,18 @@ def describe_track(tier: Tier, name: str) -> Iterator[str]:
         yield f"  {_distance_summary(table)}"
     if "site" in tier.samples:
         yield f"  {_leak(paper_recipe.leak(parts['test'], parts['training']))}"
+
+
+def _compounds(rows: pd.DataFrame) -> set[str]:
+    return set(rows["compound"]) - {VEHICLE}
+
+
+def _of_compounds(rows: pd.DataFrame, joint: str) -> str:
+    """The number of compounds; nothing where the rows are vehicle alone, which is none."""
+    count = len(_compounds(rows))
+    if not count and len(rows):
+        return ""
+    return f"{joint}{count} compound{'' if count == 1 else 's'}"
 
 
 def distance_table(tier: Tier, name: str) -> str:

@@ -1,8 +1,10 @@
 """Many files from the network, a few at a time, into one folder that remembers what they were.
 
-Before the first byte every size is asked for and the disk is checked. A file that has arrived is hashed, moved into
-place and noted in `downloads.json`. Its hash must be the known one where upstream publishes one, and otherwise the one
-of its first arrival. A file whose size and time of change are as noted is not read again.
+Before the first byte every size is asked for and the disk is checked. A file that has arrived is looked at
+(`file_kinds`), hashed, moved into place and noted in `downloads.json`. Its hash must be the known one where upstream
+publishes one. Otherwise a file that is there must have the hash of its first arrival; to remove it is the user's way to
+ask for another, and the note is then of the one that comes. A file whose size and time of change are as noted is not
+read again.
 """
 
 from __future__ import annotations
@@ -30,8 +32,8 @@ from rich.progress import (
 )
 
 from morphobench import storage
-from morphobench.datasets import transfer
-from morphobench.datasets.arrivals import NOTES, Notes, changed
+from morphobench.datasets import file_kinds, transfer
+from morphobench.datasets.arrivals import Notes, changed
 from morphobench.datasets.transfer import Source
 from morphobench.errors import BadInput, MorphoBenchError, Unavailable
 
@@ -53,19 +55,20 @@ def download(
     What is there and unchanged is left alone. `progress` gets one line per step; on a terminal, bars with rate and
     total are drawn on stderr. wait_s: seconds before a failed file is tried again, doubled each time.
 
-    Raises Unavailable where a file cannot be had, is another one than before, or the disk is too small, and BadInput
-    for a file on disk that changed since it arrived. What arrived, whole or in part, stays for the next call.
+    Raises Unavailable where a file cannot be had, is not what its name says or not the published one, or the disk is
+    too small, and BadInput for a file on disk that is not what its name says or changed since it arrived. What arrived
+    stays for the next call, in part too.
     """
     with storage.lock(folder / "downloads"):
         notes = Notes(folder)
-        missing = [source for source in sources if not _at_hand(source, notes, progress)]
-        wanted = [source for source in missing if not notes.untouched(source.file)]
+        missing = [source for source in sources if not _at_hand(unpacked(source), source, notes, progress)]
+        wanted = [source for source in missing if not _at_hand(source.file, source, notes, progress)]
         if wanted:
             _fetch_all(wanted, folder, notes, jobs, progress, wait_s)
         for source in missing:
             if unpacked(source) != source.file:
                 progress(f"{source.file}: unpacking")
-                _unpack(source, notes)
+                _unpack(source, notes, progress)
 
 
 def unpacked(source: Source) -> str:
@@ -93,13 +96,15 @@ def _fetch_all(
     _Batch(folder, notes, sizes, progress, stop, wait_s).run(wanted, jobs)
 
 
-def _at_hand(source: Source, notes: Notes, progress: Callable[[str], None]) -> bool:
-    name = unpacked(source)
+def _at_hand(name: str, source: Source, notes: Notes, progress: Callable[[str], None]) -> bool:
     path = notes.folder / name
     if notes.untouched(name):
         return True
     if not path.is_file():
         return False
+    strange = file_kinds.strange_file(name, path)
+    if strange:
+        raise BadInput(f"{path}: is {strange}; remove it, and it is downloaded from {source.address}")
     progress(f"{name}: hashing {path.stat().st_size / GB:.2f} GB that were there already")
     digest = storage.sha256_file(path)
     if name == source.file and source.sha256 and digest != source.sha256:
@@ -182,6 +187,7 @@ class _Batch:
         part, path = _part(self.folder, source), self.folder / source.file
         part.parent.mkdir(parents=True, exist_ok=True)
         task = bars.add_task(source.file, total=self.sizes[source.file])
+        transfer.forget_another(source, part, self.sizes[source.file])
         seen = transfer.arrived(source, part)
         bars.update(task, completed=seen)
         bars.advance(total, seen)
@@ -224,15 +230,19 @@ class _Batch:
         return f"{self.received / GB:.2f} GB in this run at {rate:.1f} MB/s"
 
     def _keep(self, source: Source, part: Path, path: Path) -> None:
-        digest = storage.sha256_file(part)
-        expected = source.sha256 or self.notes.expected(source.file)
-        if expected and digest != expected:
+        strange = file_kinds.strange_file(source.file, part)
+        if strange:
             transfer.forget(part)
-            known = "published" if source.sha256 else f"of its first arrival ({self.folder / NOTES})"
+            raise Unavailable(transfer.not_the_file(source, strange))
+        digest = storage.sha256_file(part)
+        if source.sha256 and digest != source.sha256:
+            transfer.forget(part)
             raise Unavailable(
-                f"{source.address}: sha256 {digest[:12]}... arrived where {expected[:12]}... is the one {known}; the "
-                "file changed upstream or on the way: try again; if it stays so, a tier made from it would be another"
+                f"{source.address}: sha256 {digest[:12]}... arrived where {source.sha256[:12]}... is the one "
+                "published; the file changed upstream or on the way: try again; if it stays so, a tier made from it is "
+                "another"
             )
+        _tell_of_another(source.file, self.notes, digest, self.progress)
         transfer.settle(part, path)
         self.notes.add(source.file, digest, source.address)
         with self._lock:
@@ -243,20 +253,31 @@ class _Batch:
             )
 
 
-def _unpack(source: Source, notes: Notes) -> None:
-    packed_path, path = notes.folder / source.file, notes.folder / unpacked(source)
+def _tell_of_another(name: str, notes: Notes, digest: str, progress: Callable[[str], None]) -> None:
+    before = notes.expected(name)
+    if before and digest != before:
+        progress(
+            f"{name}: was removed, and another came: sha256 {before[:12]}... is replaced by {digest[:12]}...; a tier "
+            "made from it is another"
+        )
+
+
+def _unpack(source: Source, notes: Notes, progress: Callable[[str], None]) -> None:
+    name = unpacked(source)
+    packed_path, path = notes.folder / source.file, notes.folder / name
     part = path.with_name(f"{path.name}.part")
     try:
         with storage.disk_errors(part), gzip.open(packed_path) as packed, part.open("wb") as plain:
             shutil.copyfileobj(packed, plain, storage.CHUNK)
+        strange = file_kinds.strange_file(name, part)
+        if strange:
+            raise BadInput(f"{packed_path}: holds {strange}; remove it, and it is downloaded from {source.address}")
         digest = storage.sha256_file(part)
-        expected = notes.expected(unpacked(source))
-        if expected and digest != expected:
-            raise BadInput(changed(packed_path, digest, expected))
+        _tell_of_another(name, notes, digest, progress)
         part.replace(path)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise BadInput(f"{packed_path}: cannot be unpacked ({error}); remove it, and it is downloaded again") from error
     finally:
         part.unlink(missing_ok=True)
-    notes.add(unpacked(source), digest, source.address)
+    notes.add(name, digest, source.address)
     packed_path.unlink()  # as large as all the plates, and not read again

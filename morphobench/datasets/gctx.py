@@ -89,6 +89,8 @@ def open_expression(path: Path) -> ExpressionFile:
     Raises BadInput that names the file for another format under that name, a file cut short, a transposed matrix, or a
     sample or row id that stands twice.
     """
+    if path.is_dir():
+        raise BadInput(f"{path}: a folder under a file's name; rename it, or move it away")
     if not path.is_file():
         raise BadInput(f"{path}: not there; give an existing .gctx or .gct file")
     with path.open("rb") as stream:

@@ -97,7 +97,9 @@ def read_profiles(
     told = f"its files hold {choices}{_other_name(folder, cell)}{_told(passed_over)}"
     if not found:
         raise BadInput(f"{folder}: no Level 3 well of {cell} at {hours:g} h; {told}")
-    table, failed = _passed(pd.concat(found, ignore_index=True))
+    together = pd.concat(found, ignore_index=True)
+    _check_doubled(folder, together)
+    table, failed = _passed(together)
     table = table if dose is None else _at_dose(table, dose)
     for kind in (VEHICLE, TREATED):
         if not (table["pert_type"] == kind).any():
@@ -132,6 +134,21 @@ def _of_compounds(about: pd.DataFrame, matched: Matching) -> pd.DataFrame:
     keys = zip(about["pert_id"], about["pert_iname"], treated, strict=True)
     about = about.assign(compound=[of[pert_id, name] if drug else "" for pert_id, name, drug in keys])
     return about[~treated | (about["compound"] != "")]
+
+
+def _check_doubled(folder: Path, table: pd.DataFrame) -> None:
+    """A well that two files hold, or one holds twice, would count twice in a mean."""
+    doubled = table["id"].astype(str).duplicated(keep=False)
+    if doubled.any():
+        rows = table[doubled & (table["id"] == table.loc[doubled, "id"].iloc[0])]
+        first, second = rows["file"].iloc[:2]
+        count = table.loc[doubled, "id"].nunique()
+        if first == second:
+            raise BadInput(f"{folder / first}: the well {rows['id'].iloc[0]} stands twice in it; download it again")
+        raise BadInput(
+            f"{folder / first} and {second} both hold the well {rows['id'].iloc[0]} ({count} wells that stand twice in "
+            "all), which would count twice; move one of the files away"
+        )
 
 
 def _passed(table: pd.DataFrame) -> tuple[pd.DataFrame, int]:

@@ -27,22 +27,24 @@ Progress = Callable[[str], None]
 
 
 def plate_parts(
-    parts: Parts, images: Path, fields: pd.DataFrame, progress: Progress
+    parts: Parts, images: Path, fields: pd.DataFrame, table: pd.DataFrame, progress: Progress
 ) -> tuple[dict[str, Kept], list[list[str]]]:
     """The images of each plate of `fields`, found or made; and the pairs of fields of a split that have equal pixels.
 
-    fields: rows of the image table with `split`, and `field`, the name of each in the tier. Raises BadInput as
-    `bbbc021.read_plate` does, and for fields of different splits with the same pixels.
+    fields: rows of the image table with `split`, and `field`, the name of each in the tier. table: the image table; all
+    its fields of a plate count towards that plate's illumination, so that a part of a tier has the pixels of the whole.
+    Raises BadInput as `bbbc021.read_plate` does, and for fields of different splits with the same pixels.
     """
     found: dict[str, Kept] = {}
     twins = _Twins(progress)
     groups = fields.sort_values(["plate", "well", "site"]).groupby("plate", sort=True)
     for number, (name, rows) in enumerate(groups, start=1):
         plate = str(name)
-        key = _plate_key(images, rows)
+        beside = table[(table["plate"] == plate) & ~table["line"].isin(rows["line"])]
+        key = _plate_key(images, rows, beside)
         kept = parts.find(plate, key)
         again = ", kept from before" if kept else ""
-        found[plate] = kept or parts.make(plate, key, partial(_make_plate, images, rows))
+        found[plate] = kept or parts.make(plate, key, partial(_make_plate, images, rows, beside))
         twins.add(rows, found[plate].part.about["crops"])
         progress(f"plate {number} of {groups.ngroups}: {plate}, {len(rows)} images{again}")
     return found, twins.duplicates
@@ -111,15 +113,18 @@ def expression_part(
     return kept
 
 
-def _plate_key(images: Path, rows: pd.DataFrame) -> str:
+def _plate_key(images: Path, rows: pd.DataFrame, beside: pd.DataFrame) -> str:
     table = rows[["field", "compound", *bbbc021.FILE_COLUMNS]].to_csv(index=False)
+    everything = pd.concat([rows, beside], ignore_index=True)
     # the reader's own text: a changed reader never finds images of an older one
     reader = storage.folder_sha256(HERE / "bbbc021")
-    return storage.sha256_text(table, bbbc021.plate_identity(images, rows), reader)
+    return storage.sha256_text(table, bbbc021.plate_identity(images, everything), reader)
 
 
-def _make_plate(images: Path, rows: pd.DataFrame, about: dict[str, Any]) -> Iterator[tuple[str, bytes]]:
-    plate = bbbc021.read_plate(images, rows)
+def _make_plate(
+    images: Path, rows: pd.DataFrame, beside: pd.DataFrame, about: dict[str, Any]
+) -> Iterator[tuple[str, bytes]]:
+    plate = bbbc021.read_plate(images, rows, beside)
     about["contrast"] = {"low": plate.low.tolist(), "high": plate.high.tolist()}
     about["crops"] = {}
     for row, (png, crop_sha256) in zip(rows.itertuples(), bbbc021.encode(plate), strict=True):

@@ -1,7 +1,7 @@
 """What MorphoGene is made from, where it lies on the network, and fetching what a build needs of it.
 
 `sources.csv` lists every file: BBBC021's tables and its 55 plates, and the Level 3 matrices of LINCS L1000 from one of
-two releases. No hash but those of two tables is published, so that the others are held to their first arrival.
+two releases. No hash but those of two tables is published, so that the others are held to what first arrived.
 """
 
 from __future__ import annotations

@@ -117,24 +117,35 @@ def plates_with(compounds: Sequence[str], splits: Sequence[str]) -> list[str]:
     return sorted(set(fields.loc[fields["compound"].isin(compounds) & fields["split"].isin(splits), "plate"]))
 
 
-def with_splits(table: Path, fields: pd.DataFrame) -> pd.DataFrame:
+def with_splits(table: Path, rows: pd.DataFrame) -> pd.DataFrame:
     """Rows of the image table (read from `table`, named in errors) with their frozen `split`.
 
-    Raises BadInput that names the line of a field that the frozen table has not, or has otherwise.
+    rows: all that the table has of some plates; those of compounds that no tier has are left out. Raises BadInput that
+    names the line of a field that the frozen table has under another compound, dose or replicate, or not at all though
+    its compound is of the tier.
     """
     frozen = frozen_fields().rename(columns={key: f"frozen_{key}" for key in ("compound", "dose_um", "replicate")})
-    joined = fields.merge(frozen, on=FIELD, how="left", validate="one_to_one")
+    joined = rows.merge(frozen, on=FIELD, how="left", validate="one_to_one")
+    others = joined["split"].isna() & ~joined["compound"].isin([*cohorts(), VEHICLE])
     same = (joined["compound"] == joined["frozen_compound"]) & (joined["replicate"] == joined["frozen_replicate"])
     same &= np.isclose(joined["dose_um"], joined["frozen_dose_um"], rtol=1e-6)
-    if not same.all():
-        row = joined[~same].iloc[0]
+    if not (same | others).all():
+        row = joined[~(same | others)].iloc[0]
         known = "no such field" if pd.isna(row["split"]) else f"{row['frozen_compound']} at {row['frozen_dose_um']} uM"
         raise BadInput(
             f"{table}: line {row['line']}: plate {row['plate']} well {row['well']} site {row['site']} is "
             f"{row['compound']} at {row['dose_um']} uM (replicate {row['replicate']}); the frozen splits have {known}; "
             "give the table as BBBC021 ships it"
         )
-    return joined[[*fields.columns, "split"]]
+    return joined.loc[~others, [*rows.columns, "split"]].reset_index(drop=True)
+
+
+def absent_fields(fields: pd.DataFrame) -> tuple[pd.DataFrame, int]:
+    """Frozen fields of the plates of `fields` (columns FIELD) that are not among them, and how many they are in all."""
+    frozen = frozen_fields()
+    frozen = frozen[frozen["plate"].isin(fields["plate"])]
+    joined = frozen.merge(fields[FIELD], on=FIELD, how="left", indicator=True)
+    return joined.loc[joined["_merge"] == "left_only", COLUMNS], len(frozen)
 
 
 def check_part(samples: pd.DataFrame) -> list[str]:

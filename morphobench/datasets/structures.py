@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import zlib
 from pathlib import Path
 
 import pandas as pd
@@ -14,6 +15,11 @@ from morphobench.errors import BadInput
 
 COMPOUND_TABLE = "BBBC021_v1_compound.csv"
 """BBBC021's table of names and SMILES, beside its image table; the user's copy, as it may not be shipped."""
+
+
+def compound_table(images: Path) -> Path | None:
+    """BBBC021's compound table in its folder, plain or gzipped; None where it is not there."""
+    return next((path for path in (images / COMPOUND_TABLE, images / f"{COMPOUND_TABLE}.gz") if path.is_file()), None)
 
 
 def fill_structures(compounds: pd.DataFrame, path: Path) -> pd.DataFrame:
@@ -48,7 +54,7 @@ def fill_structures(compounds: pd.DataFrame, path: Path) -> pd.DataFrame:
 def _rows(path: Path) -> list[tuple[int, str, str]]:
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding_errors="replace")
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, OSError) as error:
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, OSError, EOFError, zlib.error) as error:
         raise BadInput(f"{path}: cannot be read ({' '.join(str(error).split())}); download it again") from error
     table = table.rename(columns=lambda name: name.strip().lower())
     for column in ("compound", "smiles"):

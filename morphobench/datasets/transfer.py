@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import re
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ import urllib3
 from pydantic import ValidationError
 
 from morphobench import storage
+from morphobench.datasets import file_kinds
 from morphobench.errors import Unavailable
 from morphobench.schema import Record
 
@@ -35,7 +35,6 @@ _LOST = (
     requests.exceptions.ChunkedEncodingError,
     urllib3.exceptions.HTTPError,
 )
-_HTML = re.compile(rb"\s*(<!doctype html|<html)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -133,6 +132,13 @@ def arrived(source: Source, part: Path) -> int:
     return part.stat().st_size if known else 0
 
 
+def forget_another(source: Source, part: Path, size: int) -> None:
+    """Remove a whole `part` of another length than the server states now: nothing is left to ask it for."""
+    known = _known(source, part)
+    if known and known.size != size and part.stat().st_size == known.size:
+        forget(part)
+
+
 def forget(part: Path) -> None:
     """Remove `part` and what was noted of it."""
     part.unlink(missing_ok=True)
@@ -184,8 +190,9 @@ def _append(
     pieces: Iterator[bytes] = response.raw.stream(storage.CHUNK, decode_content=False)
     first = next(pieces, b"")
     if start == 0:
-        if _HTML.match(first):
-            raise Unavailable(_not_the_file(source, "a web page (HTML)"))
+        strange = file_kinds.strange_start(source.file, first) if not 0 < len(first) < file_kinds.SHORTEST else ""
+        if strange:  # told before the rest of it comes
+            raise Unavailable(not_the_file(source, strange))
         part.unlink(missing_ok=True)  # the note must never describe bytes of an older file
         storage.atomic_write_text(_note(part), offer.model_dump_json())
     done = start
@@ -200,7 +207,7 @@ def _append(
         raise Lost(f"the connection ended after {done:,} of {offer.size:,} bytes")
     if done > offer.size:
         forget(part)
-        raise Unavailable(_not_the_file(source, f"{done:,} bytes after announcing {offer.size:,}"))
+        raise Unavailable(not_the_file(source, f"{done:,} bytes after announcing {offer.size:,}"))
 
 
 @contextlib.contextmanager
@@ -242,17 +249,17 @@ def _offer(source: Source, response: requests.Response) -> Offer:
         )
     headers = response.headers
     if headers.get("Content-Type", "").lower().startswith(("text/html", "application/xhtml")):
-        raise Unavailable(_not_the_file(source, "a web page (HTML)"))
+        raise Unavailable(not_the_file(source, "a web page (HTML)"))
     encoding = headers.get("Content-Encoding", "identity")
     if encoding != "identity" and not source.file.endswith(".gz"):
-        raise Unavailable(_not_the_file(source, f"{encoding}-encoded bytes that were not asked for"))
+        raise Unavailable(not_the_file(source, f"{encoding}-encoded bytes that were not asked for"))
     stated = headers.get("Content-Range", "").rpartition("/")[2] if response.status_code == 206 else None
     stated = stated or headers.get("Content-Length", "")
     if not stated.isdigit():
-        raise Unavailable(_not_the_file(source, "no length, by which a file cut short could be told from a whole one"))
+        raise Unavailable(not_the_file(source, "no length, by which a file cut short could be told from a whole one"))
     size = int(stated)
     if source.size and size != source.size:
-        raise Unavailable(_not_the_file(source, f"{size:,} bytes where the known file has {source.size:,}"))
+        raise Unavailable(not_the_file(source, f"{size:,} bytes where the known file has {source.size:,}"))
     return Offer(
         address=source.address, size=size, etag=headers.get("ETag", ""), modified=headers.get("Last-Modified", "")
     )
@@ -266,7 +273,8 @@ def _same(offer: Offer, known: Offer | None) -> bool:
     return all(now == before for now, before in validators if now and before)
 
 
-def _not_the_file(source: Source, sent: str) -> str:
+def not_the_file(source: Source, sent: str) -> str:
+    """The line for a server that sends something else than a file."""
     return f"{source.address}: the server sends {sent}, not {source.file}; open the address in a browser to see why"
 
 

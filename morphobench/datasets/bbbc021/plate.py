@@ -59,12 +59,15 @@ class Plate:
         return image
 
 
-def read_plate(folder: Path, fields: pd.DataFrame) -> Plate:
+def read_plate(folder: Path, fields: pd.DataFrame, beside: pd.DataFrame | None = None) -> Plate:
     """Read the fields of one plate, each file once; 1.5 MB per field of this one plate stay in memory.
+
+    beside: further fields of the plate, which count towards its mean field and are not kept. Given all of the plate,
+    the images of a field are the same whichever other fields are wanted.
 
     Raises BadInput that names the file and the table's line for a file that `check_files` refuses, a damaged TIFF, one
     that is not a single 16-bit grey image of 1024 x 1280, and a field with the same pixels under two stains; and that
-    names the plate where it has no vehicle fields or a channel without contrast.
+    names the plate where it has no vehicle fields, 8-bit values or a channel without contrast.
     """
     plate = str(fields["plate"].iloc[0])
     vehicle = (fields["compound"] == VEHICLE).to_numpy()
@@ -78,13 +81,19 @@ def read_plate(folder: Path, fields: pd.DataFrame) -> Plate:
         open_plate(folder, plate, fields["path"].iloc[0], threads) as files,
         ThreadPoolExecutor(threads) as pool,
     ):
-        blocks = _read_fields(files, fields, planes, pool) / (len(fields) * SMOOTHING_BLOCK**2)
+        everything = fields if beside is None else pd.concat([fields, beside], ignore_index=True)
+        blocks = _read_fields(files, everything, planes, pool) / (len(everything) * SMOOTHING_BLOCK**2)
         where = files.where
         illumination = np.empty((3, CROP, CROP), np.float32)
         for channel, (name, _, _) in enumerate(CHANNELS):
             if not blocks[channel].any():
                 raise BadInput(f"{where}: the {name} channel is black in every field; {AGAIN}")
             illumination[channel] = _central(_shading(blocks[channel]))
+        if planes.max() < 256:
+            raise BadInput(
+                f"{where}: plate {plate} has no value above {planes.max()}: 8-bit values in 16-bit files; give the "
+                "files as BBBC021 ships them"
+            )
         limits = pool.map(_contrast, planes[:, vehicle], illumination)
         low, high = np.array(list(limits), np.float32).T
     for channel, (name, _, _) in enumerate(CHANNELS):
@@ -132,7 +141,7 @@ def _shading(blocks: np.ndarray) -> np.ndarray:
 
 
 def _read_fields(files: PlateFiles, fields: pd.DataFrame, planes: np.ndarray, pool: ThreadPoolExecutor) -> np.ndarray:
-    """Fill `planes` with crops; return the sums of all fields in blocks of 32 x 32, uint64 (3, 32, 40).
+    """Fill `planes` with crops of the first fields; return the sums of all in blocks of 32 x 32, uint64 (3, 32, 40).
 
     The illumination function needs the mean field in such blocks only, and sums of integers are exact in any order.
     """
@@ -147,13 +156,14 @@ def _read_fields(files: PlateFiles, fields: pd.DataFrame, planes: np.ndarray, po
     def one(file: tuple[int, int, str]) -> tuple[int, np.ndarray]:
         channel, position, name = file
         field = files.read(name, lines[position])
-        planes[channel, position] = _central(field)
+        if position < planes.shape[1]:
+            planes[channel, position] = _central(field)
         return channel, _block_sums(field)
 
     total = np.zeros((3, *(size // SMOOTHING_BLOCK for size in FIELD_SHAPE)), np.uint64)
     for channel, sums in pool.map(one, wanted):
         total[channel] += sums
-    for position, line in enumerate(lines):
+    for position, line in enumerate(lines[: planes.shape[1]]):
         for a, b in ((0, 1), (0, 2), (1, 2)):
             if np.array_equal(planes[a, position], planes[b, position]):
                 names = [fields[FILE_COLUMNS[channel]].iloc[position] for channel in (a, b)]

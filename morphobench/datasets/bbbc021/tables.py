@@ -52,7 +52,7 @@ def read_image_table(folder: Path) -> pd.DataFrame:
         row = table[empty].iloc[0]
         raise _bad_row(path, row, f"{table.columns[row.isna()][0]} is empty")
     table["dose_um"] = _numbers(path, table, "dose_um").astype(float)
-    table["replicate"] = _numbers(path, table, "replicate").astype(int)
+    table["replicate"] = _whole(path, table, "replicate")
     _check_plain(path, table)
     for name, column, mark in CHANNELS:
         _check_file_names(path, table, name, column, mark)
@@ -118,8 +118,17 @@ def _numbers(path: Path, table: pd.DataFrame, column: str) -> pd.Series:
     bad = ~np.isfinite(numbers) | (numbers < 0)
     if bad.any():
         row = table[bad].iloc[0]
-        raise _bad_row(path, row, f"{column} is {row[column]!r}, not a number from 0 up")
+        raise _bad_row(path, row, f"{column} is {str(row[column])!r}, not a number from 0 up")
     return numbers
+
+
+def _whole(path: Path, table: pd.DataFrame, column: str) -> pd.Series:
+    numbers = _numbers(path, table, column)
+    broken = numbers != numbers.round()
+    if broken.any():
+        row = table[broken].iloc[0]
+        raise _bad_row(path, row, f"{column} is {str(row[column])!r}, not a whole number")
+    return numbers.astype(int)
 
 
 def _check_plain(path: Path, table: pd.DataFrame) -> None:

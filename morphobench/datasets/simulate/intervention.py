@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -64,10 +65,18 @@ def counterfactual(
     if drug is not None and well.compound == VEHICLE and drug != VEHICLE and dose_um is None:
         raise BadInput(f"drug {drug!r}: {well.sample_id} is a vehicle well; give dose_um as well")
     compound = well.compound if drug is None else drug
-    dose = well.dose_um if dose_um is None else float(dose_um)
+    dose = well.dose_um if dose_um is None else dose_um
+    if not isinstance(dose, Real):
+        raise BadInput(f"dose_um {dose!r}: give a number, micromolar, 0 or more")
+    dose = float(dose)
     if not (math.isfinite(dose) and dose >= 0):
         raise BadInput(f"dose_um {dose}: give micromolar, 0 or more")
     source = g_pre if g_pre is not None else well.plate
+    if not isinstance(source, str | Culture):
+        raise BadInput(
+            f"g_pre of type {type(source).__name__}: give the name of a plate or a Culture (plate_culture, "
+            "truth.culture), which the profile is drawn from; a profile cannot be set itself"
+        )
     culture = source if isinstance(source, Culture) else plate_culture(version, _known(tier, source))
     shown_on = well.plate if plate is None else _known(tier, plate)
     changed = replace(

@@ -1,6 +1,6 @@
 """How often 95% intervals hold the truth, by simulation, with and without the widening for few clusters.
 
-    python benchmarks/coverage.py [--trials 1000]
+    python benchmarks/interval_coverage.py [--trials 1000]
 
 The first cells are means of simulated images with effects of compound, plate and image (standard deviations in the
 table) whose expectation is known; the last are distances between simulated features, whose expectation at this N is
