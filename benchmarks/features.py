@@ -2,9 +2,10 @@
 
     python benchmarks/features.py [--images 64] [--size 128] [--rounds 3] [--processor-time]
 
-OpenVINO is timed where it is installed. Inception runs on random weights (speed does not depend on them) against torch-fidelity's own extractor; rounds
-alternate and the best of each is printed, so that other work on the machine touches both. On a busy machine,
-OMP_NUM_THREADS=1 with --processor-time counts only the seconds in which the benchmark itself ran.
+Inception runs on random weights (speed does not depend on them) against torch-fidelity's own extractor; rounds
+alternate and the best of each is printed, so that other work on the machine touches both. OpenVINO is timed where it is
+installed. On a busy machine, OMP_NUM_THREADS=1 with --processor-time counts only the seconds in which the benchmark
+itself ran.
 """
 
 from __future__ import annotations

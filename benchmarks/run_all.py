@@ -17,6 +17,7 @@ PARTS = (
     [str(HERE / "evaluate.py")],
     [str(HERE / "frechet.py")],
     [str(HERE / "features.py")],
+    [str(HERE / "memory.py")],
     [str(HERE / "segmentation.py")],
     [str(HERE / "sim.py")],
     [str(HERE / "export.py")],
