@@ -19,6 +19,7 @@ PARTS = (
     [str(HERE / "frechet_compounds.py")],
     [str(HERE / "interval_coverage.py")],
     [str(HERE / "features.py")],
+    [str(HERE / "memory.py")],
     [str(HERE / "segmentation.py")],
     [str(HERE / "sim.py")],
     [str(HERE / "export.py")],

@@ -1,7 +1,5 @@
 """The compiled floods against the plain ones: centrosome's propagation and a queue of tuples."""
 
-import heapq
-
 import numba
 import numpy as np
 import pytest
@@ -14,21 +12,63 @@ from skimage.segmentation import watershed as scikit_image_watershed
 from morphobench.features import flood
 
 
+class PlainHeap:
+    """A binary heap of the textbook, by (level, age) alone: among equals its shape decides, and heapq has another."""
+
+    def __init__(self):
+        self.items = []
+
+    def push(self, *item):
+        self.items.append(item)
+        child = len(self.items) - 1
+        while child and self.items[child][:2] < self.items[(child - 1) // 2][:2]:
+            self.swap(child, (child - 1) // 2)
+            child = (child - 1) // 2
+
+    def pop(self):
+        self.swap(0, len(self.items) - 1)
+        first, parent = self.items.pop(), 0
+        while self.items:
+            both = [child for child in (2 * parent + 1, 2 * parent + 2) if child < len(self.items)]
+            # min() takes the first of equals: the parent before the left child before the right one.
+            least = min([parent, *both], key=lambda place: self.items[place][:2])
+            if least == parent:
+                break
+            self.swap(parent, least)
+            parent = least
+        return first
+
+    def swap(self, a, b):
+        self.items[a], self.items[b] = self.items[b], self.items[a]
+
+
 def plain_watershed(level: np.ndarray, seeds: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """The rule of scikit-image 0.18, written out: lowest own level first, then the one that came first."""
     labels = np.where(mask, seeds, 0)
-    queue = [(level[row, column], age, row, column) for age, (row, column) in enumerate(np.argwhere(labels))]
-    heapq.heapify(queue)
-    age = len(queue)
-    while queue:
-        *_, row, column = heapq.heappop(queue)
+    heap, age = PlainHeap(), 1
+    for row, column in np.argwhere(labels):
+        heap.push(level[row, column], 0, row, column)
+    while heap.items:
+        *_, row, column = heap.pop()
         for down, right in ((-1, 0), (0, -1), (0, 1), (1, 0), (-1, -1), (-1, 1), (1, -1), (1, 1)):
             i, j = row + down, column + right
             if 0 <= i < labels.shape[0] and 0 <= j < labels.shape[1] and mask[i, j] and not labels[i, j]:
                 labels[i, j] = labels[row, column]
-                heapq.heappush(queue, (level[i, j], age, i, j))
+                heap.push(level[i, j], age, i, j)
                 age += 1
     return labels
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_seeds_of_one_level_are_taken_as_scikit_image_takes_them(seed):
+    """The level rises from every seed, where the old rule and today's are one."""
+    rng = np.random.default_rng(seed)
+    seeds = np.zeros((40, 50), np.int32)
+    seeds[rng.integers(0, 40, 30), rng.integers(0, 50, 30)] = np.arange(30) + 1
+    level = np.floor(ndimage.distance_transform_cdt(seeds == 0, "chessboard") / 2).astype(np.float32) / 64
+    mask = np.ones(seeds.shape, bool)
+    expected = scikit_image_watershed(level, seeds, connectivity=np.ones((3, 3)), mask=mask)
+    np.testing.assert_array_equal(flood.watershed(level, seeds, mask), expected)
 
 
 @st.composite
