@@ -220,10 +220,8 @@ def submission_validate(path: Path, tier: TierName = "sim", track: TrackNames = 
     images = sum(len(track) for track in opened.images.values())
     predicted = "with" if opened.expression else "without"
     swapped = sum(len(images) for images in opened.swapped.values())
-    print(
-        f"{path}: valid; {images:,} images in {len(opened.images)} tracks, {swapped:,} of swapped conditions, "
-        f"{predicted} predicted expression"
-    )
+    asked = f"{swapped:,} of swapped conditions, " if swapped else ""
+    print(f"{path}: valid; {images:,} images in {len(opened.images)} tracks, {asked}{predicted} predicted expression")
 
 
 @submission_app.command("pack")
