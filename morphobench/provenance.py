@@ -9,8 +9,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 PACKAGES = (
-    "morphobench", "numpy", "scipy", "scikit-learn", "scikit-image", "centrosome", "pandas", "pillow", "torch", "timm",
-    "torch-fidelity", "diffusers", "gseapy", "umap-learn", "rdkit",
+    "morphobench", "numpy", "scipy", "scikit-learn", "scikit-image", "centrosome", "numba", "pandas", "pillow", "torch",
+    "timm", "torch-fidelity", "diffusers", "gseapy", "umap-learn", "rdkit",
 )  # fmt: skip
 """Every package whose release can move a number."""
 

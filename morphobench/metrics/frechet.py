@@ -53,13 +53,12 @@ class FrechetReference:
         other = rows if n <= d else rows.T @ rows
         if min(n, d, len(self.factor)) >= LARGE:
             product = other @ self.factor.T
-            gram = (
-                self.factor @ product
-                if n > d
-                else product @ product.T
-                if n <= len(self.factor)
-                else (product.T @ product)
-            )
+            if n > d:
+                gram = self.factor @ product
+            elif n <= len(self.factor):
+                gram = product @ product.T
+            else:
+                gram = product.T @ product
             overlap, error = _root_trace(gram, min(n - 1, self.rank))
             if 2 * error <= TOLERANCE * (spread - 2 * overlap):
                 return spread - 2 * overlap
