@@ -21,8 +21,7 @@ from morphobench.datasets.tier import Tier
 from morphobench.errors import BadInput
 from morphobench.ingest.submission import open_submission
 from morphobench.measurements import Measurements, Protocol, measure_track
-from morphobench.metrics.bootstrap import few_clusters_widening, recentred_interval
-from morphobench.metrics.registry import ROUNDING
+from morphobench.metrics.bootstrap import clustered_interval
 from morphobench.schema import Manifest
 from morphobench.storage import cache_dir
 
@@ -145,15 +144,17 @@ def _interval(a: scoring.Task, b: scoring.Task, difference: float) -> tuple[tupl
     if not (a.clustered and b.clustered):
         return None, "too few compounds or plates"
     sides = [task.metric.resample(task.inputs, scoring.REPLICATES, scoring.BOOTSTRAP_SEED) for task in (a, b)]
+    clusters = min(a.inputs.clusters[0], b.inputs.clusters[0]), min(a.inputs.clusters[1], b.inputs.clusters[1])
     differences = sides[0] - sides[1]
-    defined = differences[np.isfinite(differences)]
-    if len(defined) < max(2, scoring.REPLICATES / 2):
+    known = np.isfinite(sides)
+    scale = float(np.abs(sides).max(where=known, initial=0))
+    interval = clustered_interval(difference, differences, clusters, scale)
+    if interval is not None:
+        return interval, ""
+    if known.all(axis=0).mean() < 0.5:
         return None, "fewer than half of the replicates have a value"
-    if np.ptp(defined) <= ROUNDING * max(np.nanmax(np.abs(side)) for side in sides):
-        # Nothing is known of the spread of a constant difference, unless it is that of two equal submissions.
-        return ((0.0, 0.0), "") if difference == 0 else (None, "all replicates differ by the same")
-    widening = few_clusters_widening(min(*a.inputs.clusters, *b.inputs.clusters))
-    return recentred_interval(difference, differences, widening=widening), ""
+    # Nothing is known of the spread of a constant difference, unless it is that of two equal submissions.
+    return ((0.0, 0.0), "") if difference == 0 else (None, "all replicates differ by the same")
 
 
 def _labels(inputs: Any) -> dict[str, tuple[str, ...]]:

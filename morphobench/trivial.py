@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from morphobench.metrics.bootstrap import few_clusters_widening, recentred_interval
+from morphobench.metrics.bootstrap import clustered_interval
 from morphobench.metrics.inputs import ExpressionInputs
-from morphobench.metrics.registry import ROUNDING, Metric
+from morphobench.metrics.registry import Metric
 from morphobench.schema import Trivial
 
 
@@ -44,14 +44,7 @@ def beside(
             continue
         spread = None
         if mine is not None:
-            spread = _interval(value - score, mine - metric.resample(other, replicates, seed), min(inputs.clusters))
+            differences = mine - metric.resample(other, replicates, seed)
+            spread = clustered_interval(value - score, differences, inputs.clusters, scale=1.0)  # of correlations
         found.append(Trivial(name=name, value=score, difference=spread))
     return tuple(found)
-
-
-def _interval(difference: float, resampled: np.ndarray, clusters: int) -> tuple[float, float] | None:
-    """95% interval of a difference, as `Metric.interval`; None where nothing is known of its spread."""
-    defined = resampled[np.isfinite(resampled)]
-    if len(defined) < max(2, len(resampled) / 2) or np.ptp(defined) <= ROUNDING:
-        return None
-    return recentred_interval(difference, resampled, widening=few_clusters_widening(clusters))

@@ -17,9 +17,8 @@ from morphobench.metrics import (
     ProfileInputs,
     SeparabilityInputs,
     SwapInputs,
-    few_clusters_widening,
+    clustered_interval,
     key_for,
-    recentred_interval,
     scaled,
 )
 
@@ -184,13 +183,13 @@ def test_biased_blind_and_one_sided_rows_are_shown_and_not_ranked():
     } | one_sided | reliance | memorised
 
 
-def test_an_interval_is_as_wide_as_its_fewest_clusters_ask():
+def test_an_interval_is_that_of_its_replicates_and_clusters():
     inputs = bundle(FeatureInputs)
     assert inputs.clusters == (4, 2)
     metric = METRICS["kd"]
-    low, high = metric.interval(inputs, replicates=100, seed=1)
-    plain = recentred_interval(metric.score(inputs), metric.resample(inputs, 100, 1))
-    assert high - low == pytest.approx((plain[1] - plain[0]) * few_clusters_widening(2))
+    expected = clustered_interval(metric.score(inputs), metric.resample(inputs, 100, 1), (4, 2))
+    assert metric.interval(inputs, replicates=100, seed=1) == expected
+    assert expected[0] < metric.score(inputs) < expected[1]
 
 
 def test_one_plate_has_no_interval_however_many_compounds():

@@ -19,7 +19,7 @@ from morphobench.datasets.trivial_expression import (
     trivial_changes,
     trivial_predictions,
 )
-from morphobench.metrics import METRICS, ExpressionInputs, few_clusters_widening, recentred_interval
+from morphobench.metrics import METRICS, ExpressionInputs, clustered_interval
 from morphobench.trivial import beside
 
 STRUCTURES = pd.DataFrame(
@@ -131,8 +131,7 @@ def test_a_difference_is_taken_draw_by_draw(inputs: ExpressionInputs) -> None:
     other = dataclasses.replace(inputs, predicted_post=wrong)
     assert swapped.value == metric.score(other)
     draws = metric.resample(inputs, 100, 0) - metric.resample(other, 100, 0)
-    widening = few_clusters_widening(3)
-    assert swapped.difference == recentred_interval(value - metric.score(other), draws, widening=widening)
+    assert swapped.difference == clustered_interval(value - metric.score(other), draws, inputs.clusters)
     assert swapped.difference[0] > 0
     assert undefined.value is None
     assert "undefined for 6 of 6 compounds" in undefined.reason

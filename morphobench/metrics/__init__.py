@@ -8,6 +8,7 @@
 
 from morphobench.metrics.bootstrap import (
     cluster_weights,
+    clustered_interval,
     few_clusters_widening,
     percentile_interval,
     recentred_interval,
@@ -62,6 +63,7 @@ __all__ = [
     "average_precision",
     "centroid_accuracy",
     "cluster_weights",
+    "clustered_interval",
     "coverage",
     "density",
     "discrimination",

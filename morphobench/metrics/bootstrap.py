@@ -1,12 +1,13 @@
-"""Two-way cluster bootstrap: new compounds and new plates, drawn at the same time.
+"""Two-way cluster bootstrap: new compounds and new plates, drawn together and each alone.
 
 Images of one compound or one plate are alike, so resampling images would make intervals far too narrow. Compounds and
 plates are drawn with replacement independently and an image weighs the product of the two counts (the pigeonhole
 bootstrap: Owen 2007, "The pigeonhole bootstrap", Annals of Applied Statistics 1). Equal labels and an equal seed give
 equal draws, so two submissions can be compared replicate by replicate.
 
-Its quantiles alone are too narrow when clusters are few: k draws from k clusters spread by sqrt((k - 1) / k) of what
-k new clusters would, and four plates do not follow the normal law's tails. `few_clusters_widening` mends both.
+The spread of those replicates counts what is a single image's own up to three times, and four plates do not follow the
+normal law's tails. So the same draws are also taken of compounds alone and of plates alone: `clustered_interval` has
+the three spreads, which are the mean squares of a two-way layout.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ import numpy as np
 from scipy.stats import norm, t
 
 LEVEL = 0.95
+ROUNDING = 1e-9
+"""Replicates that differ by less than this share of their value differ by rounding alone."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,15 @@ class ClusterDraws:
     def plate_weights(self, plates: np.ndarray) -> np.ndarray:
         """Weights (R, N) of rows by their plate alone: for vehicle images, whose compound is not a draw."""
         return _columns(self.plate_counts, plates, self.replicates)
+
+    def each_way(self) -> ClusterDraws:
+        """3 R draws: these, these compounds with every plate once, and these plates with every compound once."""
+        once = np.ones(self.replicates, dtype=int)
+        return ClusterDraws(
+            3 * self.replicates,
+            {name: np.concatenate([counts, counts, once]) for name, counts in self.compound_counts.items()},
+            {name: np.concatenate([counts, once, counts]) for name, counts in self.plate_counts.items()},
+        )
 
 
 def draw_clusters(
@@ -71,14 +83,49 @@ def percentile_interval(resamples: np.ndarray, level: float = LEVEL) -> tuple[fl
     return float(low), float(high)
 
 
-def few_clusters_widening(clusters: int, level: float = LEVEL) -> float:
-    """By how much the deviations of an interval over k clusters are widened: t_{k-1} / z * sqrt(k / (k - 1)).
+def clustered_interval(
+    value: float, resamples: np.ndarray, clusters: tuple[int, int], scale: float = 0.0, level: float = LEVEL
+) -> tuple[float, float] | None:
+    """Interval around `value` from replicates (3 R,) of `ClusterDraws.each_way`, given the numbers of both clusters.
 
-    t and z are the two-sided quantiles of `level`. The root undoes the bootstrap's narrowness and Student's t takes the
-    normal law's place, as in Hesterberg 2015, "What teachers should know about the bootstrap", American Statistician
-    69, section 4. With two ways of clustering k is the smaller number of clusters: Cameron, Gelbach and Miller 2011,
-    "Robust inference with multiway clustering", Journal of Business and Economic Statistics 29. 1.87 for four, 1.04
-    for 44. Raises ValueError for fewer than two clusters.
+    The variances of the three arms, v_both, v_c and v_p, each times k / (k - 1) for its k clusters, are for a mean over
+    a balanced layout the mean squares of compounds and plates, and v_i = v_both - v_c - v_p that of the rest, all over
+    N. The variance of the value is then (v_c - v_i) + (v_p - v_i) + v_i, parts below 0 taken as 0 (the analysis of
+    variance: Searle, Casella and McCulloch 1992, "Variance Components", chapter 4; the sum: Cameron, Gelbach and Miller
+    2011, "Robust inference with multiway clustering", Journal of Business and Economic Statistics 29), and follows
+    Student's t with the degrees of freedom of Satterthwaite 1946, Biometrics Bulletin 2. The quantiles of the first
+    arm's deviations from their mean, which have the right shape, are stretched to that spread.
+
+    None where nothing is known of the spread: fewer than two clusters of a kind, fewer than half of an arm's replicates
+    defined, or all equal but for ROUNDING of their size or of `scale`. Raises ValueError when the replicates are not
+    three equal arms.
+    """
+    if resamples.ndim != 1 or len(resamples) % 3:
+        raise ValueError(f"{resamples.shape=}: three arms of equally many replicates are needed")
+    arms = [arm[np.isfinite(arm)] for arm in np.split(resamples, 3)]
+    if min(clusters) < 2 or min(map(len, arms)) < max(2, len(resamples) / 6):
+        return None
+    if np.ptp(arms[0]) <= ROUNDING * max(scale, np.abs(arms[0]).max()):
+        return None
+    both, by_compound, by_plate = (float(arm.var()) for arm in arms)
+    stretch_c, stretch_p = (k / (k - 1) for k in clusters)
+    rest = max(0.0, both - by_compound - by_plate) * stretch_c * stretch_p
+    parts = np.array([max(0.0, by_compound * stretch_c - rest), max(0.0, by_plate * stretch_p - rest), rest])
+    freedom = np.array([clusters[0] - 1, clusters[1] - 1, (clusters[0] - 1) * (clusters[1] - 1)])
+    variance = parts.sum()
+    degrees = variance**2 / (parts**2 / freedom).sum()
+    upper = (1 + level) / 2
+    stretch = t.ppf(upper, degrees) / norm.ppf(upper) * np.sqrt(variance / both)
+    return recentred_interval(value, arms[0], level, float(stretch))
+
+
+def few_clusters_widening(clusters: int, level: float = LEVEL) -> float:
+    """By how much the deviations of an interval over k clusters of one kind are widened: t_{k-1} / z sqrt(k / (k - 1)).
+
+    t and z are the two-sided quantiles of `level`. k draws from k clusters spread by sqrt((k - 1) / k) of what k new
+    ones would, which the root undoes, and Student's t takes the normal law's place, as in Hesterberg 2015, "What
+    teachers should know about the bootstrap", American Statistician 69, section 4. 1.87 for four, 1.04 for 44. Raises
+    ValueError for fewer than two clusters.
     """
     if clusters < 2:
         raise ValueError(f"{clusters=}: the spread of fewer than two is unknown")

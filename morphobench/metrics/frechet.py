@@ -6,6 +6,9 @@ d^2 = |mu_a - mu_b|^2 + tr(S_a) + tr(S_b) - 2 tr((S_a S_b)^(1/2))        (Heusel
 With any factors F_a' F_a = S_a and F_b' F_b = S_b the last trace is the sum of the singular values of F_a F_b'. No
 matrix square root is taken, so nothing is lost when a covariance is singular, as it is whenever there are fewer
 images than features.
+
+numpy's LAPACK throughout: scipy brings a BLAS of its own, whose threads and numpy's wait for work on the same cores
+and take half of the speed from each other.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import eigvalsh, lapack, qr, svd
+from scipy.linalg import lapack
 
 LARGE = 512
 """From here on eigenvalues of the smaller Gram matrix are tried before singular values, in a quarter of their time."""
@@ -63,7 +66,7 @@ class FrechetReference:
             if 2 * error <= TOLERANCE * (spread - 2 * overlap):
                 return spread - 2 * overlap
         factor = other if n <= d else _semidefinite_factor(other)
-        return max(0.0, spread - 2 * float(svd(factor @ self.factor.T, compute_uv=False, check_finite=False).sum()))
+        return max(0.0, spread - 2 * float(np.linalg.svd(factor @ self.factor.T, compute_uv=False).sum()))
 
 
 def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
@@ -106,7 +109,7 @@ def frechet_influence(a: np.ndarray, b: np.ndarray) -> tuple[float, np.ndarray, 
     x, y = checked_pair(a, b)
     shift = x.mean(axis=0) - y.mean(axis=0)
     (basis_x, factor_x), (basis_y, factor_y) = _row_factor(x), _row_factor(y)
-    left, values, right = svd(factor_x @ factor_y.T, full_matrices=False, overwrite_a=True, check_finite=False)
+    left, values, right = np.linalg.svd(factor_x @ factor_y.T, full_matrices=False)
     sides = []
     for rows, basis, vectors, sign in ((x, basis_x, left, 1.0), (y, basis_y, right.T, -1.0)):
         centred = rows - rows.mean(axis=0)
@@ -153,7 +156,7 @@ def _root_trace(gram: np.ndarray, rank: int) -> tuple[float, float]:
     An eigenvalue is known to a few units in the last place of the greatest one, so that the root of a small one keeps
     half the digits: it is off by that unit over twice the root, or by the root of the unit, whichever is less.
     """
-    values = np.maximum(eigvalsh(gram, overwrite_a=True, check_finite=False)[-rank:], 0)
+    values = np.maximum(np.linalg.eigvalsh(gram)[-rank:], 0)
     unit = 16 * np.finfo(float).eps * values[-1]
     roots = np.sqrt(values)
     return float(roots.sum()), float((unit / np.maximum(2 * roots, np.sqrt(unit))).sum()) if unit else 0.0
@@ -161,9 +164,10 @@ def _root_trace(gram: np.ndarray, rank: int) -> tuple[float, float]:
 
 def _semidefinite_factor(covariance: np.ndarray) -> np.ndarray:
     """R (r, d) with R' R = covariance (d, d), by Cholesky; with pivoting, which stops at the rank, where that fails."""
-    upper, failed = lapack.dpotrf(covariance, lower=0, clean=1)
-    if not failed:
-        return np.asarray(upper)
+    try:
+        return np.linalg.cholesky(covariance, upper=True)
+    except np.linalg.LinAlgError:
+        pass  # singular: fewer rows than features, or features that depend on each other
     upper, pivots, rank, _ = lapack.dpstrf(covariance, lower=0)
     factor = np.zeros((max(rank, 1), len(covariance)))
     factor[:, pivots - 1] = np.triu(upper)[: max(rank, 1)] if rank else 0.0
@@ -173,4 +177,7 @@ def _semidefinite_factor(covariance: np.ndarray) -> np.ndarray:
 def _row_factor(x: np.ndarray) -> tuple[np.ndarray | None, np.ndarray]:
     """Q (n, r) with orthonormal columns and F (r, d) with Q F = centred x / sqrt(n - 1); Q is None for the identity."""
     centred = (x - x.mean(axis=0)) / np.sqrt(len(x) - 1)
-    return (None, centred) if len(x) <= x.shape[1] else qr(centred, mode="economic", check_finite=False)
+    if len(x) <= x.shape[1]:
+        return None, centred
+    basis, factor = np.linalg.qr(centred)
+    return basis, factor

@@ -36,12 +36,14 @@ class Neighbourhoods:
 
     precise (n,) bool: the generated image lies in a real image's ball of PRECISION_K.
     dense (n,): real balls of DENSITY_K that hold the generated image, over DENSITY_K.
+    holding (m,): generated images in the real image's ball of DENSITY_K, times m / (n DENSITY_K): its mean is dense's.
     recalled (m,) bool: the real image lies in a generated image's ball of PRECISION_K.
     covered (m,) bool: the real image's ball of DENSITY_K holds a generated image.
     """
 
     precise: np.ndarray
     dense: np.ndarray
+    holding: np.ndarray
     recalled: np.ndarray
     covered: np.ndarray
 
@@ -62,14 +64,15 @@ def neighbourhoods(generated: np.ndarray, real: np.ndarray) -> Neighbourhoods:
     generated_reach = _reach(x, (PRECISION_K,), tie)[PRECISION_K]
     reach = _reach(y, (PRECISION_K, DENSITY_K), tie)
     precise, dense = np.zeros(len(x), dtype=bool), np.empty(len(x))
-    recalled, covered = np.zeros(len(y), dtype=bool), np.zeros(len(y), dtype=bool)
+    recalled, held = np.zeros(len(y), dtype=bool), np.zeros(len(y), dtype=int)
     for rows, squared in _blocks(x, y):  # (block, m)
         precise[rows] = (squared <= reach[PRECISION_K]).any(axis=1)
         inside = squared <= reach[DENSITY_K]
         dense[rows] = inside.sum(axis=1) / DENSITY_K
-        covered |= inside.any(axis=0)
+        held += inside.sum(axis=0)
         recalled |= (squared <= generated_reach[rows, None]).any(axis=0)
-    return Neighbourhoods(precise, dense, recalled, covered)
+    holding = held * (len(y) / (len(x) * DENSITY_K))
+    return Neighbourhoods(precise, dense, holding, recalled, held > 0)
 
 
 def precision(generated: np.ndarray, real: np.ndarray) -> float:

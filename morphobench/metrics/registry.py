@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from morphobench.metrics import replicates as resample
-from morphobench.metrics.bootstrap import few_clusters_widening, recentred_interval
+from morphobench.metrics.bootstrap import clustered_interval
 from morphobench.metrics.expression import centroid_accuracy, lfc_pearson, lfc_pearson_per_compound
 from morphobench.metrics.frechet import frechet_distance
 from morphobench.metrics.frechet_compounds import frechet_distance_by_compound
@@ -35,9 +35,6 @@ from morphobench.metrics.kernel import kernel_distance, kernel_distance_by_compo
 from morphobench.metrics.morphology import area_occupied_shift_by_compound
 from morphobench.metrics.reliance import swap_error, swap_gap
 from morphobench.metrics.separability import lda_separability
-
-ROUNDING = 1e-9
-"""Replicates that differ by less than this share of their value differ by rounding alone."""
 
 
 @dataclass(frozen=True)
@@ -75,19 +72,10 @@ class Metric:
         return value
 
     def interval(self, inputs: Any, replicates: int, seed: int) -> tuple[float, float] | None:
-        """95% interval around `score`, widened for few clusters; None where nothing is known of its spread.
-
-        That is when there is a single compound or plate, when fewer than half of the replicates have a value, or when
-        all are equal.
-        """
-        clusters = min(inputs.clusters)
-        if clusters < 2:
+        """95% interval around `score`; None where nothing is known of its spread (see `clustered_interval`)."""
+        if min(inputs.clusters) < 2:
             return None
-        values = self.resample(inputs, replicates, seed)
-        defined = values[np.isfinite(values)]
-        if len(defined) < max(2, replicates / 2) or np.ptp(defined) <= ROUNDING * np.abs(defined).max():
-            return None
-        return recentred_interval(self.score(inputs), values, widening=few_clusters_widening(clusters))
+        return clustered_interval(self.score(inputs), self.resample(inputs, replicates, seed), inputs.clusters)
 
 
 def key_for(family: str, extractor: str) -> str:

@@ -1,12 +1,13 @@
 """Replicates of every score: a bundle's clusters are drawn, its rows weighted, and the score taken again, R times.
 
-All functions take (inputs, replicates, seed) and return (R,), NaN where a replicate has no value. Compounds and
-plates that generated and real images share are drawn together.
+All functions take (inputs, replicates, seed) and return the three arms of `ClusterDraws.each_way`, (3 R,): draws of
+compounds and plates, of compounds alone, of plates alone; NaN where a replicate has no value. Compounds and plates that
+generated and real images share are drawn together.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -78,13 +79,14 @@ def kernel_by_compound_replicates(inputs: FeatureInputs, replicates: int, seed: 
 
 
 def precision_replicates(inputs: FeatureInputs, replicates: int, seed: int) -> np.ndarray:
-    """Precision; here and in the next three the neighbourhoods stay, and the verdicts on single images are drawn."""
+    """Precision; here, for recall and for coverage the verdicts on single images stay, and the images are drawn."""
     return weighted_means(inputs.neighbourhoods.precise, _image_weights(inputs, replicates, seed)[0])
 
 
 def density_replicates(inputs: FeatureInputs, replicates: int, seed: int) -> np.ndarray:
-    """Density."""
-    return weighted_means(inputs.neighbourhoods.dense, _image_weights(inputs, replicates, seed)[0])
+    """Density, to first order: as a mean over generated images and as one over real ones, whose balls they lie in."""
+    near, (generated, real) = inputs.neighbourhoods, _image_weights(inputs, replicates, seed)
+    return weighted_means(near.dense, generated) + weighted_means(near.holding, real) - near.dense.mean()
 
 
 def recall_replicates(inputs: FeatureInputs, replicates: int, seed: int) -> np.ndarray:
@@ -99,7 +101,7 @@ def coverage_replicates(inputs: FeatureInputs, replicates: int, seed: int) -> np
 
 def duplicate_replicates(inputs: CopyInputs, replicates: int, seed: int) -> np.ndarray:
     """Share of copies: which images are copies stays, and the images are drawn."""
-    draws = draw_clusters([inputs.compounds], [inputs.plates], replicates, seed)
+    draws = _draws([inputs.compounds], [inputs.plates], replicates, seed)
     return weighted_means(inputs.copied, draws.weights(inputs.compounds, inputs.plates))
 
 
@@ -120,26 +122,26 @@ def train_distance_replicates(inputs: MemorisationInputs, replicates: int, seed:
 
 
 def _memorisation_weights(inputs: MemorisationInputs, replicates: int, seed: int) -> np.ndarray:
-    draws = draw_clusters([inputs.compounds], [inputs.plates], replicates, seed)
+    draws = _draws([inputs.compounds], [inputs.plates], replicates, seed)
     return draws.weights(inputs.compounds, inputs.plates)
 
 
 def inception_replicates(inputs: ProbabilityInputs, replicates: int, seed: int) -> np.ndarray:
     """Inception score of all images in one chunk: its spread stands for that of the chunked score."""
-    draws = draw_clusters([inputs.compounds], [inputs.plates], replicates, seed)
+    draws = _draws([inputs.compounds], [inputs.plates], replicates, seed)
     return inception_resamples(inputs.probabilities, draws.weights(inputs.compounds, inputs.plates))
 
 
 def separability_replicates(inputs: SeparabilityInputs, replicates: int, seed: int) -> np.ndarray:
     """Balanced accuracy of the LDA; the classifier stays as fitted, only the generated images are drawn."""
     correct = lda_correct(inputs.train_x, inputs.train_y, inputs.generated_x, inputs.generated_y)
-    draws = draw_clusters([inputs.compounds], [inputs.plates], replicates, seed)
+    draws = _draws([inputs.compounds], [inputs.plates], replicates, seed)
     return balanced_resamples(correct, inputs.generated_y, draws.weights(inputs.compounds, inputs.plates))
 
 
 def nsc_replicates(inputs: MechanismInputs, replicates: int, seed: int) -> np.ndarray:
     """NSC; profiles are averaged anew over the drawn plates, verdicts count as often as their compound is drawn."""
-    draws = draw_clusters([inputs.compounds], [inputs.plates], replicates, seed)
+    draws = _draws([inputs.compounds], [inputs.plates], replicates, seed)
     _, first = inputs.matches()
     verdicts = _of_plate_draws(lambda weights: inputs.matches(weights)[0], draws, inputs.plates)
     return _drawn_means(verdicts, draws, inputs.compounds[first])
@@ -157,14 +159,14 @@ def replicate_map_replicates(inputs: ProfileInputs, replicates: int, seed: int) 
 
 def discrimination_replicates(inputs: ProfileInputs, replicates: int, seed: int) -> np.ndarray:
     """Discrimination rank; profiles are averaged anew over the drawn plates, the rivals stay."""
-    draws = draw_clusters([inputs.compounds], [inputs.plates], replicates, seed)
+    draws = _draws([inputs.compounds], [inputs.plates], replicates, seed)
     ranks = _of_plate_draws(inputs.discrimination, draws, inputs.plates)
     return _drawn_means(ranks, draws, np.unique(inputs.compounds))
 
 
 def shift_replicates(inputs: MorphologyInputs, replicates: int, seed: int) -> np.ndarray:
     """AreaOccupied shift; vehicle images are drawn by plate."""
-    draws = draw_clusters(
+    draws = _draws(
         [inputs.generated_compounds, inputs.real_compounds],
         [inputs.generated_plates, inputs.real_plates, inputs.vehicle_plates],
         replicates,
@@ -185,7 +187,7 @@ def shift_replicates(inputs: MorphologyInputs, replicates: int, seed: int) -> np
 
 def pooled_lfc_replicates(inputs: ExpressionInputs, replicates: int, seed: int) -> np.ndarray:
     """The paper's pooled LFC correlation."""
-    draws = draw_clusters([inputs.compounds], [inputs.plates], replicates, seed)
+    draws = _draws([inputs.compounds], [inputs.plates], replicates, seed)
     profiles = (inputs.predicted_post, inputs.pre, inputs.measured_post, inputs.compounds)
     return pooled_resamples(*profiles, draws.plate_weights(inputs.plates), draws.compound_counts)
 
@@ -202,7 +204,7 @@ def lfc_perturbed_mean_replicates(inputs: ExpressionInputs, replicates: int, see
 
 def centroid_replicates(inputs: ExpressionInputs, replicates: int, seed: int) -> np.ndarray:
     """Centroid accuracy, averaged over compounds."""
-    draws = draw_clusters([inputs.compounds], [inputs.plates], replicates, seed)
+    draws = _draws([inputs.compounds], [inputs.plates], replicates, seed)
     profiles = (inputs.predicted_post, inputs.pre, inputs.measured_post, inputs.compounds)
     return centroid_resamples(*profiles, draws.plate_weights(inputs.plates), draws.compound_counts)
 
@@ -222,13 +224,13 @@ def swap_error_replicates(inputs: SwapInputs, replicates: int, seed: int) -> np.
 def _swap_counts(inputs: SwapInputs, replicates: int, seed: int) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Draws of what was swapped, and of the other label."""
     compounds, plates = [inputs.compounds, inputs.real_compounds], [inputs.plates, inputs.real_plates]
-    draws = draw_clusters(compounds, plates, replicates, seed)
+    draws = _draws(compounds, plates, replicates, seed)
     counts = draws.compound_counts, draws.plate_counts
     return counts if inputs.by == "compounds" else counts[::-1]
 
 
 def _per_compound_replicates(inputs: ExpressionInputs, centred: bool, replicates: int, seed: int) -> np.ndarray:
-    draws = draw_clusters([inputs.compounds], [inputs.plates], replicates, seed)
+    draws = _draws([inputs.compounds], [inputs.plates], replicates, seed)
     profiles = (inputs.predicted_post, inputs.pre, inputs.measured_post, inputs.compounds)
     return per_compound_resamples(*profiles, centred, draws.plate_weights(inputs.plates), draws.compound_counts)
 
@@ -256,10 +258,14 @@ def _verdict_replicates(
     verdicts: np.ndarray, rows: np.ndarray, inputs: ProfileInputs, replicates: int, seed: int
 ) -> np.ndarray:
     """Mean of the verdicts (K,) that are defined, each drawn with the compound and the plate of its row (K,)."""
-    draws = draw_clusters([inputs.compounds], [inputs.plates], replicates, seed)
+    draws = _draws([inputs.compounds], [inputs.plates], replicates, seed)
     known = np.isfinite(verdicts)
     weights = draws.weights(inputs.compounds[rows[known]], inputs.plates[rows[known]])
     return weighted_means(verdicts[known], weights)
+
+
+def _draws(compounds: Sequence[np.ndarray], plates: Sequence[np.ndarray], replicates: int, seed: int) -> ClusterDraws:
+    return draw_clusters(compounds, plates, replicates, seed).each_way()
 
 
 def _image_weights(inputs: FeatureInputs, replicates: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -272,4 +278,4 @@ def _image_weights(inputs: FeatureInputs, replicates: int, seed: int) -> tuple[n
 
 def _feature_draws(inputs: FeatureInputs, replicates: int, seed: int) -> ClusterDraws:
     compounds = [inputs.generated_compounds, inputs.real_compounds]
-    return draw_clusters(compounds, [inputs.generated_plates, inputs.real_plates], replicates, seed)
+    return _draws(compounds, [inputs.generated_plates, inputs.real_plates], replicates, seed)
