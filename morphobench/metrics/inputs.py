@@ -306,6 +306,43 @@ class MorphologyInputs:
 
 
 @dataclass(frozen=True)
+class MorphologyProfileInputs:
+    """Measurements of generated and real images of the same N conditions, (N, F), and of vehicle images, (V, F).
+
+    `dropped` is how many conditions were left out because an image of theirs had a measurement that was not a number.
+    """
+
+    generated: np.ndarray
+    real: np.ndarray
+    vehicle: np.ndarray
+    compounds: np.ndarray
+    plates: np.ndarray
+    vehicle_plates: np.ndarray
+    dropped: int = 0
+
+    def __post_init__(self) -> None:
+        _aligned("generated", self.generated, self.real, self.compounds, self.plates)
+        _aligned("vehicle", self.vehicle, self.vehicle_plates)
+
+    @cached_property
+    def changes(self) -> tuple[np.ndarray, np.ndarray]:
+        """Generated and real measurements less the vehicle's mean, over its deviation, of their own plate: (N, F) each.
+
+        Raises ValueError where a plate has no vehicle image.
+        """
+        vehicle = (self.vehicle, self.vehicle_plates)
+        generated, real = (
+            scale_by_vehicle(side, self.plates, *vehicle, "z-score") for side in (self.generated, self.real)
+        )
+        return generated, real
+
+    @property
+    def clusters(self) -> tuple[int, int]:
+        """Numbers of compounds and of plates."""
+        return _distinct(self.compounds), _distinct(self.plates)
+
+
+@dataclass(frozen=True)
 class ExpressionInputs:
     """Profiles (N, G) in log2: predicted, measured, matched vehicle."""
 

@@ -23,13 +23,14 @@ from morphobench.metrics.inputs import (
     MechanismInputs,
     MemorisationInputs,
     MorphologyInputs,
+    MorphologyProfileInputs,
     ProbabilityInputs,
     ProfileInputs,
     SeparabilityInputs,
     SwapInputs,
 )
 from morphobench.metrics.kernel import compound_resamples, counted_mean, kernel_resamples
-from morphobench.metrics.morphology import shift_resamples
+from morphobench.metrics.morphology import profile_resamples, shift_resamples
 from morphobench.metrics.neighbours import weighted_means
 from morphobench.metrics.reliance import error_resamples, gap_resamples
 from morphobench.metrics.separability import balanced_resamples, lda_correct
@@ -183,6 +184,13 @@ def shift_replicates(inputs: MorphologyInputs, replicates: int, seed: int) -> np
         draws.plate_weights(inputs.vehicle_plates),
         draws.compound_counts,
     )
+
+
+def profile_correlation_replicates(inputs: MorphologyProfileInputs, replicates: int, seed: int) -> np.ndarray:
+    """Correlation of profiles, averaged; the vehicle images stay."""
+    draws = _draws([inputs.compounds], [inputs.plates], replicates, seed)
+    weights = draws.plate_weights(inputs.plates)
+    return profile_resamples(*inputs.changes, inputs.compounds, weights, draws.compound_counts)
 
 
 def pooled_lfc_replicates(inputs: ExpressionInputs, replicates: int, seed: int) -> np.ndarray:
