@@ -16,7 +16,8 @@ from morphobench.datasets.simulate.mechanisms import VEHICLE
 from morphobench.features.cache import extract
 from morphobench.features.extractor import load_extractor
 from morphobench.measurements import Measurements
-from morphobench.metrics.registry import METRICS, ROUNDING
+from morphobench.metrics.bootstrap import ROUNDING
+from morphobench.metrics.registry import METRICS
 from morphobench.scoring import tasks
 
 VEHICLE_WELLS = 16

@@ -60,7 +60,7 @@ def test_a_part_imports_only_what_comes_before_it(path: Path) -> None:
 
 
 def test_metrics_know_arrays_only() -> None:
-    for path in (ROOT / "morphobench" / "metrics").glob("*.py"):
+    for path in (ROOT / "morphobench" / "metrics").rglob("*.py"):
         outside = {name.split(".")[0] for name in _imports(path)} - set(sys.stdlib_module_names) - {"morphobench"}
         assert outside <= ARRAYS_ONLY, f"{path} imports {outside - ARRAYS_ONLY}"
         assert all(name.startswith("morphobench.metrics") for name in _imports(path) if name.startswith("morphobench."))

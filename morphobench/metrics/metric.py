@@ -1,0 +1,66 @@
+"""What a row of METRICS is: a score, its replicates, and what a reader must know of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from morphobench.metrics.bootstrap import clustered_interval
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A row.
+
+    `compute` and `resample` are the score and its replicates; `count` is the N of the smaller side; `undefined` how
+    many items have no value (they are left out, never counted as 0); `ranked` whether the board orders by it.
+    """
+
+    key: str
+    version: int
+    inputs: type
+    direction: Literal["min", "max", "target", "none"]
+    unit: str
+    smallest_n: int
+    summary: str
+    compute: Callable[[Any], float]
+    resample: Callable[[Any, int, int], np.ndarray]
+    count: Callable[[Any], int]
+    undefined: Callable[[Any], int] = lambda inputs: 0
+    target: float | None = None
+    ranked: bool = True
+
+    def score(self, inputs: Any) -> float:
+        """The value for one bundle. Raises ValueError, with the reason, where there is none; never returns NaN."""
+        if not isinstance(inputs, self.inputs):
+            raise TypeError(f"{self.key} takes {self.inputs.__name__}, not {type(inputs).__name__}")
+        n = self.count(inputs)
+        if n < self.smallest_n:
+            raise ValueError(f"too few for {self.key}: {n}, at least {self.smallest_n} are needed")
+        value = float(self.compute(inputs))
+        if not np.isfinite(value):
+            raise ValueError(f"{self.key} is not a finite number for these {n}")
+        return value
+
+    def interval(self, inputs: Any, replicates: int, seed: int) -> tuple[float, float] | None:
+        """95% interval around `score`; None where nothing is known of its spread (see `clustered_interval`)."""
+        if min(inputs.clusters) < 2:
+            return None
+        return clustered_interval(self.score(inputs), self.resample(inputs, replicates, seed), inputs.clusters)
+
+
+def scaled(
+    value: float, vehicle: float, ceiling: float, direction: Literal["min", "max", "target", "none"]
+) -> float | None:
+    """(value - vehicle) / (ceiling - vehicle): 0 for the vehicle control, 1 for real replicates, not clipped.
+
+    None unless the ceiling is better than the vehicle in a `direction` of min or max: where real replicates do no
+    better than the vehicle, the quotient would call worse values better.
+    """
+    gain = {"min": vehicle - ceiling, "max": ceiling - vehicle}.get(direction, 0.0)
+    if gain <= 0:
+        return None
+    return (value - vehicle) / (ceiling - vehicle)
