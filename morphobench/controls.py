@@ -3,17 +3,44 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from morphobench.datasets.tier import Tier
 from morphobench.errors import BadInput
+from morphobench.schema import Score
 from morphobench.storage import atomic_write_text, cache_dir, verify_listed
 
 FLOOR = "real-replicates"
 VEHICLE = "vehicle"
 ControlScores = dict[str, dict[str, dict[str, float | None]]]
 """control -> track -> score key -> value."""
+Intervals = dict[str, dict[str, tuple[float, float] | None]]
+"""track -> score key -> 95% interval."""
+
+
+@dataclass(frozen=True)
+class Controls:
+    """Scores of the controls, and of FLOOR the intervals too: what chance makes of the scale from VEHICLE to it."""
+
+    scores: ControlScores = field(default_factory=dict)
+    floor_intervals: Intervals = field(default_factory=dict)
+
+    def update(self, other: Controls) -> None:
+        """Add the scores of another file; they replace those of the same control, track and key."""
+        for control, tracks in other.scores.items():
+            for track, values in tracks.items():
+                self.scores.setdefault(control, {}).setdefault(track, {}).update(values)
+        for track, intervals in other.floor_intervals.items():
+            self.floor_intervals.setdefault(track, {}).update(intervals)
+
+    def add(self, control: str, scores: Iterable[Score]) -> None:
+        """Add the scores of a control's report."""
+        for score in scores:
+            self.scores.setdefault(control, {}).setdefault(score.track, {})[score.key] = score.value
+            if control == FLOOR:
+                self.floor_intervals.setdefault(score.track, {})[score.key] = score.interval
 
 
 def shipped_controls_path(tier: Tier) -> Path:
@@ -26,44 +53,48 @@ def own_controls_path(tier: Tier) -> Path:
     return cache_dir() / "controls" / f"{tier.spec.name}-{tier.spec.version}-{tier.split_sha256[:12]}.json"
 
 
-def write_controls(tier: Tier, scores: ControlScores, protocol: Mapping[str, str], path: Path) -> Path:
+def write_controls(tier: Tier, controls: Controls, protocol: Mapping[str, str], path: Path) -> Path:
     """File the scores of the controls of a tier, whole or not at all."""
     content = {
         "simulated": tier.spec.simulated,
         "tier_version": tier.spec.version,
         "split_sha256": tier.split_sha256,
         "protocol": dict(protocol),
-        "scores": scores,
+        "scores": controls.scores,
+        "floor_intervals": controls.floor_intervals,
     }
     atomic_write_text(path, json.dumps(content, indent=1, sort_keys=True) + "\n")
     return path
 
 
-def read_controls(tier: Tier, protocol: Mapping[str, str]) -> ControlScores:
+def read_controls(tier: Tier, protocol: Mapping[str, str]) -> Controls:
     """Scores of the controls on a tier: the shipped ones, and under other keys those scored on this machine.
 
     protocol: extractor or engine -> hash or version now in use. Empty where no controls were scored. BadInput for one
     of another tier version, other splits or other weights.
     """
-    scores: ControlScores = {}
+    found = Controls()
     for path in (own_controls_path(tier), shipped_controls_path(tier)):
         if path.is_file():
-            for control, tracks in read_controls_file(path, tier, protocol).items():
-                for track, values in tracks.items():
-                    scores.setdefault(control, {}).setdefault(track, {}).update(values)
-    return scores
+            found.update(read_controls_file(path, tier, protocol))
+    return found
 
 
-def read_controls_file(path: Path, tier: Tier, protocol: Mapping[str, str]) -> ControlScores:
+def read_controls_file(path: Path, tier: Tier, protocol: Mapping[str, str]) -> Controls:
     """Control scores of one file; BadInput where it is damaged, or of another version, other splits or weights."""
     try:
         content = json.loads(verify_listed(tier.folder, path).read_text(encoding="utf-8"))
-        version, split, made, scores = (content[key] for key in ("tier_version", "split_sha256", "protocol", "scores"))
-    except (ValueError, KeyError, TypeError) as error:
+        version, split, made = (content[key] for key in ("tier_version", "split_sha256", "protocol"))
+        intervals = {
+            track: {key: None if ends is None else (float(ends[0]), float(ends[1])) for key, ends in of.items()}
+            for track, of in content["floor_intervals"].items()
+        }
+        found = Controls(content["scores"], intervals)
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         raise BadInput(f"{path}: not a file of control scores ({error}); delete it and score them again") from error
     if (version, split) != (tier.spec.version, tier.split_sha256):
         raise BadInput(f"{path}: made for {tier.spec.name} {version}, split {split[:12]}; score the controls again")
     other = [name for name, value in protocol.items() if made.get(name, value) != value]
     if other:
         raise BadInput(f"{path}: scored with other weights of {other[0]}; delete it and score the controls again")
-    return scores
+    return found

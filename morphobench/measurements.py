@@ -23,7 +23,8 @@ from morphobench.features.profile import measure_images
 from morphobench.features.thumbnails import VERSION as THUMBNAILS
 from morphobench.features.thumbnails import thumbnails
 from morphobench.ingest.submission import Submission
-from morphobench.metrics.inputs import FeatureInputs
+from morphobench.metrics.inputs import CopyInputs, FeatureInputs, MemorisationInputs
+from morphobench.metrics.memorisation import nearest_distance, nearest_view_distance
 from morphobench.storage import verify_listed
 
 SHIPPED = "features"
@@ -153,6 +154,29 @@ class Measurements:
             name: FeatureInputs(sides["generated"].embedding, sides["real"].embedding, *labels)
             for name, sides in self.features.items()
         }
+
+    @property
+    def copy_inputs(self) -> CopyInputs:
+        """What tells repeated images."""
+        return CopyInputs(self.pixel_hashes, self.compounds, self.plates)
+
+    @cached_property
+    def memorisation_inputs(self) -> MemorisationInputs:
+        """Distances to the training images, computed once; KeyError where no thumbnails were made."""
+        train, small = self.embedding["train"], self.thumbnails
+        return MemorisationInputs(
+            nearest_distance(self.embedding["generated"], train),
+            nearest_distance(self.embedding["real"], train),
+            nearest_view_distance(small["generated"], small["train"]),
+            nearest_view_distance(small["real"], small["train"]),
+            self.compounds,
+            self.plates,
+        )
+
+    @cached_property
+    def test_distance(self) -> np.ndarray:
+        """Distance of each generated image to the nearest real test image, in the embedding, (N,)."""
+        return nearest_distance(self.embedding["generated"], self.embedding["real"])
 
     @property
     def lfc(self) -> LfcTable:

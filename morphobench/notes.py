@@ -10,10 +10,9 @@ import numpy as np
 from morphobench.controls import VEHICLE
 from morphobench.datasets.tier import Tier
 from morphobench.measurements import Measurements
-from morphobench.metrics.duplicates import near_copies
-from morphobench.metrics.memorisation import nearest_distance
+from morphobench.metrics.memorisation import feature_copies
 from morphobench.schema import OWN, Score
-from morphobench.tasks import MIN_COMPOUNDS, MIN_PLATES, Task, spacing, tasks
+from morphobench.tasks import MIN_COMPOUNDS, MIN_PLATES, Task, tasks
 
 CHANCE: dict[str, Callable[[Any], float]] = {
     "nsc": lambda inputs: inputs.mechanism_chance(),
@@ -24,7 +23,7 @@ CHANCE: dict[str, Callable[[Any], float]] = {
 
 
 def floor_note(scores: Iterable[Score]) -> tuple[str, ...]:
-    """Lines for the reader where scores lack their floor, or their floor spans no scale from the vehicle."""
+    """Lines for the reader where scores lack their floor, or their floor is too near the vehicle for a scale."""
     valued = [score for score in scores if score.value is not None]
     found = []
     bare = [score for score in valued if score.floor is None]
@@ -41,7 +40,9 @@ def floor_note(scores: Iterable[Score]) -> tuple[str, ...]:
         and score.floor is not None and score.controls.get(VEHICLE) is not None
     ]  # fmt: skip
     if flat:
-        found.append(f"not scaled, as real replicates do no better than the vehicle there: {', '.join(flat)}")
+        found.append(
+            f"not scaled, as real replicates are not better than the vehicle beyond chance there: {', '.join(flat)}"
+        )
     return tuple(found)
 
 
@@ -114,11 +115,24 @@ def _chance_levels(track: str, known: Sequence[Task]) -> list[str]:
 
 
 def _copies(measured: Measurements) -> list[str]:
-    """A line per set of real images that generated ones are copied from."""
+    """A line per set of real images that generated ones are copied from, or why its copies cannot be told.
+
+    Training images: those that `train_copies` counts, in any of eight views. Test images: by features, the same way up.
+    """
+    if not measured.thumbnails:
+        return []
+    inputs = measured.memorisation_inputs
+    verdicts: dict[str, Callable[[], np.ndarray]] = {
+        "test": lambda: feature_copies(measured.test_distance, inputs.real_distance),
+        "training": lambda: inputs.copied,
+    }
     found = []
-    for name, images in (("test", "real"), ("training", "train")):
-        nearest = nearest_distance(measured.embedding["generated"], measured.embedding[images])
-        copies = int(near_copies(nearest, spacing(measured)).sum())
+    for name, copied in verdicts.items():
+        try:
+            copies = int(copied().sum())
+        except ValueError as error:
+            found.append(f"{measured.track}: copies of real {name} images are not counted: {error}")
+            continue
         if copies:
             found.append(
                 f"{measured.track}: {copies} of {len(measured.compounds)} generated images copy real {name} images"

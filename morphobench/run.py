@@ -86,10 +86,10 @@ def run_controls(request: Request) -> Path:
     tracks = evaluation.chosen_tracks(tier, request.tracks)
     hashes = {name: extractor.weights_sha256 for name, extractor in protocol.loaded.items()}
     filed = controls.own_controls_path(tier)
-    scores: controls.ControlScores = {}
+    found = controls.Controls()
     if filed.is_file():
         try:
-            scores = controls.read_controls_file(filed, tier, hashes)
+            found = controls.read_controls_file(filed, tier, hashes)
         except BadInput:
             # Damaged, or scored with other weights: this command is the mend.
             filed.unlink()
@@ -99,9 +99,8 @@ def run_controls(request: Request) -> Path:
         submission = open_submission(path, tier, tracks)
         report = evaluation.score(submission, tier, tracks, protocol, request.seed, evaluation.Stopwatch()).report
         hashes |= report.protocol
-        for score in report.scores:
-            scores.setdefault(control, {}).setdefault(score.track, {})[score.key] = score.value
-    return controls.write_controls(tier, scores, hashes, filed)
+        found.add(control, report.scores)
+    return controls.write_controls(tier, found, hashes, filed)
 
 
 def _protocol(tier: Tier, request: Request) -> Protocol:

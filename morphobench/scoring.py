@@ -31,14 +31,21 @@ def score_track(measured: Measurements, tier: Tier) -> list[Score]:
         _score(
             task,
             measured.track,
-            {name: of.get(measured.track, {}).get(task.key) for name, of in controls.items()},
+            {name: of.get(measured.track, {}).get(task.key) for name, of in controls.scores.items()},
+            controls.floor_intervals.get(measured.track, {}).get(task.key),
             trivial if task.metric.inputs is ExpressionInputs else {},
         )
         for task in tasks(measured, tier)
     ]
 
 
-def _score(task: Task, track: str, controls: dict[str, float | None], trivial: Mapping[str, np.ndarray]) -> Score:
+def _score(
+    task: Task,
+    track: str,
+    controls: dict[str, float | None],
+    floor_interval: tuple[float, float] | None,
+    trivial: Mapping[str, np.ndarray],
+) -> Score:
     metric = task.metric
     common: dict[str, Any] = {
         "key": task.key, "version": metric.version, "track": track, "direction": metric.direction,
@@ -60,6 +67,8 @@ def _score(task: Task, track: str, controls: dict[str, float | None], trivial: M
         trivial=beside(metric, task.inputs, value, trivial, REPLICATES if task.clustered else 0, BOOTSTRAP_SEED)
         if trivial
         else (),
-        scaled=None if vehicle is None or ceiling is None else scaled(value, vehicle, ceiling, metric.direction),
+        scaled=None
+        if vehicle is None or ceiling is None
+        else scaled(value, vehicle, ceiling, floor_interval, metric.direction),
         **common,
     )

@@ -16,17 +16,14 @@ from morphobench.datasets.swaps import place
 from morphobench.datasets.tier import Tier
 from morphobench.measurements import Measurements, SwapMeasurement
 from morphobench.metrics.inputs import (
-    CopyInputs,
     ExpressionInputs,
     MechanismInputs,
-    MemorisationInputs,
     MorphologyInputs,
     ProbabilityInputs,
     ProfileInputs,
     SeparabilityInputs,
     SwapInputs,
 )
-from morphobench.metrics.memorisation import nearest_distance, nearest_view_distance
 from morphobench.metrics.registry import METRICS, Metric, key_for
 
 MIN_COMPOUNDS, MIN_PLATES = 5, 3
@@ -88,11 +85,12 @@ def tasks(measured: Measurements, tier: Tier) -> Iterator[Task]:
         for row in ("gap", "error") if tier.spec.kind == "sim" else ("gap",):
             key = f"{kind}_swap_{row}"
             yield Task(METRICS[key], f"{key}{other}", *_swap_inputs(measured, swapped))
-    yield Task(METRICS["duplicates"], f"duplicates{other}", _copy_inputs(measured))
+    # Pixels and thumbnails decide these two, and no embedding.
+    yield Task(METRICS["duplicates"], "duplicates", measured.copy_inputs)
     if measured.thumbnails:
-        memorised = _memorisation_inputs(measured)
-        for key in ("train_copies", "near_copies", "nearest_train_distance"):
-            yield Task(METRICS[key], f"{key}{other}", memorised)
+        yield Task(METRICS["train_copies"], "train_copies", measured.memorisation_inputs)
+        for key in ("near_copies", "nearest_train_distance"):
+            yield Task(METRICS[key], f"{key}{other}", measured.memorisation_inputs)
 
 
 def _separability(measured: Measurements) -> tuple[SeparabilityInputs | None, str]:
@@ -158,23 +156,6 @@ def _swap_inputs(measured: Measurements, swapped: SwapMeasurement) -> tuple[Swap
     )
 
 
-def _copy_inputs(measured: Measurements) -> CopyInputs:
-    nearest = nearest_distance(measured.embedding["generated"], measured.embedding["train"])
-    return CopyInputs(measured.pixel_hashes, nearest, spacing(measured), measured.compounds, measured.plates)
-
-
-def _memorisation_inputs(measured: Measurements) -> MemorisationInputs:
-    train, small = measured.embedding["train"], measured.thumbnails
-    return MemorisationInputs(
-        nearest_distance(measured.embedding["generated"], train),
-        nearest_distance(measured.embedding["real"], train),
-        nearest_view_distance(small["generated"], small["train"]),
-        nearest_view_distance(small["real"], small["train"]),
-        measured.compounds,
-        measured.plates,
-    )
-
-
 def _morphology(measured: Measurements, compartment: str, edge: bool) -> MorphologyInputs:
     generated, real, vehicle = (measured.area(name, edge)[compartment] for name in ("generated", "real", "vehicle"))
     # Images come in pairs that answer one condition, so an unmeasured one takes its partner with it.
@@ -207,8 +188,3 @@ def _expression(measured: Measurements) -> Iterator[Task]:
     )  # fmt: skip
     for key in keys:
         yield Task(METRICS[key], key, inputs)
-
-
-def spacing(measured: Measurements) -> float:
-    """The distance that commonly separates a real test image from its nearest training image."""
-    return float(np.median(nearest_distance(measured.embedding["real"], measured.embedding["train"])))

@@ -110,8 +110,10 @@ def test_features_that_are_not_numbers_take_their_own_scores_only(tmp_path: Path
         assert scores[f"{family}[x]"].value is None
         assert scores[f"{family}[x]"].reason == f"1 of {n} rows hold values that are not finite"
         assert scores[f"{family}[y]"].value is not None
-    assert scores["duplicates"].value is None
-    assert scores["duplicates"].reason.startswith(f"2 of {n} images have no distance to a training image")
+    for key in ("near_copies", "nearest_train_distance"):
+        assert scores[key].value is None
+        assert scores[key].reason.startswith(f"2 of {n} generated images have no distance to a training image")
+    assert scores["duplicates"].value == scores["train_copies"].value == 0
     assert "rows hold values that are not finite" in scores["lda_separability"].reason
     assert scores["area_occupied_shift[cells]"].value is not None
     assert track_notes(spoilt, tier)

@@ -170,8 +170,12 @@ def test_the_perturbed_mean_has_no_pattern_of_its_own(reports: dict[str, Report]
 def test_shipped_controls_span_every_scale() -> None:
     """The floors that reports show: on the whole tier the vehicle is worse than the replicates wherever one ranks."""
     tier = load_tier("sim")
-    controls = read_controls_file(shipped_controls_path(tier), tier, {})
+    filed = read_controls_file(shipped_controls_path(tier), tier, {})
+    controls = filed.scores
     assert set(controls) == set(CONTROLS)
+    assert {track: set(of) for track, of in filed.floor_intervals.items()} == {
+        track: set(of) for track, of in controls["real-replicates"].items()
+    }
     for track in tier.spec.tracks:
         for family in ("fd", "kd", "kd_per_compound"):
             key = f"{family}[{tier.spec.extractor}]"

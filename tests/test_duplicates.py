@@ -1,4 +1,4 @@
-"""Copies: by pixel hash in any of eight views, and by distance to training images."""
+"""Repeated images, by pixel hash in any of eight views."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tiny_tier import ArrayImages
 
 from morphobench.features.pixels import dihedral_hash, pixel_hashes
 from morphobench.metrics import METRICS, CopyInputs
-from morphobench.metrics.duplicates import near_copies, repeated
+from morphobench.metrics.duplicates import repeated
 
 
 @pytest.fixture
@@ -38,22 +38,20 @@ def test_hashes_of_a_set_are_kept(images: np.ndarray, tmp_path: Path) -> None:
     assert len(list(tmp_path.glob("*.npz"))) == 1
 
 
-def test_both_of_a_pair_and_every_training_copy_count_once(images: np.ndarray, tmp_path: Path) -> None:
+def test_both_of_a_pair_count(images: np.ndarray, tmp_path: Path) -> None:
     images[4] = images[1][::-1]
     hashes = pixel_hashes(ArrayImages(images), tmp_path)
     assert repeated(hashes).tolist() == [False, True, False, False, True, False]
-    distance = np.array([3.0, 0.0, 0.02, 0.05, 4.0, 5.0])
-    assert near_copies(distance, spacing=4.0).tolist() == [False, True, True, False, False, False]
     labels = np.array(["a", "b", "c", "d", "e", "f"])
-    inputs = CopyInputs(hashes, distance, 4.0, labels, np.tile(["p", "q", "r"], 2))
+    inputs = CopyInputs(hashes, labels, np.tile(["p", "q", "r"], 2))
     metric = METRICS["duplicates"]
-    assert metric.score(inputs) == pytest.approx(3 / 6)
+    assert metric.score(inputs) == pytest.approx(2 / 6)
     low, high = metric.interval(inputs, 200, 0) or (0.0, 0.0)
-    assert low < 0.5 < high
+    assert low < 1 / 3 < high
 
 
 def test_without_a_copy_the_share_is_nought_and_has_no_interval() -> None:
     labels = np.array(["a", "b", "c", "d"])
-    inputs = CopyInputs(np.array(["1", "2", "3", "4"]), np.ones(4), 1.0, labels, labels)
+    inputs = CopyInputs(np.array(["1", "2", "3", "4"]), labels, labels)
     assert METRICS["duplicates"].score(inputs) == 0
     assert METRICS["duplicates"].interval(inputs, 100, 0) is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from morphobench.features.extractor import load_extractor
 from morphobench.features.thumbnails import SIDE, VERSION, thumbnail, thumbnails, write_shipped
 from morphobench.measurements import shipped_file
 from morphobench.metrics import METRICS, MemorisationInputs
-from morphobench.metrics.memorisation import nearest_view_distance
+from morphobench.metrics.memorisation import feature_copies, nearest_distance, nearest_view_distance
 
 KEYS = ("train_copies", "near_copies", "nearest_train_distance")
 VIEWS = {f"{m}{turns}": (m, turns) for m in ("", "mirrored ") for turns in range(4)}
@@ -59,6 +60,61 @@ def test_scores_in_closed_form() -> None:
     assert METRICS["train_copies"].score(turned) == METRICS["near_copies"].score(turned) == 0.25
     with pytest.raises(ValueError, match="training images themselves"):
         METRICS["nearest_train_distance"].score(MemorisationInputs(half, 0 * half, half, half, *labels))
+
+
+def test_where_real_test_images_are_training_images_no_copy_is_told_and_the_reason_says_so() -> None:
+    """Shares as in `morphogene-paper`: 39% are exact copies, all but 5 of 500 show a trained field, most turned."""
+    random = np.random.default_rng(0)
+    real = np.where(np.arange(500) < 195, 0.0, random.uniform(1, 2, 500))
+    views = np.where(np.arange(500) < 495, 0.0, 90.0)
+    labels = np.tile(list("abcde"), 100), np.tile(list("pqrs"), 125)
+    copycat = MemorisationInputs(np.zeros(500), real, np.zeros(500), views, *labels)
+    with pytest.raises(ValueError, match="99% of the real test images are training images in one of eight views"):
+        METRICS["train_copies"].score(copycat)
+    with pytest.raises(ValueError, match="39% of the real test images are training images, so that 5% of them set no"):
+        METRICS["near_copies"].score(copycat)
+    # Features of one image that differ by rounding are those of one image.
+    rounded = dataclasses.replace(copycat, real_distance=np.maximum(real, 1e-6), real_view_distance=views + 90)
+    with pytest.raises(ValueError, match="39% of the real"):
+        METRICS["near_copies"].score(rounded)
+    assert METRICS["train_copies"].score(rounded) == 1
+    # A few copies among the test images leave the limits where they are.
+    few = np.where(np.arange(500) < 20, 0.0, 1.5)
+    spared = dataclasses.replace(copycat, real_distance=few, real_view_distance=few)
+    assert METRICS["train_copies"].score(spared) == METRICS["near_copies"].score(spared) == 1
+
+
+def test_the_side_whose_features_are_not_numbers_is_named() -> None:
+    random = np.random.default_rng(0)
+    n, labels = 40, (np.tile(["a", "b"], 20), np.tile(["p", "q"], 20))
+    train, points, others = random.normal(size=(n, 4)), random.normal(size=(n, 4)), random.normal(size=(n, 4))
+
+    def scored(key: str, generated: int = 0, real: int = 0, trained: int = 0) -> float:
+        sides = [side.copy() for side in (points, others, train)]
+        for side, count in zip(sides, (generated, real, trained), strict=True):
+            side[:count] = np.nan
+        distances = nearest_distance(sides[0], sides[2]), nearest_distance(sides[1], sides[2])
+        return METRICS[key].score(MemorisationInputs(*distances, np.ones(n), np.full(n, 5.0), *labels))
+
+    for key in ("near_copies", "nearest_train_distance"):
+        assert scored(key) >= 0
+        with pytest.raises(ValueError, match=r"^18 of 40 generated images have no distance .* features are not finite"):
+            scored(key, generated=18)
+        with pytest.raises(ValueError, match=r"^1 of 40 real test images have no distance"):
+            scored(key, real=1)
+        with pytest.raises(ValueError, match="features of training images are not finite"):
+            scored(key, trained=1)
+    # Thumbnails are no features.
+    assert scored("train_copies", 18, 1, 1) == 0
+
+
+def test_one_image_twice_is_told_by_features() -> None:
+    real = np.full(9, 4.0)
+    assert feature_copies(np.array([3.0, 0.0, 0.02, 0.05, np.nan]), real).tolist() == [False, True, True, False, False]
+    with pytest.raises(ValueError, match="most real test images are training images"):
+        feature_copies(real, 0 * real)
+    with pytest.raises(ValueError, match="not finite"):
+        feature_copies(real, np.nan * real)
 
 
 def test_thumbnails_are_shipped_cached_or_made_and_a_damaged_file_is_named(tmp_path: Path) -> None:

@@ -87,6 +87,25 @@ def test_far_sets_do_not_meet(pair: Pair) -> None:
     assert [metric(generated + 100, real) for metric in (precision, recall, density, coverage)] == [0, 0, 0, 0]
 
 
+@pytest.mark.parametrize("side", ["generated", "real"])
+def test_no_outlier_of_either_side_moves_the_verdicts_on_the_others(pair: Pair, side: str) -> None:
+    """One image at 1e6 sets no tolerance: sets that are apart stay apart, and near ones keep their verdicts."""
+    generated, real = pair[0] + 100, pair[1].copy()
+    (generated if side == "generated" else real)[0] = 1e6
+    found = neighbourhoods(generated, real)
+    others = slice(1, None) if side == "real" else slice(None)
+    assert not found.covered[others].any()
+    if side == "generated":
+        assert not found.precise.any()
+        assert not found.dense.any()
+    plain = neighbourhoods(*pair)
+    outlying = [points.copy() for points in pair]
+    outlying[0][0] = 1e6
+    found = neighbourhoods(*outlying)
+    np.testing.assert_array_equal(found.dense[1:], plain.dense[1:])
+    np.testing.assert_array_equal(found.precise[1:], plain.precise[1:])
+
+
 def test_a_repeated_image_has_no_neighbourhood_but_its_own_place() -> None:
     """Precision and density forgive a collapse to one good image; recall and coverage do not."""
     real = np.random.default_rng(0).normal(size=(60, 2))

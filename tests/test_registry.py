@@ -39,7 +39,7 @@ def bundle(kind, rows=slice(None), replicate_plates=False):
         return FeatureInputs(features[rows], others, compounds, plates, COMPOUNDS, real_plates)
     if kind is CopyInputs:
         hashes = np.where(np.arange(n) % 3, np.arange(n), 0).astype(str)
-        return CopyInputs(hashes[rows], np.ones(n)[rows], 1.0, compounds, plates)
+        return CopyInputs(hashes[rows], compounds, plates)
     if kind is MemorisationInputs:
         near, real = random.random(n), random.random(n)
         return MemorisationInputs(near[rows], real[rows], 0.5 * near[rows], real[rows], compounds, plates)
@@ -158,9 +158,9 @@ def test_only_genuine_inception_features_take_the_published_names():
 
 
 def test_scaled_is_not_clipped_and_works_in_both_directions():
-    assert scaled(5.0, vehicle=10.0, ceiling=0.0, direction="min") == 0.5
-    assert scaled(12.0, vehicle=10.0, ceiling=0.0, direction="min") == pytest.approx(-0.2)
-    assert scaled(0.9, vehicle=0.1, ceiling=0.5, direction="max") == pytest.approx(2)
+    assert scaled(5.0, vehicle=10.0, ceiling=0.0, interval=(-1, 1), direction="min") == 0.5
+    assert scaled(12.0, vehicle=10.0, ceiling=0.0, interval=(-1, 9.9), direction="min") == pytest.approx(-0.2)
+    assert scaled(0.9, vehicle=0.1, ceiling=0.5, interval=(0.2, 0.6), direction="max") == pytest.approx(2)
 
 
 @pytest.mark.parametrize(
@@ -168,7 +168,22 @@ def test_scaled_is_not_clipped_and_works_in_both_directions():
     [(2.0, 2.0, "min"), (0.0, 10.0, "min"), (0.5, 0.1, "max"), (0.1, 0.5, "none"), (0.1, 0.5, "target")],
 )
 def test_nothing_is_scaled_unless_replicates_beat_the_vehicle(vehicle, ceiling, direction):
-    assert scaled(1.0, vehicle=vehicle, ceiling=ceiling, direction=direction) is None
+    interval = (ceiling - 0.01, ceiling + 0.01)
+    assert scaled(1.0, vehicle=vehicle, ceiling=ceiling, interval=interval, direction=direction) is None
+
+
+@pytest.mark.parametrize("interval", [(-1.0, 10.5), None], ids=["vehicle inside", "nothing known"])
+def test_nothing_is_scaled_where_replicates_beat_the_vehicle_by_chance_alone(interval):
+    assert scaled(5.0, vehicle=10.0, ceiling=0.0, interval=interval, direction="min") is None
+    if interval:
+        mirrored = (-interval[1], -interval[0])
+        assert scaled(-5.0, vehicle=-10.0, ceiling=0.0, interval=mirrored, direction="max") is None
+
+
+def test_rows_of_which_no_more_is_better_have_a_target():
+    targets = {key: metric.target for key, metric in METRICS.items() if metric.direction == "target"}
+    assert targets == {"density": 1.0, "near_copies": 0.05, "rna_swap_error": 0.0}
+    assert all(metric.target is None for metric in METRICS.values() if metric.direction != "target")
 
 
 def test_biased_blind_and_one_sided_rows_are_shown_and_not_ranked():

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from tiny_tier import tiny_tier
 
+from morphobench import measurements as module
 from morphobench.contents import COMPARTMENTS
-from morphobench.controls import own_controls_path, read_controls, shipped_controls_path, write_controls
+from morphobench.controls import Controls, own_controls_path, read_controls, shipped_controls_path, write_controls
 from morphobench.datasets.tier import Tier
 from morphobench.errors import BadInput
 from morphobench.features.extractor import Features
@@ -39,6 +41,9 @@ def measurements(plates: int = 3, annotated: int = 4) -> Measurements:
         names = [f"AreaOccupied_AreaOccupied_{part.capitalize()}{s}" for part in COMPARTMENTS for s in ("", "Inner")]
         return {name: random.random(rows) for name in names}
 
+    def thumbnails() -> np.ndarray:
+        return random.integers(0, 256, (n, 8, 8, 3), dtype=np.uint8)
+
     pre = np.full((n, 8), 8.0)
     return Measurements(
         track="id",
@@ -58,6 +63,7 @@ def measurements(plates: int = 3, annotated: int = 4) -> Measurements:
         pixel_hashes=np.array([f"{i}" for i in range(n)]),
         expression={"pre": pre, "post": pre + features(), "predicted": pre + features()},
         protocol={},
+        thumbnails={name: thumbnails() for name in ("generated", "real", "train")},
     )
 
 
@@ -114,18 +120,29 @@ def test_a_track_is_scored_the_same_every_time(tier: Tier) -> None:
     assert score_track(measurements(), tier) == score_track(measurements(), tier)
 
 
+def controls(vehicle: dict[str, float], replicates: dict[str, float], half: float = 0.1) -> Controls:
+    """Scores of two controls on the `id` track; intervals of the replicates reach `half` to both sides."""
+    scores: dict[str, dict[str, dict[str, float | None]]] = {
+        "vehicle": {"id": {**vehicle}},
+        "real-replicates": {"id": {**replicates}},
+    }
+    return Controls(scores, {"id": {key: (value - half, value + half) for key, value in replicates.items()}})
+
+
 def test_nothing_is_scaled_where_replicates_do_no_better_than_the_vehicle(tier: Tier) -> None:
     plain = by_key(score_track(measurements(), tier))
     assert floor_note(plain.values())[0].startswith("some scores have no floor")
     flipped = {score.key: 9.0 if score.direction == "min" else -9.0 for score in plain.values()}
     path = shipped_controls_path(tier)
-    write_controls(tier, {"vehicle": {"id": dict.fromkeys(plain, 0.0)}, "real-replicates": {"id": flipped}}, {}, path)
+    write_controls(tier, controls(dict.fromkeys(plain, 0.0), flipped), {}, path)
     scores = by_key(score_track(measurements(), tier))
     assert all(score.scaled is None for score in scores.values())
     (note,) = floor_note(scores.values())
     assert "not scaled" in note
     assert "kd[x] (id)" in note
-    write_controls(tier, {"vehicle": {"id": flipped}, "real-replicates": {"id": dict.fromkeys(plain, 0.0)}}, {}, path)
+    write_controls(tier, controls(flipped, dict.fromkeys(plain, 0.0), half=9.5), {}, path)
+    assert all(score.scaled is None for score in score_track(measurements(), tier)), "by chance"
+    write_controls(tier, controls(flipped, dict.fromkeys(plain, 0.0), half=1), {}, path)
     scores = by_key(score_track(measurements(), tier))
     kd = scores["kd[x]"]
     assert kd.value is not None
@@ -135,10 +152,19 @@ def test_nothing_is_scaled_where_replicates_do_no_better_than_the_vehicle(tier: 
 
 def test_controls_of_this_machine_add_to_the_shipped_ones(tier: Tier, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MORPHOBENCH_CACHE", str(tier.folder / "cache"))
-    path = write_controls(tier, {"vehicle": {"id": {"kd[x]": 0.5}}}, {"x": "1"}, shipped_controls_path(tier))
+    path = write_controls(
+        tier,
+        Controls({"vehicle": {"id": {"kd[x]": 0.5}}}, {"id": {"kd[x]": (0.1, 0.2), "nsc": None}}),
+        {"x": "1"},
+        shipped_controls_path(tier),
+    )
     assert json.loads(path.read_text())["simulated"] is tier.spec.simulated
-    write_controls(tier, {"vehicle": {"id": {"kd[x]": 9.0, "kid": 0.25}}}, {"inception": "2"}, own_controls_path(tier))
-    assert read_controls(tier, {"x": "1"}) == {"vehicle": {"id": {"kd[x]": 0.5, "kid": 0.25}}}
+    own = Controls({"vehicle": {"id": {"kd[x]": 9.0, "kid": 0.25}}}, {"id": {"kd[x]": (8.0, 9.0), "kid": (0.0, 1.0)}})
+    write_controls(tier, own, {"inception": "2"}, own_controls_path(tier))
+    assert read_controls(tier, {"x": "1"}) == Controls(
+        {"vehicle": {"id": {"kd[x]": 0.5, "kid": 0.25}}},
+        {"id": {"kd[x]": (0.1, 0.2), "kid": (0.0, 1.0), "nsc": None}},
+    )
     with pytest.raises(BadInput, match="other weights of inception"):
         read_controls(tier, {"inception": "3"})
     path.write_text("{}")
@@ -151,16 +177,61 @@ def test_controls_of_this_machine_are_read_for_a_tier_with_hashes(tier: Tier, mo
     monkeypatch.setenv("MORPHOBENCH_CACHE", str(tier.folder.parent / "elsewhere"))
     tier.folder.mkdir(exist_ok=True)
     (tier.folder / "SHA256SUMS").write_text(f"{'0' * 64}  other.csv\n")
-    write_controls(tier, {"vehicle": {"id": {"kd[x]": 0.5}}}, {}, own_controls_path(tier))
-    assert read_controls(tier, {}) == {"vehicle": {"id": {"kd[x]": 0.5}}}
+    found = Controls({"vehicle": {"id": {"kd[x]": 0.5}}})
+    write_controls(tier, found, {}, own_controls_path(tier))
+    assert read_controls(tier, {}) == found
 
 
 def test_copies_of_real_images_are_noted(tier: Tier) -> None:
     measured = measurements()
     assert not any("copy real" in note for note in track_notes(measured, tier))
-    stolen = measured.embedding["generated"].copy()
-    stolen[:5] = measured.embedding["train"][5:10] + 1e-6
-    copied = dataclasses.replace(measured, embedding={**measured.embedding, "generated": stolen})
+    n, small = len(measured.compounds), measured.thumbnails
+    # Turned and nearly a training image; and the features of real test images.
+    stolen = small["generated"].copy()
+    stolen[:5] = np.clip(np.rot90(small["train"][5:10], 1, axes=(1, 2)).astype(int) + 1, 0, 255)
+    copied = dataclasses.replace(measured, thumbnails={**small, "generated": stolen})
     notes = " ".join(track_notes(copied, tier))
-    assert f"5 of {len(measured.compounds)} generated images copy real training images" in notes
+    assert f"5 of {n} generated images copy real training images" in notes
     assert "copy real test" not in notes
+    assert by_key(score_track(copied, tier))["train_copies"].value == pytest.approx(5 / n)
+    assert by_key(score_track(copied, tier))["duplicates"].value == 0
+    answers = measured.embedding["generated"].copy()
+    answers[:3] = measured.embedding["real"][3:6] + 1e-6
+    notes = " ".join(
+        track_notes(dataclasses.replace(measured, embedding={**measured.embedding, "generated": answers}), tier)
+    )
+    assert f"3 of {n} generated images copy real test images" in notes
+    assert "copy real training" not in notes
+
+
+def test_copies_that_cannot_be_told_are_a_reason_and_a_note(tier: Tier) -> None:
+    """As in a tier whose test images are training images."""
+    measured = measurements()
+    small = {**measured.thumbnails, "real": np.rot90(measured.thumbnails["train"], 2, axes=(1, 2))}
+    same = dataclasses.replace(
+        measured, thumbnails=small, embedding={**measured.embedding, "real": measured.embedding["train"]}
+    )
+    scores = by_key(score_track(same, tier))
+    for key in ("train_copies", "near_copies", "nearest_train_distance"):
+        assert scores[key].value is None
+        assert "training images" in scores[key].reason
+    notes = track_notes(same, tier)
+    for name in ("test", "training"):
+        assert any(f"copies of real {name} images are not counted: " in note for note in notes)
+
+
+def test_distances_to_training_images_are_computed_once(tier: Tier, monkeypatch: pytest.MonkeyPatch) -> None:
+    measured, called = measurements(), []
+    for name in ("nearest_distance", "nearest_view_distance"):
+        real = getattr(module, name)
+
+        def counted(a: np.ndarray, b: np.ndarray, real: Callable[..., np.ndarray] = real) -> np.ndarray:
+            called.append((id(a), id(b)))
+            return real(a, b)
+
+        monkeypatch.setattr(module, name, counted)
+    score_track(measured, tier)
+    track_notes(measured, tier)
+    track_notes(measured, tier)
+    # Generated and real to training images, by features and by thumbnails, and generated to test images.
+    assert len(called) == len(set(called)) == 5

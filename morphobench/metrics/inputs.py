@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from morphobench.metrics.duplicates import near_copies, repeated
+from morphobench.metrics.duplicates import repeated
 from morphobench.metrics.frechet_infinity import Extrapolation, fd_infinity
 from morphobench.metrics.mechanism import (
     answerable,
@@ -63,33 +63,19 @@ class FeatureInputs:
 
 @dataclass(frozen=True)
 class CopyInputs:
-    """Pixel hashes of generated images (N,) and the distance of each to the nearest training image (N,).
-
-    `spacing` is the distance that commonly separates a real test image from its nearest training image.
-    """
+    """Pixel hashes of generated images (N,)."""
 
     hashes: np.ndarray
-    train_distance: np.ndarray
-    spacing: float
     compounds: np.ndarray
     plates: np.ndarray
 
     def __post_init__(self) -> None:
-        _aligned("hashes", self.hashes, self.train_distance, self.compounds, self.plates)
+        _aligned("hashes", self.hashes, self.compounds, self.plates)
 
-    @property
-    def copied(self) -> np.ndarray:
-        """Whether an image is a copy of another generated one or of a training image, bool (N,).
-
-        Raises ValueError for distances that are not numbers, which no comparison would tell from large ones.
-        """
-        unknown = int((~np.isfinite(self.train_distance)).sum())
-        if unknown or not np.isfinite(self.spacing):
-            raise ValueError(
-                f"{unknown} of {len(self.hashes)} images have no distance to a training image; "
-                "their features are not finite"
-            )
-        return repeated(self.hashes) | near_copies(self.train_distance, self.spacing)
+    @cached_property
+    def repeated(self) -> np.ndarray:
+        """Whether an image is a copy of another generated one, bool (N,)."""
+        return repeated(self.hashes)
 
     @property
     def clusters(self) -> tuple[int, int]:
@@ -102,7 +88,8 @@ class MemorisationInputs:
     """Distance to the nearest training image of each generated image (N,) and of the real one of its condition (N,).
 
     `distance`, `real_distance`: in the embedding; `view_distance`, `real_view_distance`: between thumbnails, in any of
-    eight views.
+    eight views. `copied`, `near` and `ratio` raise ValueError, which names the side, for distances that are not
+    numbers: no comparison would tell them from large ones.
     """
 
     distance: np.ndarray
@@ -116,15 +103,29 @@ class MemorisationInputs:
         _aligned("distance", self.distance, self.real_distance, self.view_distance, self.real_view_distance)
         _aligned("distance", self.distance, self.compounds, self.plates)
 
-    @property
+    @cached_property
     def copied(self) -> np.ndarray:
-        """Whether an image is a training image in one of its views, bool (N,)."""
+        """Whether an image is a training image in one of its views, bool (N,); ValueError also as `copies`."""
+        _known(self.view_distance, self.real_view_distance, "thumbnails")
         return copies(self.view_distance, self.real_view_distance)
 
-    @property
+    @cached_property
     def near(self) -> np.ndarray:
-        """Whether an image lies nearer to a training image than almost all real ones do, or is one, bool (N,)."""
+        """Whether an image lies nearer to a training image than almost all real ones do, or is one, bool (N,).
+
+        ValueError also as `memorisation.near` and `copied`.
+        """
+        _known(self.distance, self.real_distance, "features")
         return near(self.distance, self.real_distance) | self.copied
+
+    @property
+    def ratio(self) -> float:
+        """Mean distance of generated images over that of real ones; ValueError also where the latter is 0."""
+        _known(self.distance, self.real_distance, "features")
+        common = self.real_distance.mean()
+        if common == 0:
+            raise ValueError("the real test images are training images themselves")
+        return float(self.distance.mean() / common)
 
     @property
     def clusters(self) -> tuple[int, int]:
@@ -410,6 +411,22 @@ class SwapInputs:
 
 def _distinct(labels: np.ndarray) -> int:
     return len(np.unique(labels))
+
+
+def _known(distance: np.ndarray, real_distance: np.ndarray, what: str) -> None:
+    """ValueError for distances to the nearest training image that are not numbers; it names the side at fault.
+
+    One training image without a number takes the distances of all images.
+    """
+    generated, real = (~np.isfinite(side) for side in (distance, real_distance))
+    if generated.all() and real.all():
+        raise ValueError(f"no image has a distance to the training images: {what} of training images are not finite")
+    for name, unknown in (("generated", generated), ("real test", real)):
+        if unknown.any():
+            raise ValueError(
+                f"{int(unknown.sum())} of {len(unknown)} {name} images have no distance to a training image: "
+                f"their {what} are not finite"
+            )
 
 
 def _aligned(name: str, values: np.ndarray, *others: np.ndarray) -> None:

@@ -53,14 +53,22 @@ class Metric:
 
 
 def scaled(
-    value: float, vehicle: float, ceiling: float, direction: Literal["min", "max", "target", "none"]
+    value: float,
+    vehicle: float,
+    ceiling: float,
+    interval: tuple[float, float] | None,
+    direction: Literal["min", "max", "target", "none"],
 ) -> float | None:
     """(value - vehicle) / (ceiling - vehicle): 0 for the vehicle control, 1 for real replicates, not clipped.
 
-    None unless the ceiling is better than the vehicle in a `direction` of min or max: where real replicates do no
-    better than the vehicle, the quotient would call worse values better.
+    None unless the vehicle is worse than the whole 95% `interval` of the ceiling, real replicates' own, in a
+    `direction` of min or max: where replicates do no better than the vehicle, the quotient would call worse values
+    better, and where they do so by chance, it divides by chance.
     """
-    gain = {"min": vehicle - ceiling, "max": ceiling - vehicle}.get(direction, 0.0)
-    if gain <= 0:
+    if interval is None:
+        return None
+    low, high = interval
+    gain = {"min": min(vehicle - high, vehicle - ceiling), "max": min(low - vehicle, ceiling - vehicle)}
+    if gain.get(direction, 0.0) <= 0:
         return None
     return (value - vehicle) / (ceiling - vehicle)

@@ -6,9 +6,10 @@ whether an image of one set lies in any ball of the other. Density and coverage 
 and diversity metrics for generative models", eq. 5 and 6) use the balls of the real images alone, which no generated
 outlier can blow up.
 
-Ties: a ball is closed, and distances that differ by less than TIE of the largest norm are equal, so that a copy of an
-image lies in every ball whose edge the image defines. An image is not its own neighbour; another image with the same
-features is, at distance 0.
+Ties: a ball is closed, and distances that differ by less than TIE of the common (median) norm of the real images are
+equal, so that a copy of an image lies in every ball whose edge the image defines. Norms are distances from the real
+images' centre (median of each feature): neither a generated nor a real outlier moves them. An image is not its own
+neighbour; another image with the same features is, at distance 0.
 """
 
 from __future__ import annotations
@@ -58,9 +59,9 @@ def neighbourhoods(generated: np.ndarray, real: np.ndarray) -> Neighbourhoods:
     if min(len(x), len(y)) <= DENSITY_K:
         raise ValueError(f"{len(x)} generated and {len(y)} real: more than {DENSITY_K} of each are needed")
     # Distances stay, and lose fewer digits to the subtraction of large squares.
-    centre = y.mean(axis=0)
+    centre = np.median(y, axis=0)
     x, y = x - centre, y - centre
-    tie = TIE * np.sqrt(max(float(_squares(x).max()), float(_squares(y).max())))
+    tie = TIE * float(np.median(np.sqrt(_squares(y))))
     generated_reach = _reach(x, (PRECISION_K,), tie)[PRECISION_K]
     reach = _reach(y, (PRECISION_K, DENSITY_K), tie)
     precise, dense = np.zeros(len(x), dtype=bool), np.empty(len(x))

@@ -101,9 +101,9 @@ def coverage_replicates(inputs: FeatureInputs, replicates: int, seed: int) -> np
 
 
 def duplicate_replicates(inputs: CopyInputs, replicates: int, seed: int) -> np.ndarray:
-    """Share of copies: which images are copies stays, and the images are drawn."""
+    """Share of repeated images: which are repeated stays, and the images are drawn."""
     draws = _draws([inputs.compounds], [inputs.plates], replicates, seed)
-    return weighted_means(inputs.copied, draws.weights(inputs.compounds, inputs.plates))
+    return weighted_means(inputs.repeated, draws.weights(inputs.compounds, inputs.plates))
 
 
 def train_copy_replicates(inputs: MemorisationInputs, replicates: int, seed: int) -> np.ndarray:

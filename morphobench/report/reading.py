@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from morphobench.metrics.registry import METRICS, scaled
+from morphobench.metrics.registry import METRICS
 from morphobench.schema import Score, Trivial
 
 FAMILIES = ("realism", "per compound", "separability", "morphology", "expression", "reliance", "memorisation", "other")
@@ -143,11 +143,11 @@ def standing_beside(score: Score, trivial: Trivial) -> Standing | None:
 
 
 def scale(score: Score, value: float | None) -> float | None:
-    """`value` on the scale 0 = vehicle control, 1 = real replicates, unclipped; None as `registry.scaled`."""
+    """`value` on the scale 0 = vehicle control, 1 = real replicates, unclipped; None where the score is not scaled."""
     vehicle = score.controls.get(VEHICLE)
-    if value is None or vehicle is None or score.floor is None:
+    if value is None or score.scaled is None or score.floor is None or vehicle in (None, score.floor):
         return None
-    return scaled(value, vehicle, score.floor, score.direction)
+    return (value - vehicle) / (score.floor - vehicle)
 
 
 def number(value: float | None) -> str:
