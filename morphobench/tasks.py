@@ -17,13 +17,12 @@ from morphobench.datasets.tier import Tier
 from morphobench.measurements import Measurements, SwapMeasurement
 from morphobench.metrics.inputs import (
     ExpressionInputs,
-    MechanismInputs,
     MorphologyInputs,
     ProbabilityInputs,
-    ProfileInputs,
     SeparabilityInputs,
     SwapInputs,
 )
+from morphobench.metrics.profile_inputs import MechanismInputs, ProfileInputs
 from morphobench.metrics.registry import METRICS, Metric, key_for
 
 MIN_COMPOUNDS, MIN_PLATES = 5, 3

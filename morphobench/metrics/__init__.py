@@ -26,11 +26,9 @@ from morphobench.metrics.inputs import (
     CopyInputs,
     ExpressionInputs,
     FeatureInputs,
-    MechanismInputs,
     MemorisationInputs,
     MorphologyInputs,
     ProbabilityInputs,
-    ProfileInputs,
     SeparabilityInputs,
     SwapInputs,
 )
@@ -38,6 +36,7 @@ from morphobench.metrics.kernel import kernel_distance, kernel_distance_by_compo
 from morphobench.metrics.mechanism import average_precision, discrimination, mechanism_matches
 from morphobench.metrics.morphology import area_occupied_shift, area_occupied_shift_by_compound
 from morphobench.metrics.neighbours import coverage, density, precision, recall
+from morphobench.metrics.profile_inputs import MechanismInputs, ProfileInputs
 from morphobench.metrics.registry import METRICS, Metric, key_for, scaled
 from morphobench.metrics.separability import lda_projection, lda_separability
 from morphobench.metrics.vehicle_correction import scale_by_vehicle, typical_variation_normalization

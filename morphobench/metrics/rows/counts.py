@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from morphobench.metrics.inputs import ExpressionInputs, FeatureInputs, MorphologyInputs, ProfileInputs
+from morphobench.metrics.inputs import ExpressionInputs, FeatureInputs, MorphologyInputs
+from morphobench.metrics.profile_inputs import ProfileInputs
 
 
 def smaller_side(inputs: FeatureInputs | MorphologyInputs) -> int:
