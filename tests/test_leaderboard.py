@@ -17,6 +17,7 @@ from morphobench.leaderboard.ranking import CONTROL_GROUP, rank_metric, rank_tra
 from morphobench.leaderboard.results import add_result, read_results
 from morphobench.schema import Report
 
+SHIPPED = Path(__file__).parents[1] / "leaderboards/sim/results"
 BOARD = ["sim/README.md", "sim/leaderboard.csv", "sim/site/index.html"]
 
 
@@ -97,6 +98,69 @@ def test_order_and_places(root: Path) -> None:
     assert rows[0].images == rows[0].expression == 1.0
     assert "inception_score" not in rows[0].ranks
     assert "fid" not in rows[0].ranks
+
+
+def committed(control: str, **values: float) -> Report:
+    """A control's committed report as that of an outside group, with these values of the `id` track in its own."""
+    (path,) = (SHIPPED / f"{CONTROL_GROUP}__{control}").glob("*.json")
+    made = Report.model_validate_json(path.read_bytes())
+    scores = tuple(
+        s.model_copy(update={"value": values[s.key], "interval": None}) if s.track == "id" and s.key in values else s
+        for s in made.scores
+    )
+    return made.model_copy(
+        update={"submission": made.submission.model_copy(update={"group": "other-lab"}), "scores": scores}
+    )
+
+
+def test_a_submission_that_copies_is_shown_with_the_reason_and_takes_no_place_and_no_ranks(tmp_path: Path) -> None:
+    """Real images handed in as a model's win; the same, told to be training images, have no place and rank nobody."""
+    (path,) = (SHIPPED / "morphobench__trident").glob("*.json")
+    trident = Report.model_validate_json(path.read_bytes())
+    honest, copycat, repeated = (
+        committed("real-replicates"),
+        committed("real-replicates", train_copies=1.0),
+        "mean-image",
+    )
+    assert [(row.report.submission.name, row.place) for row in rank_track([trident, honest], "id")] == [
+        ("real-replicates", 1), ("trident", 2),
+    ]  # fmt: skip
+    rows = rank_track([copycat, trident, committed(repeated)], "id")
+    assert [(row.report.submission.name, row.place) for row in rows] == [
+        ("trident", 1), ("mean-image", None), ("real-replicates", None),
+    ]  # fmt: skip
+    assert rows[1].unplaced == "100% of its images are repeated; at most 5% may be"
+    assert rows[2].unplaced == "100% of its images are copies of training images; at most 5% may be"
+    assert not rows[2].ranks
+    assert set(rows[0].ranks.values()) == {1}
+    # Each track for itself: on the other one the report says 0 copies.
+    assert [row.place for row in rank_track([copycat, trident], "ood")] == [1, 2]
+    for made in (copycat, trident):
+        add_result(made, tmp_path)
+    build(tmp_path)
+    table = (tmp_path / "sim/README.md").read_text()
+    assert "| not placed | real-replicates" in table
+    assert "(not placed: 100% of its images are copies of training images; at most 5% may be)" in table
+    assert "<b>Not placed:</b> 100% of its images are copies" in (tmp_path / "sim/site/index.html").read_text()
+    lines = csv.DictReader(io.StringIO((tmp_path / "sim/leaderboard.csv").read_text()))
+    found = {(row["track"], row["submission"]): (row["place"], row["control"], row["unplaced"][:4]) for row in lines}
+    assert found[("id", "real-replicates")] == ("", "False", "100%")
+    assert found[("id", "trident")] == ("1", "False", "")
+
+
+def test_the_limit_itself_has_a_place_and_a_report_that_is_silent_has_none() -> None:
+    at, over = (committed("real-replicates", train_copies=share) for share in (0.05, 0.0501))
+    assert [row.place for row in rank_track([at], "id")] == [1]
+    assert [row.place for row in rank_track([over], "id")] == [None]
+    silent = at.model_copy(update={"scores": tuple(s for s in at.scores if s.key != "train_copies")})
+    other = committed("vehicle")
+    assert [row.place for row in rank_track([silent], "id")] == [1], "a tier on which nobody can tell"
+    rows = {row.report.submission.name: row for row in rank_track([silent, other], "id")}
+    assert rows["vehicle"].place == 1
+    assert rows["real-replicates"].place is None
+    assert rows["real-replicates"].unplaced == (
+        "its report does not say how many of its images are copies of training images"
+    )
 
 
 def test_overlapping_intervals_tie_and_the_next_rank_counts_them() -> None:

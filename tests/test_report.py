@@ -23,7 +23,7 @@ from morphobench.report.maps import lda_map, umap_map
 from morphobench.report.page import render, write_report
 from morphobench.report.reading import number, read, scale, standing, standing_beside
 from morphobench.report.verdict import verdict
-from morphobench.schema import Score, Trivial
+from morphobench.schema import Report, Score, Trivial
 
 VOID = {"meta", "img", "link", "br", "hr", "input"}
 HOSTILE = '<script>alert(1)</script>" onload="x" {{ 7 * 7 }}'
@@ -236,7 +236,7 @@ def test_standing_needs_the_whole_interval_on_one_side() -> None:
 
 
 def test_scale_is_zero_at_vehicle_one_at_replicates_and_unclipped() -> None:
-    made = score(5.0, floor=2.0, controls={"vehicle": 10.0})
+    made = score(5.0, floor=2.0, controls={"vehicle": 10.0}, scaled=0.625)
     assert [scale(made, value) for value in (10.0, 2.0, 6.0, 18.0, -6.0)] == [0.0, 1.0, 0.5, -1.0, 2.0]
     assert scale(score(5.0, floor=2.0), 5.0) is None
     # replicates no better than the vehicle: no scale, rather than one that turns worse into better
@@ -313,6 +313,50 @@ def test_the_table_shows_trivial_predictions_beside_the_model() -> None:
     assert predictor_table([s.model_copy(update={"trivial": ()}) for s in scores], "trident") is None
     words = " ".join(Page(render(evaluation())).words)
     assert "beside predictors that learn nothing" in words
+
+
+def copying(**values: float | None) -> Report:
+    """A report with these rows of memorisation and reliance on the `id` track."""
+    made = report(quality=1.0)
+    rows = tuple(
+        score(value, half=0.01, key=key, reason="" if value is not None else "cannot be told", floor=0.07)
+        for key, value in values.items()
+    )
+    return made.model_copy(update={"scores": (*made.scores, *rows)})
+
+
+def test_the_verdict_opens_with_copies_that_cost_the_place() -> None:
+    first, second, *rest = verdict(copying(train_copies=1.0, duplicates=0.2, near_copies=1.0), "id")
+    assert first.answer == (
+        "100% of its images are copies of training images and 20% of its images are repeated; at most 5% may be."
+    )
+    assert "no place" in first.question.lower()
+    assert second.answer.startswith("100% of the images are copies of training images; 20% of the images are repeated")
+    assert rest[0].question == "Better than no treatment?"
+
+
+def test_the_verdict_says_that_images_are_the_models_own() -> None:
+    first, *rest = verdict(copying(train_copies=0.0, duplicates=0.0, near_copies=0.067), "id")
+    assert first.question == "Better than no treatment?"
+    (said,) = (s.answer for s in rest if s.question == "Its own images?")
+    assert said == (
+        "None is a copy of a training image; none is repeated; 6.7% lie as near to training images as the nearest 5% "
+        "of test images, of real replicates 7%."
+    )
+    (said,) = (s.answer for s in verdict(copying(train_copies=None), "id") if s.question == "Its own images?")
+    assert said == "Copies are not counted (cannot be told)."
+    assert not any(s.question == "Its own images?" for s in verdict(report(), "id"))
+
+
+def test_the_verdict_says_whether_the_drug_is_read() -> None:
+    def said(value: float) -> str:
+        (answer,) = (s.answer for s in verdict(copying(drug_swap_gap=value), "id") if s.question.endswith("the drug?")
+                     and "read" in s.question)  # fmt: skip
+        return answer
+
+    assert said(0.004).startswith("No sign of it. Images go 0% of the way that real images do when the drug is swapped")
+    assert said(0.94).startswith("Yes. Images go 94% of the way")
+    assert said(-0.3).startswith("It reads it the wrong way round")
 
 
 def test_verdict_follows_the_scores() -> None:

@@ -12,6 +12,7 @@ from morphobench import storage
 from morphobench.errors import BadInput
 from morphobench.leaderboard.ranking import Standing, is_control, keys_of, rank_track
 from morphobench.leaderboard.results import read_results
+from morphobench.report.copying import COPIED
 from morphobench.report.reading import ARROWS, Reading, number, read, reading_text, span_text
 from morphobench.report.templates import environment
 from morphobench.schema import Report, Score
@@ -25,8 +26,8 @@ HEADLINES = (
 )
 """Columns of the first table: of each tuple the first key, brackets aside, that a tier has. Every score follows."""
 CSV_COLUMNS = (
-    "tier", "tier_version", "simulated", "track", "group", "submission", "version", "control", "place", "metric",
-    "metric_version", "value", "low", "high", "n", "nan", "direction", "unit", "rank", "floor", "scaled",
+    "tier", "tier_version", "simulated", "track", "group", "submission", "version", "control", "place", "unplaced",
+    "metric", "metric_version", "value", "low", "high", "n", "nan", "direction", "unit", "rank", "floor", "scaled",
 )  # fmt: skip
 _LINK = re.compile(r"https?://[A-Za-z0-9.-]+(?::\d+)?(?:/[A-Za-z0-9._~%/?=&#+:@-]*)?")
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]<>#|~$&])")
@@ -44,7 +45,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Line:
-    """A submission in a table."""
+    """A submission in a table; `unplaced` says why it has no place though it is no control."""
 
     place: int | None
     name: str
@@ -54,6 +55,7 @@ class Line:
     links: tuple[tuple[str, str], ...]
     measured_rna: bool
     control: bool
+    unplaced: str
     images: str
     expression: str
     cells: tuple[Cell, ...]
@@ -125,6 +127,7 @@ def render(tier: str, reports: list[Report]) -> dict[str, str]:
         "tier": tier,
         "first": reports[0],
         "tracks": tracks,
+        "copied": f"{COPIED:.0%}",
         "entries": sum(not is_control(report) for report in reports),
         "controls": sum(is_control(report) for report in reports),
     }
@@ -158,10 +161,9 @@ def _track(name: str, standings: list[Standing]) -> TrackBoard:
 
 
 def _column(key: str, standings: list[Standing]) -> Column:
-    direction = next(row.scores[key].direction for row in standings if key in row.scores)
+    score = next(row.scores[key] for row in standings if key in row.scores)
     words = read(key)
-    reading = reading_text(direction, words.ranked)
-    return Column(key, words, ARROWS[direction], reading)
+    return Column(key, words, ARROWS[score.direction], reading_text(score, words.ranked))
 
 
 def _line(row: Standing, keys: list[str]) -> Line:
@@ -175,7 +177,8 @@ def _line(row: Standing, keys: list[str]) -> Line:
         method=submission.method,
         links=tuple((word, address) for word, address in links if _LINK.fullmatch(address)),
         measured_rna=submission.uses_measured_g_post,
-        control=row.place is None,
+        control=is_control(row.report),
+        unplaced=row.unplaced,
         images="–" if row.images is None else f"{row.images:.1f}",
         expression="–" if row.expression is None else f"{row.expression:.1f}",
         cells=tuple(_cell(row.scores.get(key), row.ranks.get(key)) for key in keys),
@@ -211,8 +214,9 @@ def _csv_row(tier: str, track: str, row: Standing, score: Score) -> dict[str, ob
         "group": submission.group,
         "submission": submission.name,
         "version": submission.version,
-        "control": row.place is None,
+        "control": is_control(row.report),
         "place": row.place,
+        "unplaced": row.unplaced,
         "metric": score.key,
         "metric_version": score.version,
         "value": score.value,

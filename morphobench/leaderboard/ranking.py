@@ -5,7 +5,7 @@ whole 95% interval lies on the better side of its own; overlapping intervals tie
 better value, however wide its interval. Ranks are averaged within a family of metrics and then over families, so that
 six AreaOccupied rows weigh as much as one separability row. Expression is optional in a submission and has a rank of
 its own. A metric counts when every ranked submission reports it; a value that could not be computed comes last. Metrics
-whose registry row is not `ranked` and the controls are shown and never ranked.
+whose registry row is not `ranked`, the controls and submissions that copy are shown and never ranked.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 from statistics import fmean
 
+from morphobench.report.copying import COPYING, copying_scores, too_many_copies
 from morphobench.report.reading import FAMILIES, badness, badness_interval, read
 from morphobench.schema import Report, Score
 
@@ -23,7 +24,10 @@ EXPRESSION = "expression"
 
 @dataclass(frozen=True)
 class Standing:
-    """A submission on one track. `place` is None for controls; `ranks` are per metric key."""
+    """A submission on one track; `ranks` are per metric key.
+
+    `place` is None for controls, and where `unplaced` says why.
+    """
 
     report: Report
     scores: dict[str, Score]
@@ -31,6 +35,7 @@ class Standing:
     images: float | None
     expression: float | None
     ranks: dict[str, int]
+    unplaced: str = ""
 
 
 def is_control(report: Report) -> bool:
@@ -45,10 +50,11 @@ def keys_of(reports: list[Report], track: str) -> list[str]:
 
 
 def rank_track(reports: list[Report], track: str) -> list[Standing]:
-    """Submissions by place, then controls by name. Equal mean ranks share a place."""
+    """Submissions by place, those without one, then controls, by name. Equal mean ranks share a place."""
     reports = [report for report in reports if any(score.track == track for score in report.scores)]
     scores = {id(report): {s.key: s for s in report.scores if s.track == track} for report in reports}
-    ranked = [report for report in reports if not is_control(report)]
+    unplaced = _unplaced({key: list(found.values()) for key, found in scores.items()})
+    ranked = [report for report in reports if not is_control(report) and not unplaced[id(report)]]
     ranks: dict[int, dict[str, int]] = {id(report): {} for report in reports}
     for key in (key for key in keys_of(ranked, track) if read(key).ranked):
         column = [scores[id(report)].get(key) for report in ranked]
@@ -62,7 +68,8 @@ def rank_track(reports: list[Report], track: str) -> list[Standing]:
         mine = ranks[id(report)]
         images = _mean_rank({key: rank for key, rank in mine.items() if read(key).family != EXPRESSION})
         expression = _mean_rank({key: rank for key, rank in mine.items() if read(key).family == EXPRESSION})
-        standings.append(Standing(report, scores[id(report)], None, images, expression, mine))
+        why = "" if is_control(report) else unplaced[id(report)]
+        standings.append(Standing(report, scores[id(report)], None, images, expression, mine, why))
     return _placed(standings)
 
 
@@ -92,6 +99,26 @@ def rank_metric(scores: list[Score]) -> list[int | None]:
     return ranks
 
 
+def _unplaced(reports: dict[int, list[Score]]) -> dict[int, str]:
+    """Why each report's submission has no place, '' where it may have one.
+
+    Its images are copies, or it alone does not say how many are: a row that others of the track have a value for.
+    """
+    copying = {key: copying_scores(scores) for key, scores in reports.items()}
+    told = {row for found in copying.values() for row, score in found.items() if score.value is not None}
+    why = {}
+    for key, found in copying.items():
+        silent = [
+            words
+            for row, (words, _) in COPYING.items()
+            if row in told and (row not in found or found[row].value is None)
+        ]
+        why[key] = too_many_copies(found.values()) or (
+            f"its report does not say how many of its images are {' or '.join(silent)}" if silent else ""
+        )
+    return why
+
+
 def _mean_rank(ranks: dict[str, int]) -> float | None:
     """Mean over families of the mean rank within the family."""
     families = defaultdict(list)
@@ -101,7 +128,7 @@ def _mean_rank(ranks: dict[str, int]) -> float | None:
 
 
 def _placed(standings: list[Standing]) -> list[Standing]:
-    """Give places by mean image rank to a tenth, the precision that is shown; controls follow, by name."""
+    """Give places by mean image rank to a tenth, the precision that is shown; others and controls follow, by name."""
 
     def name(row: Standing) -> tuple[str, str, str]:
         return row.report.submission.group, row.report.submission.name, row.report.submission.version
@@ -109,6 +136,9 @@ def _placed(standings: list[Standing]) -> list[Standing]:
     def order(row: Standing) -> float:
         return float("inf") if row.images is None else round(row.images, 1)
 
-    ranked = sorted((row for row in standings if not is_control(row.report)), key=lambda row: (order(row), name(row)))
+    placed = [row for row in standings if not is_control(row.report) and not row.unplaced]
+    ranked = sorted(placed, key=lambda row: (order(row), name(row)))
+    others = sorted((row for row in standings if row.unplaced), key=name)
     controls = sorted((row for row in standings if is_control(row.report)), key=name)
-    return [replace(row, place=1 + sum(order(other) < order(row) for other in ranked)) for row in ranked] + controls
+    places = [replace(row, place=1 + sum(order(other) < order(row) for other in ranked)) for row in ranked]
+    return places + others + controls

@@ -128,7 +128,7 @@ def _check_together(found: list[tuple[Path, Report]]) -> None:
                 )
         for score in report.scores:
             known = versions.setdefault((score.track, score.key), score)
-            if (score.version, score.direction) != (known.version, known.direction):
+            if (score.version, score.direction, score.target) != (known.version, known.direction, known.target):
                 raise BadInput(
                     f"{path}: scores: {score.key} is version {score.version} ({score.direction}), other rows have "
                     f"{known.version} ({known.direction}); evaluate again"

@@ -128,7 +128,7 @@ def _row(score: Score) -> Row:
         key=score.key,
         summary=words.summary,
         arrow=reading.ARROWS[score.direction],
-        reading=reading.reading_text(score.direction, words.ranked),
+        reading=reading.reading_text(score, words.ranked),
         value=reading.number(score.value),
         interval=reading.span_text(score),
         n=f"{score.n:,}",

@@ -20,7 +20,7 @@ ARROWS = {"min": "↓", "max": "↑", "target": "◎", "none": "–"}
 READINGS = {
     "min": "lower is better",
     "max": "higher is better",
-    "target": "closer to the target is better",
+    "target": "closer to {target} is better",
     "none": "shown, not ranked",
 }
 Standing = Literal["better", "worse", "unclear"]
@@ -92,9 +92,10 @@ def read(key: str) -> Reading:
     return Reading(family, title, metric.summary if metric else "", metric is not None and metric.ranked)
 
 
-def reading_text(direction: str, ranked: bool) -> str:
+def reading_text(score: Score, ranked: bool) -> str:
     """How a score is read, and whether it only is shown."""
-    return READINGS[direction] + ("" if ranked or direction == "none" else "; not ranked")
+    found = READINGS[score.direction].format(target=number(score.target))
+    return found + ("" if ranked or score.direction == "none" else "; not ranked")
 
 
 def badness(score: Score, value: float) -> float | None:

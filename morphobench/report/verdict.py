@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from morphobench.report.copying import copying_sentence, too_many_copies
 from morphobench.report.reading import VEHICLE, number, read, scale, span_text, standing, standing_beside
 from morphobench.schema import Report, Score, Trivial
 
@@ -13,6 +14,8 @@ HEADLINES = (
     (("area_occupied_shift",), "Whether cells change size and number"),
 )
 """One sentence each on the first score whose key is one of these, brackets aside."""
+UNREAD = 0.05
+"""A swap gap without an interval that is no farther from 0 is told as a drug that is not read."""
 NEAR = 0.9
 """A scaled value from here on is told as 'close to real replicates'."""
 
@@ -27,14 +30,20 @@ class Sentence:
 
 def verdict(report: Report, track: str) -> list[Sentence]:
     """What the scores of one track say, in words; a question without a score is left out."""
-    scores = [score for score in report.scores if score.track == track and score.value is not None]
+    everything = [score for score in report.scores if score.track == track]
+    scores = [score for score in everything if score.value is not None]
     images = [score for score in scores if read(score.key).family != "expression" and read(score.key).ranked]
-    found = [Sentence("Better than no treatment?", _against_vehicle(images))]
+    copies, refused = Sentence("Its own images?", copying_sentence(everything)), too_many_copies(scores)
+    found = [Sentence("No place on a board", f"{refused[0].upper()}{refused[1:]}.")] if refused else []
+    found += [copies] if refused else []
+    found.append(Sentence("Better than no treatment?", _against_vehicle(images)))
     for stems, question in HEADLINES:
         first = next((score for stem in stems for score in scores if score.key.partition("[")[0] == stem), None)
         if first:
             found.append(Sentence(question, _headline(first)))
     found.append(Sentence("Specific to the drug?", _against_wrong_compound(images)))
+    found.append(Sentence("Does it read the drug?", _reliance(scores)))
+    found += [] if refused else [copies]
     found.append(Sentence("Expression", _expression([s for s in scores if read(s.key).family == "expression"])))
     return [sentence for sentence in found if sentence.answer]
 
@@ -87,6 +96,19 @@ def _against_wrong_compound(scores: list[Score]) -> str:
     if better == 0:
         return f"No sign of it: real images of a wrong compound do as well on all {len(judged)} drug-specific scores."
     return f"Beats real images of a wrong compound on {better} of {len(judged)} drug-specific scores."
+
+
+def _reliance(scores: list[Score]) -> str:
+    """Whether images change when their drug is swapped, and how far on the way that real ones do."""
+    gap = next((score for score in scores if score.key.partition("[")[0] == "drug_swap_gap"), None)
+    if gap is None or gap.value is None:
+        return ""
+    low, high = gap.interval or (gap.value - UNREAD, gap.value + UNREAD)
+    claim = f"{100 * gap.value:.0f}% of the way that real images do when the drug is swapped: {read(gap.key).title} "
+    claim += _with_interval(gap)
+    if low <= 0 <= high:
+        return f"No sign of it. Images go {claim}."
+    return f"{'Yes' if low > 0 else 'It reads it the wrong way round'}. Images go {claim}."
 
 
 def _expression(scores: list[Score]) -> str:
