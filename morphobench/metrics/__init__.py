@@ -29,6 +29,7 @@ from morphobench.metrics.inputs import (
     MechanismInputs,
     MemorisationInputs,
     MorphologyInputs,
+    MorphologyProfileInputs,
     ProbabilityInputs,
     ProfileInputs,
     SeparabilityInputs,
@@ -36,7 +37,11 @@ from morphobench.metrics.inputs import (
 )
 from morphobench.metrics.kernel import kernel_distance, kernel_distance_by_compound, kernel_distance_subsets
 from morphobench.metrics.mechanism import average_precision, discrimination, mechanism_matches
-from morphobench.metrics.morphology import area_occupied_shift, area_occupied_shift_by_compound
+from morphobench.metrics.morphology import (
+    area_occupied_shift,
+    area_occupied_shift_by_compound,
+    profile_correlation,
+)
 from morphobench.metrics.neighbours import coverage, density, precision, recall
 from morphobench.metrics.registry import METRICS, Metric, key_for, scaled
 from morphobench.metrics.separability import lda_projection, lda_separability
@@ -54,6 +59,7 @@ __all__ = [
     "MemorisationInputs",
     "Metric",
     "MorphologyInputs",
+    "MorphologyProfileInputs",
     "ProbabilityInputs",
     "ProfileInputs",
     "SeparabilityInputs",
