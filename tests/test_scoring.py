@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from tiny_tier import tiny_tier
 
-from morphobench.contents import COMPARTMENTS
 from morphobench.controls import own_controls_path, read_controls, shipped_controls_path, write_controls
 from morphobench.datasets.tier import Tier
 from morphobench.errors import BadInput
 from morphobench.features.extractor import Features
+from morphobench.features.profile import PROFILE_COLUMNS
 from morphobench.measurements import Measurements
 from morphobench.notes import floor_note, track_notes
 from morphobench.schema import Score
@@ -36,8 +36,7 @@ def measurements(plates: int = 3, annotated: int = 4) -> Measurements:
         return effect + random.normal(size=(n, 8))
 
     def profile(rows: int) -> dict[str, np.ndarray]:
-        names = [f"AreaOccupied_AreaOccupied_{part.capitalize()}{s}" for part in COMPARTMENTS for s in ("", "Inner")]
-        return {name: random.random(rows) for name in names}
+        return {name: random.random(rows) for name in PROFILE_COLUMNS}
 
     pre = np.full((n, 8), 8.0)
     return Measurements(

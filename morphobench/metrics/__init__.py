@@ -90,6 +90,7 @@ __all__ = [
     "mechanism_matches",
     "percentile_interval",
     "precision",
+    "profile_correlation",
     "recall",
     "recentred_interval",
     "scale_by_vehicle",

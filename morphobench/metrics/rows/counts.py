@@ -23,6 +23,11 @@ def compounds(inputs: ExpressionInputs | MorphologyProfileInputs | ProfileInputs
     return len(np.unique(inputs.compounds))
 
 
+def named(compounds: np.ndarray, values: np.ndarray) -> dict[str, float]:
+    """Values (C,) of the compounds of rows (N,), in sorted order, by name."""
+    return {str(name): float(value) for name, value in zip(np.unique(compounds), values, strict=True)}
+
+
 def undefined_of(values: np.ndarray) -> int:
     """How many values are NaN."""
     return int(np.isnan(values).sum())

@@ -8,7 +8,7 @@ from morphobench.metrics import replicates as resample
 from morphobench.metrics.expression import centroid_accuracy, lfc_pearson, lfc_pearson_per_compound
 from morphobench.metrics.inputs import ExpressionInputs
 from morphobench.metrics.metric import Metric
-from morphobench.metrics.rows.counts import compounds, defined_mean, undefined_of
+from morphobench.metrics.rows.counts import compounds, defined_mean, named, undefined_of
 
 
 def _r_vehicle(inputs: ExpressionInputs) -> np.ndarray:
@@ -50,6 +50,7 @@ ROWS = (
         resample=resample.lfc_vehicle_replicates,
         count=compounds,
         undefined=lambda inputs: undefined_of(_r_vehicle(inputs)),
+        by_compound=lambda inputs: named(inputs.compounds, _r_vehicle(inputs)),
     ),
     Metric(
         key="lfc_pearson_perturbed_mean",
@@ -63,6 +64,7 @@ ROWS = (
         resample=resample.lfc_perturbed_mean_replicates,
         count=compounds,
         undefined=lambda inputs: undefined_of(_r_perturbed_mean(inputs)),
+        by_compound=lambda inputs: named(inputs.compounds, _r_perturbed_mean(inputs)),
     ),
     Metric(
         key="centroid_accuracy",
@@ -76,5 +78,6 @@ ROWS = (
         resample=resample.centroid_replicates,
         count=compounds,
         undefined=lambda inputs: undefined_of(_nearer_to_own(inputs)),
+        by_compound=lambda inputs: named(inputs.compounds, _nearer_to_own(inputs)),
     ),
 )

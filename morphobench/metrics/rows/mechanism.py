@@ -7,7 +7,7 @@ import numpy as np
 from morphobench.metrics import replicates as resample
 from morphobench.metrics.inputs import MechanismInputs, ProfileInputs, SeparabilityInputs
 from morphobench.metrics.metric import Metric
-from morphobench.metrics.rows.counts import compounds, undefined_of
+from morphobench.metrics.rows.counts import compounds, named, undefined_of
 from morphobench.metrics.separability import lda_separability
 
 
@@ -81,5 +81,6 @@ ROWS = (
         compute=lambda inputs: inputs.discrimination().mean(),
         resample=resample.discrimination_replicates,
         count=compounds,
+        by_compound=lambda inputs: named(inputs.compounds, inputs.discrimination()),
     ),
 )

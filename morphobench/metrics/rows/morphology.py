@@ -8,7 +8,7 @@ from morphobench.metrics import replicates as resample
 from morphobench.metrics.inputs import MorphologyInputs, MorphologyProfileInputs
 from morphobench.metrics.metric import Metric
 from morphobench.metrics.morphology import area_occupied_shift_by_compound, profile_correlation
-from morphobench.metrics.rows.counts import compounds, defined_mean, smaller_side, undefined_of
+from morphobench.metrics.rows.counts import compounds, defined_mean, named, smaller_side, undefined_of
 
 
 def _shift(inputs: MorphologyInputs) -> float:
@@ -49,10 +49,11 @@ ROWS = (
         direction="max",
         unit="correlation",
         smallest_n=2,
-        summary="r over measurements of the cells between generated and real change from vehicle, averaged by compound.",
+        summary="r over measurements of cells of generated and real change from the vehicle, averaged over compounds.",
         compute=lambda inputs: defined_mean(_correlations(inputs)),
         resample=resample.profile_correlation_replicates,
         count=compounds,
         undefined=lambda inputs: inputs.dropped + undefined_of(_correlations(inputs)),
+        by_compound=lambda inputs: named(inputs.compounds, _correlations(inputs)),
     ),
 )
