@@ -123,6 +123,7 @@ def _mechanism(measured: Measurements) -> tuple[MechanismInputs | None, str]:
     """Conditions whose compound has an annotated mechanism: others can neither be asked nor answer."""
     known = measured.mechanisms != ""
     labels = {"doses": measured.doses[known], "mechanisms": measured.mechanisms[known]}
+    labels["batches"] = measured.batches[known]
     inputs = MechanismInputs(*_profiles(measured, known), **labels)
     if not len(inputs.asked()):
         return None, "no mechanism of this track is that of two compounds, so that one could be found by the other"

@@ -59,7 +59,7 @@ def bundle(kind, rows=slice(None), replicate_plates=False):
         vehicle, vehicle_plates = random.normal(size=(20, 12)), np.repeat(["p", "q"], 10)
         profiles = (features[rows], others[rows], vehicle, compounds, plates, vehicle_plates)
         doses, mechanisms = np.tile(np.repeat([1.0, 2.0], 2), 8), np.where(np.isin(COMPOUNDS, ["a", "b"]), "one", "two")
-        return kind(*profiles, *((doses[rows], mechanisms[rows]) if kind is MechanismInputs else ()))
+        return kind(*profiles, *((doses[rows], mechanisms[rows], plates) if kind is MechanismInputs else ()))
     if kind is MorphologyProfileInputs:
         vehicle, vehicle_plates = random.normal(size=(20, 12)), np.repeat(["p", "q"], 10)
         return MorphologyProfileInputs(features[rows], others[rows], vehicle, compounds, plates, vehicle_plates)
