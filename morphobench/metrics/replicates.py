@@ -13,6 +13,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from morphobench.metrics.bootstrap import ClusterDraws, draw_clusters
+from morphobench.metrics.compounds import counted_mean
 from morphobench.metrics.expression import centroid_resamples, per_compound_resamples, pooled_resamples
 from morphobench.metrics.frechet import frechet_resamples
 from morphobench.metrics.frechet_compounds import frechet_resamples_by_compound
@@ -30,7 +31,7 @@ from morphobench.metrics.inputs import (
     SeparabilityInputs,
     SwapInputs,
 )
-from morphobench.metrics.kernel import compound_resamples, counted_mean, kernel_resamples
+from morphobench.metrics.kernel import kernel_resamples, kernel_resamples_by_compound
 from morphobench.metrics.morphology import profile_resamples, shift_resamples
 from morphobench.metrics.neighbours import weighted_means
 from morphobench.metrics.reliance import error_resamples, gap_resamples
@@ -49,16 +50,7 @@ def frechet_infinity_replicates(inputs: FeatureInputs, replicates: int, seed: in
 
 def frechet_by_compound_replicates(inputs: FeatureInputs, replicates: int, seed: int) -> np.ndarray:
     """Frechet distance per compound, averaged."""
-    draws = _feature_draws(inputs, replicates, seed)
-    values = frechet_resamples_by_compound(
-        inputs.generated,
-        inputs.generated_compounds,
-        inputs.real,
-        inputs.real_compounds,
-        draws.plate_weights(inputs.generated_plates),
-        draws.plate_weights(inputs.real_plates),
-    )
-    return counted_mean(values, draws.compound_counts)
+    return _averaged_by_compound(frechet_resamples_by_compound, inputs, replicates, seed)
 
 
 def kernel_replicates(inputs: FeatureInputs, replicates: int, seed: int) -> np.ndarray:
@@ -68,16 +60,7 @@ def kernel_replicates(inputs: FeatureInputs, replicates: int, seed: int) -> np.n
 
 def kernel_by_compound_replicates(inputs: FeatureInputs, replicates: int, seed: int) -> np.ndarray:
     """Kernel distance per compound, averaged."""
-    draws = _feature_draws(inputs, replicates, seed)
-    return compound_resamples(
-        inputs.generated,
-        inputs.generated_compounds,
-        inputs.real,
-        inputs.real_compounds,
-        draws.plate_weights(inputs.generated_plates),
-        draws.plate_weights(inputs.real_plates),
-        draws.compound_counts,
-    )
+    return _averaged_by_compound(kernel_resamples_by_compound, inputs, replicates, seed)
 
 
 def precision_replicates(inputs: FeatureInputs, replicates: int, seed: int) -> np.ndarray:
@@ -283,6 +266,21 @@ def _image_weights(inputs: FeatureInputs, replicates: int, seed: int) -> tuple[n
         draws.weights(inputs.generated_compounds, inputs.generated_plates),
         draws.weights(inputs.real_compounds, inputs.real_plates),
     )
+
+
+def _averaged_by_compound(
+    resample: Callable[..., dict[str, np.ndarray]], inputs: FeatureInputs, replicates: int, seed: int
+) -> np.ndarray:
+    draws = _feature_draws(inputs, replicates, seed)
+    values = resample(
+        inputs.generated,
+        inputs.generated_compounds,
+        inputs.real,
+        inputs.real_compounds,
+        draws.plate_weights(inputs.generated_plates),
+        draws.plate_weights(inputs.real_plates),
+    )
+    return counted_mean(values, draws.compound_counts)
 
 
 def _feature_draws(inputs: FeatureInputs, replicates: int, seed: int) -> ClusterDraws:
