@@ -1,4 +1,4 @@
-"""What the cells of an image cover: AreaOccupied, counts and quality of every image, in CellProfiler's names.
+"""The profile of every image in CellProfiler's names: AreaOccupied, counts, quality, and what its objects look like.
 
 The areas are fractions of the image, so that images of any size compare; CellProfiler's own unit is pixels.
 """
@@ -21,6 +21,7 @@ from morphobench.datasets.tier import ImageSet
 from morphobench.errors import BadInput
 from morphobench.features.cache import cached_array
 from morphobench.features.engine import BUILTIN, Engine
+from morphobench.features.objects import OBJECT_COLUMNS, OBJECTS, object_statistics
 from morphobench.features.segment import ENGINE, discard_border, segment
 from morphobench.storage import atomic_path
 
@@ -40,7 +41,7 @@ QUALITY_COLUMNS = (
     "ImageQuality_FlagNoise",
     "ImageQuality_FlagSaturated",
 )
-PROFILE_COLUMNS = AREA_COLUMNS + COUNT_COLUMNS + QUALITY_COLUMNS
+PROFILE_COLUMNS = AREA_COLUMNS + COUNT_COLUMNS + QUALITY_COLUMNS + OBJECT_COLUMNS
 """The keys of `measure`, in order."""
 
 NOISE_CORRELATION = 0.5
@@ -76,7 +77,8 @@ def measure(image: np.ndarray, diameter: tuple[float, float]) -> dict[str, float
 
     image: uint8 (H, W, 3), red actin, green tubulin, blue DNA; diameter: smallest and largest nucleus in pixels.
     Areas are fractions of the image; a count is the highest label, as in CellProfiler; flags are 0 or 1 (`quality`).
-    Raises ValueError for another type or shape.
+    What objects look like is NaN where there are none (`object_statistics`). Raises ValueError for another type or
+    shape.
     """
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise ValueError(f"{image.dtype=}, {image.shape=}: not uint8 (H, W, 3)")
@@ -88,7 +90,9 @@ def measure(image: np.ndarray, diameter: tuple[float, float]) -> dict[str, float
     areas = [float(np.count_nonzero(labels) / labels.size) for labels in sets]
     counts = [float(labels.max()) for labels in sets]
     flags = quality(dna, tubulin, not segmentation.nuclei.any())
-    return dict(zip(AREA_COLUMNS + COUNT_COLUMNS, areas + counts, strict=True)) | flags
+    masks = dict(zip(OBJECTS, sets[:3], strict=True))
+    known = dict(zip(AREA_COLUMNS + COUNT_COLUMNS, areas + counts, strict=True))
+    return known | flags | object_statistics(masks, channels)
 
 
 def quality(dna: np.ndarray, tubulin: np.ndarray, empty: bool) -> dict[str, float]:

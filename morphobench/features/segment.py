@@ -18,8 +18,8 @@ from scipy import ndimage
 
 from morphobench.features.flood import propagate, watershed
 
-ENGINE = "morphobench-segment-2"
-"""Changes whenever a mask may change: part of the key of every cached profile."""
+ENGINE = "morphobench-segment-3"
+"""Changes whenever a mask or a column of `profile` may change: part of the key of every cached profile."""
 
 THRESHOLD_SIGMA = 1.0
 """Blur before thresholding: CellProfiler's smoothing scale of 1.3488, a full width at half maximum."""

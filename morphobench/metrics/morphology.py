@@ -1,13 +1,16 @@
-"""Morphology: how much of the real shift away from the vehicle the generated cells make.
+"""Morphology: how much of the real shift away from the vehicle the generated cells make, and whether its profile is.
 
 A measurement (AreaOccupied, the share of the image under an object) has a distribution over images. The shift is
-judged by Wasserstein-1 distances, in the measurement's own units, so that no bandwidth or bin is chosen.
+judged by Wasserstein-1 distances, in the measurement's own units, so that no bandwidth or bin is chosen. Many
+measurements together are a profile; the change of a compound's mean profile is judged by its direction.
 """
 
 from __future__ import annotations
 
 import numpy as np
 from scipy.stats import wasserstein_distance
+
+from morphobench.metrics.expression import lfc_pearson_per_compound, per_compound_resamples
 
 
 def area_occupied_shift(generated: np.ndarray, real: np.ndarray, vehicle: np.ndarray) -> float:
@@ -86,6 +89,27 @@ def shift_resamples(
         raise ValueError("vehicle and real have the same distribution for every compound: there is no gap to close")
     with np.errstate(invalid="ignore", divide="ignore"):
         return 1 - np.where(gap > 0, missed, np.nan) / gap
+
+
+def profile_correlation(generated: np.ndarray, real: np.ndarray, compounds: np.ndarray) -> np.ndarray:
+    """Pearson r over measurements between generated and real mean change from the vehicle, by compound: (C,), sorted.
+
+    generated, real: changes (N, F) in vehicle standard deviations; compounds (N,). 0 where the generated change is the
+    same in every measurement, NaN where the real one is. Raises ValueError for shapes that differ or NaN.
+    """
+    return lfc_pearson_per_compound(generated, np.zeros_like(real), real, compounds)
+
+
+def profile_resamples(
+    generated: np.ndarray,
+    real: np.ndarray,
+    compounds: np.ndarray,
+    weights: np.ndarray,
+    compound_counts: dict[str, np.ndarray],
+) -> np.ndarray:
+    """Mean of `profile_correlation` under R sets of row weights (R, N) and counts of compounds {name: (R,)}: (R,)."""
+    pre = np.zeros_like(real)
+    return per_compound_resamples(generated, pre, real, compounds, False, weights, compound_counts)
 
 
 def wasserstein_resamples(a: np.ndarray, b: np.ndarray, weights_a: np.ndarray, weights_b: np.ndarray) -> np.ndarray:

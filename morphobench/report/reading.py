@@ -53,6 +53,7 @@ _WORDS = {
     "replicate_map": ("per compound", "Replicate mAP"),
     "discrimination_rank": ("per compound", "Discrimination rank"),
     "area_occupied_shift": ("morphology", "AreaOccupied shift"),
+    "profile_correlation": ("morphology", "Profile correlation"),
     "lfc_pearson": ("expression", "LFC Pearson, pooled"),
     "lfc_pearson_vehicle": ("expression", "LFC Pearson per compound"),
     "lfc_pearson_perturbed_mean": ("expression", "LFC Pearson beyond the mean drug"),

@@ -10,6 +10,7 @@ start-up and the files. Both keep what they have measured in the cache, a batch 
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import subprocess
@@ -28,6 +29,7 @@ from morphobench.errors import BadInput, Unavailable
 from morphobench.features.cache import cached_array
 from morphobench.features.cellprofiler.routes import BatchRunner, Command, Memory
 from morphobench.features.engine import Engine
+from morphobench.features.objects import OBJECT_COLUMNS
 from morphobench.features.profile import AREA_COLUMNS, COUNT_COLUMNS, OBJECT_SETS, quality
 from morphobench.storage import cache_dir, sha256_bytes, sha256_file, sha256_text
 
@@ -138,14 +140,15 @@ def _rows(
 def _measure(batch: np.ndarray, runner: BatchRunner) -> np.ndarray:
     """PROFILE_COLUMNS of a batch, float64 (N, columns): areas and counts by CellProfiler, quality flags by us.
 
-    The flags are of the image and of whether there is a nucleus at all; CellProfiler has none such.
+    The flags are of the image and of whether there is a nucleus at all; CellProfiler has none such. What objects look
+    like is NaN: the pipeline measures areas.
     """
     columns = list(zip(AREA_COLUMNS, OBJECT_SETS, strict=True))
-    rows = []
+    rows, unmeasured = [], [math.nan] * len(OBJECT_COLUMNS)
     for image, found in zip(batch, runner.measure(batch), strict=True):
         areas = [found[column] / found[f"AreaOccupied_TotalArea_{name}"] for column, name in columns]
         counts = [found[name] for name in COUNT_COLUMNS]
         channels = (image / 255).astype(np.float32)
         flags = quality(channels[..., 2], channels[..., 1], found["Count_Nuclei"] == 0)
-        rows.append([*areas, *counts, *flags.values()])
+        rows.append([*areas, *counts, *flags.values(), *unmeasured])
     return np.array(rows, dtype=np.float64)
