@@ -30,7 +30,7 @@ from morphobench.ingest.expression import not_log2
 from morphobench.ingest.submission import Submission, open_submission, write_submission
 from morphobench.measurements import Measurements, Protocol, measure_track
 from morphobench.notes import floor_note, track_notes, training_note
-from morphobench.schema import Conditions, Enrichment, Manifest, Report, Score
+from morphobench.schema import Conditions, Enrichment, Manifest, Report, Score, first_fault
 from morphobench.storage import atomic_write_text, cache_dir, check_folder, folder_sha256, sha256_text
 from morphobench.track_contents import track_contents, track_enrichment
 
@@ -260,5 +260,4 @@ def _manifest(name: str, known: Mapping[str, Any], tier: Tier, seed: int) -> Man
     try:
         return Manifest.model_validate(fields)
     except ValidationError as error:
-        first = error.errors()[0]
-        raise BadInput(f"model {name!r}: manifest: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        raise BadInput(f"model {name!r}: manifest: {first_fault(error)}") from error

@@ -20,16 +20,14 @@ from morphobench.measurements import Measurements, SwapMeasurement
 from morphobench.metrics.inputs import (
     CopyInputs,
     ExpressionInputs,
-    MechanismInputs,
     MemorisationInputs,
     MorphologyInputs,
-    MorphologyProfileInputs,
     ProbabilityInputs,
-    ProfileInputs,
     SeparabilityInputs,
     SwapInputs,
 )
 from morphobench.metrics.memorisation import nearest_distance, nearest_view_distance
+from morphobench.metrics.profile_inputs import MechanismInputs, MorphologyProfileInputs, ProfileInputs
 from morphobench.metrics.registry import METRICS, Metric, key_for
 
 MIN_COMPOUNDS, MIN_PLATES = 5, 3

@@ -18,7 +18,7 @@ from pydantic import BeforeValidator, Field, ValidationError
 
 from morphobench.datasets import held_out
 from morphobench.errors import BadInput
-from morphobench.schema import Condition, Conditions, Record
+from morphobench.schema import Condition, Conditions, Record, first_fault
 
 HERE = Path(__file__).parent
 SPLITS = ("train", "id", "ood", "id_replicate", "ood_replicate", "vehicle")
@@ -209,6 +209,4 @@ def read_spec(path: Path) -> TierSpec:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise BadInput(f"{path}: not TOML ({error})") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        raise BadInput(f"{path}: {key}: {first['msg']}") from error
+        raise BadInput(f"{path}: {first_fault(error)}") from error

@@ -4,13 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from morphobench.metrics.inputs import (
-    ExpressionInputs,
-    FeatureInputs,
-    MorphologyInputs,
-    MorphologyProfileInputs,
-    ProfileInputs,
-)
+from morphobench.metrics.inputs import ExpressionInputs, FeatureInputs, MorphologyInputs
+from morphobench.metrics.profile_inputs import MorphologyProfileInputs, ProfileInputs
 
 
 def smaller_side(inputs: FeatureInputs | MorphologyInputs) -> int:

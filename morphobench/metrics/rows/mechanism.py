@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from morphobench.metrics import replicates as resample
-from morphobench.metrics.inputs import MechanismInputs, ProfileInputs, SeparabilityInputs
+from morphobench.metrics.inputs import SeparabilityInputs
 from morphobench.metrics.metric import Metric
+from morphobench.metrics.profile_inputs import MechanismInputs, ProfileInputs
 from morphobench.metrics.rows.counts import compounds, named, undefined_of
 from morphobench.metrics.separability import lda_separability
 

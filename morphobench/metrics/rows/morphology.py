@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from morphobench.metrics import replicates as resample
-from morphobench.metrics.inputs import MorphologyInputs, MorphologyProfileInputs
+from morphobench.metrics.inputs import MorphologyInputs
 from morphobench.metrics.metric import Metric
 from morphobench.metrics.morphology import area_occupied_shift_by_compound, profile_correlation
+from morphobench.metrics.profile_inputs import MorphologyProfileInputs
 from morphobench.metrics.rows.counts import compounds, defined_mean, named, smaller_side, undefined_of
 
 
