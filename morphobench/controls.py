@@ -15,7 +15,7 @@ from morphobench.storage import atomic_write_text, cache_dir, verify_listed
 FLOOR = "real-replicates"
 VEHICLE = "vehicle"
 ControlScores = dict[str, dict[str, dict[str, float | None]]]
-"""control -> track -> score key -> value."""
+"""control -> track -> score key -> value; one compound's value has the key of `compound_key`."""
 Intervals = dict[str, dict[str, tuple[float, float] | None]]
 """track -> score key -> 95% interval."""
 
@@ -38,9 +38,16 @@ class Controls:
     def add(self, control: str, scores: Iterable[Score]) -> None:
         """Add the scores of a control's report."""
         for score in scores:
-            self.scores.setdefault(control, {}).setdefault(score.track, {})[score.key] = score.value
+            known = self.scores.setdefault(control, {}).setdefault(score.track, {})
+            known[score.key] = score.value
+            known |= {compound_key(score.key, part.compound): part.value for part in score.by_compound}
             if control == FLOOR:
                 self.floor_intervals.setdefault(score.track, {})[score.key] = score.interval
+
+
+def compound_key(key: str, compound: str) -> str:
+    """The key that a control's value for one compound is filed under."""
+    return f"{key}@{compound}"
 
 
 def shipped_controls_path(tier: Tier) -> Path:

@@ -109,6 +109,15 @@ class Trivial(Record):
     )
 
 
+class CompoundScore(Record):
+    """One compound's part of a score that is a mean over compounds."""
+
+    compound: str
+    value: FiniteFloat | None = Field(description="absent where it is not defined")
+    interval: tuple[FiniteFloat, FiniteFloat] | None = Field(default=None, description="95%")
+    controls: dict[str, FiniteFloat | None] = Field(default_factory=dict)
+
+
 class Score(Record):
     """One number with what is needed to read it."""
 
@@ -126,6 +135,7 @@ class Score(Record):
     floor: FiniteFloat | None = Field(default=None, description="real replicates at the same N")
     controls: dict[str, FiniteFloat | None] = Field(default_factory=dict)
     trivial: tuple[Trivial, ...] = Field(default=(), description="predictions of expression that learn nothing")
+    by_compound: tuple[CompoundScore, ...] = Field(default=(), description="what a mean over compounds is taken of")
     scaled: FiniteFloat | None = Field(default=None, description="0 = vehicle, 1 = real replicates; not clipped")
 
     @model_validator(mode="after")

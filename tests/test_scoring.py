@@ -12,11 +12,11 @@ import pytest
 from tiny_tier import tiny_tier
 
 from morphobench import measurements as module
-from morphobench.contents import COMPARTMENTS
 from morphobench.controls import Controls, own_controls_path, read_controls, shipped_controls_path, write_controls
 from morphobench.datasets.tier import Tier
 from morphobench.errors import BadInput
 from morphobench.features.extractor import Features
+from morphobench.features.profile import PROFILE_COLUMNS, QUALITY_COLUMNS
 from morphobench.measurements import Measurements
 from morphobench.notes import floor_note, track_notes
 from morphobench.schema import Score
@@ -38,8 +38,8 @@ def measurements(plates: int = 3, annotated: int = 4) -> Measurements:
         return effect + random.normal(size=(n, 8))
 
     def profile(rows: int) -> dict[str, np.ndarray]:
-        names = [f"AreaOccupied_AreaOccupied_{part.capitalize()}{s}" for part in COMPARTMENTS for s in ("", "Inner")]
-        return {name: random.random(rows) for name in names}
+        flags = dict.fromkeys(QUALITY_COLUMNS, np.zeros(rows))
+        return {name: random.random(rows) for name in PROFILE_COLUMNS} | flags
 
     def thumbnails() -> np.ndarray:
         return random.integers(0, 256, (n, 8, 8, 3), dtype=np.uint8)
@@ -52,6 +52,7 @@ def measurements(plates: int = 3, annotated: int = 4) -> Measurements:
         plates=places,
         doses=np.ones(n),
         mechanisms=mechanisms,
+        batches=places,
         vehicle_plates=np.repeat(np.unique(places), 4),
         train_compounds=compounds,
         train_mechanisms=mechanisms,

@@ -76,6 +76,7 @@ class TierSpec(Record):
     extractor: str = Field(description="frozen protocol of the realism scores")
     embedding: str = Field(description="extractor of the separability score and the maps")
     nucleus_diameter: tuple[float, float] = Field(description="smallest and largest, pixels")
+    batch: Literal["plate", "week"] = Field(description="what was prepared together; a week is in its plates' names")
     tracks: dict[str, Track]
     counts: dict[str, int] = Field(description="images per split")
     panel_compounds: tuple[str, ...] = Field(description="the drugs of the report's image panel")
@@ -186,6 +187,11 @@ class Tier:
             return rows["mechanism"].to_numpy(dtype=str)
         known = dict(zip(self.compounds["compound"], self.compounds["moa"], strict=True))
         return np.array([known.get(compound, "") for compound in rows["compound"]], dtype=str)
+
+    def batches(self, rows: pd.DataFrame) -> np.ndarray:
+        """What each sample was prepared with, (N,) str: its plate, or the week before the `_` of its plate's name."""
+        plates = rows["plate"].astype(str)
+        return (plates.str.partition("_")[0] if self.spec.batch == "week" else plates).to_numpy(dtype=str)
 
     def images(self, rows: pd.DataFrame) -> ImageSet:
         """The real images of these samples."""

@@ -18,7 +18,6 @@ from morphobench.metrics.labels import OneLabelled, aligned, distinct
 from morphobench.metrics.memorisation import copies, near
 from morphobench.metrics.neighbours import Neighbourhoods, neighbourhoods
 from morphobench.metrics.reliance import UnitChange, unit_changes
-from morphobench.metrics.vehicle_correction import scale_by_vehicle
 
 
 @dataclass(frozen=True)
@@ -174,38 +173,6 @@ class MorphologyInputs:
             min(distinct(self.generated_compounds), distinct(self.real_compounds)),
             min(distinct(self.generated_plates), distinct(self.real_plates), distinct(self.vehicle_plates)),
         )
-
-
-@dataclass(frozen=True)
-class MorphologyProfileInputs(OneLabelled):
-    """Measurements of generated and real images of the same N conditions, (N, F), and of vehicle images, (V, F).
-
-    `dropped` is how many conditions were left out because an image of theirs had a measurement that was not a number.
-    """
-
-    generated: np.ndarray
-    real: np.ndarray
-    vehicle: np.ndarray
-    compounds: np.ndarray
-    plates: np.ndarray
-    vehicle_plates: np.ndarray
-    dropped: int = 0
-
-    def __post_init__(self) -> None:
-        aligned("generated", self.generated, self.real, self.compounds, self.plates)
-        aligned("vehicle", self.vehicle, self.vehicle_plates)
-
-    @cached_property
-    def changes(self) -> tuple[np.ndarray, np.ndarray]:
-        """Generated and real measurements less the vehicle's mean, over its deviation, of their own plate: (N, F) each.
-
-        Raises ValueError where a plate has no vehicle image.
-        """
-        vehicle = (self.vehicle, self.vehicle_plates)
-        generated, real = (
-            scale_by_vehicle(side, self.plates, *vehicle, "z-score") for side in (self.generated, self.real)
-        )
-        return generated, real
 
 
 @dataclass(frozen=True)

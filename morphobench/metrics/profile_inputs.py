@@ -56,11 +56,11 @@ class ProfileInputs(OneLabelled):
 
     @cached_property
     def retrieval(self) -> tuple[np.ndarray, np.ndarray]:
-        """Average precision of each generated profile of a compound and plate, (K,), and a row of each, (K,)."""
+        """Average precision of each generated profile of a compound and plate, (K,), and which one is a row's, (N,)."""
         joint, first = joint_labels(self.compounds, self.plates)
         compounds, plates = self.compounds[first], self.plates[first]
         generated, real = (mean_profiles(side, joint) for side in self.corrected)
-        return average_precision(generated, real, (compounds, compounds), (plates, plates)), first
+        return average_precision(generated, real, (compounds, compounds), (plates, plates)), joint
 
     @property
     def retrieval_chance(self) -> float:
@@ -71,14 +71,18 @@ class ProfileInputs(OneLabelled):
 
 @dataclass(frozen=True)
 class MechanismInputs(ProfileInputs):
-    """The same for compounds with a known mechanism, with the dose and the mechanism of each condition (N,)."""
+    """The same for compounds with a known mechanism, with dose, mechanism and batch of each condition, (N,).
+
+    A batch is what was prepared together: a plate, or the plates of one week.
+    """
 
     doses: np.ndarray
     mechanisms: np.ndarray
+    batches: np.ndarray
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        aligned("generated", self.generated, self.doses, self.mechanisms)
+        aligned("generated", self.generated, self.doses, self.mechanisms, self.batches)
 
     def matches(self, weights: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
         """NSC verdicts on treatments (compound and dose), (T,), and a row of each; conditions weighted by (N,)."""
@@ -87,19 +91,19 @@ class MechanismInputs(ProfileInputs):
 
     @cached_property
     def batch_matches(self) -> tuple[np.ndarray, np.ndarray]:
-        """NSCB verdicts on treatments on single plates, (K,), and a row of each."""
-        joint, first = joint_labels(self.compounds, self.doses, self.plates)
-        return self._verdicts(joint, first, batches=self.plates[first]), first
+        """NSCB verdicts on treatments in single batches, (K,), and which of them a row is in, (N,)."""
+        joint, first = joint_labels(self.compounds, self.doses, self.batches)
+        return self._verdicts(joint, first, batches=self.batches[first]), joint
 
     def asked(self, batched: bool = False) -> np.ndarray:
-        """The compounds whose mechanism another compound has; with `batched`, on another plate."""
-        plates = self.plates if batched else None
-        return np.unique(self.compounds[answerable(self.compounds, self.mechanisms, plates)])
+        """The compounds whose mechanism another compound has; with `batched`, in another batch."""
+        batches = self.batches if batched else None
+        return np.unique(self.compounds[answerable(self.compounds, self.mechanisms, batches)])
 
     def mechanism_chance(self, batched: bool = False) -> float:
         """Mean of the verdicts, of NSC or NSCB, if neighbours were drawn blindly; NaN where nothing has an answer."""
-        _, first = joint_labels(self.compounds, self.doses, *([self.plates] if batched else []))
-        batches = self.plates[first] if batched else None
+        _, first = joint_labels(self.compounds, self.doses, *([self.batches] if batched else []))
+        batches = self.batches[first] if batched else None
         return chance_of_mechanism(self.compounds[first], self.mechanisms[first], batches)
 
     @property
@@ -118,3 +122,35 @@ class MechanismInputs(ProfileInputs):
         generated, real = (mean_profiles(side, joint, weights) for side in self.corrected)
         pair = None if batches is None else (batches, batches)
         return mechanism_matches(generated, real, (compounds, compounds), (mechanisms, mechanisms), pair)
+
+
+@dataclass(frozen=True)
+class MorphologyProfileInputs(OneLabelled):
+    """Measurements of generated and real images of the same N conditions, (N, F), and of vehicle images, (V, F).
+
+    `dropped` is how many conditions were left out because an image of theirs had a measurement that was not a number.
+    """
+
+    generated: np.ndarray
+    real: np.ndarray
+    vehicle: np.ndarray
+    compounds: np.ndarray
+    plates: np.ndarray
+    vehicle_plates: np.ndarray
+    dropped: int = 0
+
+    def __post_init__(self) -> None:
+        aligned("generated", self.generated, self.real, self.compounds, self.plates)
+        aligned("vehicle", self.vehicle, self.vehicle_plates)
+
+    @cached_property
+    def changes(self) -> tuple[np.ndarray, np.ndarray]:
+        """Generated and real measurements less the vehicle's mean, over its deviation, of their own plate: (N, F) each.
+
+        Raises ValueError where a plate has no vehicle image.
+        """
+        vehicle = (self.vehicle, self.vehicle_plates)
+        generated, real = (
+            scale_by_vehicle(side, self.plates, *vehicle, "z-score") for side in (self.generated, self.real)
+        )
+        return generated, real

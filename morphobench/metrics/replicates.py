@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from scipy.sparse import csr_array
 
 from morphobench.metrics.bootstrap import ClusterDraws, draw_clusters
 from morphobench.metrics.compounds import counted_mean
@@ -23,7 +24,6 @@ from morphobench.metrics.inputs import (
     FeatureInputs,
     MemorisationInputs,
     MorphologyInputs,
-    MorphologyProfileInputs,
     ProbabilityInputs,
     SeparabilityInputs,
     SwapInputs,
@@ -31,7 +31,7 @@ from morphobench.metrics.inputs import (
 from morphobench.metrics.kernel import kernel_resamples, kernel_resamples_by_compound
 from morphobench.metrics.morphology import profile_resamples, shift_resamples
 from morphobench.metrics.neighbours import weighted_means
-from morphobench.metrics.profile_inputs import MechanismInputs, ProfileInputs
+from morphobench.metrics.profile_inputs import MechanismInputs, MorphologyProfileInputs, ProfileInputs
 from morphobench.metrics.reliance import error_resamples, gap_resamples
 from morphobench.metrics.separability import balanced_resamples, lda_correct
 
@@ -245,13 +245,13 @@ def _drawn_means(values: np.ndarray, draws: ClusterDraws, compounds: np.ndarray)
 
 
 def _verdict_replicates(
-    verdicts: np.ndarray, rows: np.ndarray, inputs: ProfileInputs, replicates: int, seed: int
+    verdicts: np.ndarray, joint: np.ndarray, inputs: ProfileInputs, replicates: int, seed: int
 ) -> np.ndarray:
-    """Mean of the verdicts (K,) that are defined, each drawn with the compound and the plate of its row (K,)."""
-    draws = _draws([inputs.compounds], [inputs.plates], replicates, seed)
+    """Mean of the verdicts (K,) that are defined, each drawn as often as its rows are on average; joint (N,): whose."""
+    weights = _draws([inputs.compounds], [inputs.plates], replicates, seed).weights(inputs.compounds, inputs.plates)
+    rows = csr_array((np.ones(len(joint)), (np.arange(len(joint)), joint)), shape=(len(joint), len(verdicts)))
     known = np.isfinite(verdicts)
-    weights = draws.weights(inputs.compounds[rows[known]], inputs.plates[rows[known]])
-    return weighted_means(verdicts[known], weights)
+    return weighted_means(verdicts[known], ((weights @ rows) / np.bincount(joint))[:, known])
 
 
 def _draws(compounds: Sequence[np.ndarray], plates: Sequence[np.ndarray], replicates: int, seed: int) -> ClusterDraws:
