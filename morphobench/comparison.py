@@ -22,6 +22,7 @@ from morphobench.errors import BadInput
 from morphobench.ingest.submission import open_submission
 from morphobench.measurements import Measurements, Protocol, measure_track
 from morphobench.metrics.bootstrap import clustered_interval
+from morphobench.metrics.registry import Metric
 from morphobench.schema import Manifest
 from morphobench.storage import cache_dir
 from morphobench.tasks import Task, tasks
@@ -125,7 +126,7 @@ def _difference(track: str, a: Task, b: Task) -> Difference:
         said = "; ".join(reasons)
         return Difference(a.key, track, a.metric.direction, first, second, None, None, "not compared", said)
     interval, reason = _interval(a, b, first - second)
-    verdict = _verdict(a.metric.direction, interval)
+    verdict = _verdict(a.metric, interval)
     return Difference(a.key, track, a.metric.direction, first, second, first - second, interval, verdict, reason)
 
 
@@ -164,7 +165,7 @@ def _labels(inputs: Any) -> dict[str, tuple[str, ...]]:
     return {name: tuple(np.unique(getattr(inputs, name)).tolist()) for name in names}
 
 
-def _verdict(direction: Direction, interval: tuple[float, float] | None) -> str:
+def _verdict(metric: Metric, interval: tuple[float, float] | None) -> str:
     if interval is None:
         return "not judged"
     if interval == (0.0, 0.0):
@@ -172,6 +173,7 @@ def _verdict(direction: Direction, interval: tuple[float, float] | None) -> str:
     if interval[0] <= 0 <= interval[1]:
         return "no difference seen"
     higher, lower = ("A", "B") if interval[0] > 0 else ("B", "A")
-    if direction in ("min", "max"):
-        return f"{higher if direction == 'max' else lower} better"
-    return f"{higher} higher"
+    if metric.direction in ("min", "max"):
+        return f"{higher if metric.direction == 'max' else lower} better"
+    # The intervals of A - B do not say on which side of the target either lies.
+    return f"{higher} higher" + (f", closer to {metric.target:g} is better" if metric.direction == "target" else "")

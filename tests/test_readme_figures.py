@@ -15,7 +15,7 @@ KEYS = {
     "AreaOccupied shift, cells, higher": "area_occupied_shift[cells]",
     "LFC Pearson per compound, higher": "lfc_pearson_vehicle",
     "drug-swap gap, 1 follows the drug": "drug_swap_gap",
-    "near copies of training images, lower": "near_copies",
+    "near copies of training images, closer to 0.05": "near_copies",
 }
 CELL = re.compile(r"(-?\d+\.\d{3})(?: \((-?\d+\.\d{3}) to (-?\d+\.\d{3})\))?")
 
