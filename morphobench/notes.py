@@ -117,24 +117,25 @@ def _chance_levels(track: str, known: Sequence[Task]) -> list[str]:
 def _copies(measured: Measurements) -> list[str]:
     """A line per set of real images that generated ones are copied from, or why its copies cannot be told.
 
-    Training images: those that `train_copies` counts, in any of eight views. Test images: by features, the same way up.
+    By features, the same way up; training images also as `train_copies` counts them, in any of eight views, where it can.
     """
     if not measured.thumbnails:
         return []
     inputs = measured.memorisation_inputs
-    verdicts: dict[str, Callable[[], np.ndarray]] = {
-        "test": lambda: feature_copies(measured.test_distance, inputs.real_distance),
-        "training": lambda: inputs.copied,
+    ways: dict[str, tuple[Callable[[], np.ndarray], ...]] = {
+        "test": (lambda: feature_copies(measured.test_distance, inputs.real_distance),),
+        "training": (lambda: feature_copies(inputs.distance, inputs.real_distance), lambda: inputs.copied),
     }
-    found = []
-    for name, copied in verdicts.items():
-        try:
-            copies = int(copied().sum())
-        except ValueError as error:
-            found.append(f"{measured.track}: copies of real {name} images are not counted: {error}")
-            continue
-        if copies:
-            found.append(
-                f"{measured.track}: {copies} of {len(measured.compounds)} generated images copy real {name} images"
-            )
+    n, found = len(measured.compounds), []
+    for name, verdicts in ways.items():
+        told, reason = np.zeros((0, n), dtype=bool), ""
+        for verdict in verdicts:
+            try:
+                told = np.vstack([told, verdict()])
+            except ValueError as error:
+                reason = str(error)
+        if not len(told):
+            found.append(f"{measured.track}: copies of real {name} images are not counted: {reason}")
+        elif copies := int(told.any(axis=0).sum()):
+            found.append(f"{measured.track}: {copies} of {n} generated images copy real {name} images")
     return found

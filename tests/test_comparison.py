@@ -109,6 +109,17 @@ def test_what_cannot_be_compared_says_why(tier: Tier) -> None:
         compare_track(good, dataclasses.replace(good, track="ood"), tier)
 
 
+def test_a_row_with_a_target_says_who_is_higher_and_what_is_better(tier: Tier) -> None:
+    """Generated images at the very place of the real ones are denser than any sample of their law."""
+    plain = measurements()
+    real = plain.features["x"]["real"]
+    crowded = dataclasses.replace(plain, features={"x": {"generated": real, "real": real}})
+    row = by_key(compare_track(crowded, plain, tier))["density[x]"]
+    assert row.a is not None
+    assert row.a > 1
+    assert row.verdict == "A higher, closer to 1 is better"
+
+
 def test_two_submissions_from_their_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MORPHOBENCH_CACHE", str(tmp_path / "cache"))
     tier = tiny_tier(tmp_path / "tier")

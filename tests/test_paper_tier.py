@@ -126,3 +126,7 @@ def test_controls_answer_it_and_a_model_is_scored_on_it(built, tmp_path, monkeyp
     assert (report.tier, report.submission.training_set) == (NAME, "own")
     assert {score.key: score.n for score in report.scores}[f"fd[{lite}]"] == len(conditions)
     assert f"id: {len(conditions)} of {len(conditions)} generated images copy real training images" in report.notes
+    # Its real test images are training images, too, so that no share of copies is a copycat's.
+    (copies,) = (score for score in report.scores if score.key == "train_copies")
+    assert copies.value is None
+    assert "of the real test images are training images in one of eight views" in copies.reason

@@ -121,7 +121,7 @@ def _track(evaluation: Evaluation, track: TrackContents) -> TrackPage:
 
 def _row(score: Score) -> Row:
     words = reading.read(score.key)
-    position = reading.scale(score, score.value) if score.scaled is None else score.scaled
+    position = score.scaled
     # the replicates have a column and the end of the bar to themselves, the vehicle its other end
     controls = {name: value for name, value in score.controls.items() if name != reading.REPLICATES}
     marks = ((name, reading.scale(score, value)) for name, value in controls.items() if name != reading.VEHICLE)
