@@ -117,7 +117,7 @@ def _chance_levels(track: str, known: Sequence[Task]) -> list[str]:
 def _copies(measured: Measurements) -> list[str]:
     """A line per set of real images that generated ones are copied from, or why its copies cannot be told.
 
-    By features, the same way up; training images also as `train_copies` counts them, in any of eight views, where it can.
+    By features, the same way up; training images also as `train_copies` counts them, in eight views, where it can.
     """
     if not measured.thumbnails:
         return []
