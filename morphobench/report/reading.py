@@ -49,7 +49,7 @@ _WORDS = {
     "coverage": ("realism", "Coverage"),
     "lda_separability": ("separability", "LDA separability"),
     "nsc": ("separability", "NSC, mechanism of the nearest compound"),
-    "nscb": ("separability", "NSCB, the same across plates"),
+    "nscb": ("separability", "NSCB, the same across batches"),
     "replicate_map": ("per compound", "Replicate mAP"),
     "discrimination_rank": ("per compound", "Discrimination rank"),
     "area_occupied_shift": ("morphology", "AreaOccupied shift"),
