@@ -9,6 +9,7 @@ name -> objects -> column -> list of n values. Every setting is the module's def
 
 import json
 import sys
+from pathlib import Path
 
 import numpy as np
 from cellprofiler.modules.measurecolocalization import MeasureColocalization
@@ -100,8 +101,7 @@ def main(images: str, tables: str) -> None:
             for kind in ("channels", "objects")
         }
         found[name] = measure(parts["channels"], parts["objects"], int(arrays[f"{name}/scale"]))
-    with open(tables, "w") as stream:
-        json.dump(found, stream)
+    Path(tables).write_text(json.dumps(found))
 
 
 if __name__ == "__main__":

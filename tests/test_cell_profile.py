@@ -18,8 +18,8 @@ from morphobench.features.cell_profile import (
     measure_cell_profiles,
     measure_neighbours,
     measure_objects,
+    prepare,
 )
-from morphobench.features.colocalisation import costes_thresholds
 
 IMAGES = ("human", "bbbc022", "syn_round", "syn_touching", "syn_noise", "syn_saturated")
 KINDS = ("Nuclei", "Cells", "Cytoplasm")
@@ -51,8 +51,7 @@ def both(folder: Path, name: str, kind: str) -> tuple[dict[str, np.ndarray], dic
     }
     with np.errstate(all="ignore"):
         stack = np.stack(list(channels.values()))
-        thresholds = costes_thresholds(stack, setting["intensity_divisor"])
-        ours = measure_objects(labels, stack, thresholds, tuple(channels))
+        ours = measure_objects(labels, prepare(stack, tuple(channels), setting["intensity_divisor"]))
     return ours, theirs, labels, channels
 
 
@@ -113,7 +112,7 @@ def test_the_mean_is_the_mean_of_the_objects():
     labels = np.zeros((40, 40), np.int32)
     labels[2:8, 2:8], labels[20:30, 20:36] = 1, 3
     channels = np.random.default_rng(0).random((3, 40, 40)).astype(np.float32)
-    table = measure_objects(labels, channels, costes_thresholds(channels))
+    table = measure_objects(labels, prepare(channels))
     assert table["AreaShape_Area"].tolist() == [36, 160]
     for row, label in enumerate((1, 3)):
         inside = channels[2][labels == label].astype(float)

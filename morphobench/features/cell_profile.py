@@ -2,7 +2,8 @@
 
 Columns bear the names that CellProfiler's own export gives its averages: `Mean_Cells_AreaShape_Area`,
 `StDev_Nuclei_Texture_Contrast_DNA_3_00_256`. The cells are those of `segment`; the measurements are cp-measure's
-(CellProfiler's modules as functions) and `colocalisation`'s; docs/precision.md compares each with CellProfiler's own.
+(CellProfiler's modules as functions), but for `colocalisation` and `granularity`. docs/precision.md compares each with
+CellProfiler's own.
 
 Where a cell lies in the field says nothing of the cell: positions, bounding boxes and object numbers are left out.
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +27,8 @@ from rich.progress import track
 
 from morphobench.datasets.tier import ImageSet
 from morphobench.features.cache import cached_array
-from morphobench.features.colocalisation import Thresholds, colocalisation, costes_thresholds
+from morphobench.features.colocalisation import GREY_LEVELS, Thresholds, colocalisation, costes_thresholds
+from morphobench.features.granularity import Spectrum, granular_spectrum, granularity
 from morphobench.features.segment import ENGINE, segment
 from morphobench.storage import sha256_text
 
@@ -34,7 +37,7 @@ VERSION = "morphobench-cell-profile-2"
 CHANNELS = ("Actin", "Tubulin", "DNA")
 """Red, green, blue."""
 COMPARTMENTS = ("Cells", "Cytoplasm", "Nuclei")
-STATISTICS: dict[str, Callable[[np.ndarray], Any]] = {"Mean": np.nanmean, "Median": np.nanmedian, "StDev": np.nanstd}
+STATISTICS: dict[str, Callable[..., Any]] = {"Mean": np.nanmean, "Median": np.nanmedian, "StDev": np.nanstd}
 """Over the cells of an image that have a value. As CellProfiler's, the deviation is that of the population."""
 PLACES = ("Location_", "AreaShape_Center_", "AreaShape_BoundingBoxM", "AreaShape_SpatialMoment_")
 NOT_CELLPROFILERS = ("FilledArea", "PerimeterCrofton")
@@ -45,14 +48,26 @@ BATCH = 8
 Table = dict[str, np.ndarray]
 
 
-def measure_objects(
-    labels: np.ndarray, channels: np.ndarray, thresholds: Thresholds, names: tuple[str, ...] = CHANNELS
-) -> Table:
+@dataclass(frozen=True)
+class Field:
+    """The channels of one image, float32 (C, H, W) in 0..1, one per name, and what they give all sets of objects."""
+
+    channels: np.ndarray
+    names: tuple[str, ...]
+    thresholds: Thresholds
+    spectra: list[Spectrum]
+
+
+def prepare(channels: np.ndarray, names: tuple[str, ...] = CHANNELS, steps: int = GREY_LEVELS) -> Field:
+    """Costes' thresholds and the granular spectra of an image; steps: what its grey levels were divided by."""
+    return Field(channels, names, costes_thresholds(channels, steps), [granular_spectrum(one) for one in channels])
+
+
+def measure_objects(labels: np.ndarray, field: Field) -> Table:
     """Every measurement of every object: column without its compartment -> (n,).
 
-    labels: int32 (H, W), objects that are present in ascending order; channels: float32 (C, H, W) in 0..1, one per
-    name; thresholds: Costes' of these channels. Quartiles follow CellProfiler's convention, not numpy's. Empty for no
-    object.
+    labels: int32 (H, W), objects that are present in ascending order. Quartiles follow CellProfiler's convention, not
+    numpy's. Empty for no object.
     """
     if not labels.any():
         return {}
@@ -63,10 +78,10 @@ def measure_objects(
         for key, value in core[family](labels, None).items():
             if key not in NOT_CELLPROFILERS:
                 table[f"AreaShape_{key}"] = value
-    for name, pixels in zip(names, channels, strict=True):
+    for name, pixels, spectrum in zip(field.names, field.channels, field.spectra, strict=True):
         for key, value in get_intensity(labels, pixels, legacy=True).items():
             table[f"{key}_{name}"] = value
-        for key, value in core["granularity"](labels, pixels).items():
+        for key, value in granularity(labels, spectrum).items():
             table[f"{key}_{name}"] = value
         for key, value in core["radial_distribution"](labels, pixels).items():
             module, feature, ring = key.split("_")
@@ -74,7 +89,7 @@ def measure_objects(
         for key, value in get_texture(labels, pixels).items():
             feature, rest = key.split("_", 1)
             table[f"Texture_{feature}_{name}_{rest}"] = value
-    table |= colocalisation(labels, channels, names, thresholds)
+    table |= colocalisation(labels, field.channels, field.names, field.thresholds)
     return {key: np.asarray(value, dtype=float) for key, value in table.items()}
 
 
@@ -97,13 +112,13 @@ def cell_profile(image: np.ndarray, diameter: tuple[float, float]) -> dict[str, 
         raise ValueError(f"{image.dtype=}, {image.shape=}: not uint8 (H, W, 3)")
     channels = np.ascontiguousarray((image / 255).astype(np.float32).transpose(2, 0, 1))
     masks = segment(channels[2], channels[1], diameter)
-    thresholds = costes_thresholds(channels)
-    row = {}
+    field = prepare(channels)
+    row: dict[str, float] = {}
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")  # of objects of one pixel or one grey level, whose value is NaN
         for compartment in COMPARTMENTS:
             labels = getattr(masks, compartment.lower())
-            table = measure_objects(labels, channels, thresholds)
+            table = measure_objects(labels, field)
             if compartment != "Cytoplasm":
                 table |= measure_neighbours(labels)
             columns = [column for column in table if not column.startswith(PLACES)]
