@@ -2,8 +2,8 @@
 
 Columns bear the names that CellProfiler's own export gives its averages: `Mean_Cells_AreaShape_Area`,
 `StDev_Nuclei_Texture_Contrast_DNA_3_00_256`. The cells are those of `segment`; the measurements are cp-measure's
-(CellProfiler's modules as functions), but for `colocalisation` and `granularity`. docs/precision.md compares each with
-CellProfiler's own.
+(CellProfiler's modules as functions), but for `colocalisation`, `granularity` and `radial`. docs/precision.md compares
+each with CellProfiler's own.
 
 Where a cell lies in the field says nothing of the cell: positions, bounding boxes and object numbers are left out.
 """
@@ -29,6 +29,7 @@ from morphobench.datasets.tier import ImageSet
 from morphobench.features.cache import cached_array
 from morphobench.features.colocalisation import GREY_LEVELS, Thresholds, colocalisation, costes_thresholds
 from morphobench.features.granularity import Spectrum, granular_spectrum, granularity
+from morphobench.features.radial import draw_rings, radial_distribution
 from morphobench.features.segment import ENGINE, segment
 from morphobench.storage import sha256_text
 
@@ -72,7 +73,7 @@ def measure_objects(labels: np.ndarray, field: Field) -> Table:
     if not labels.any():
         return {}
     labels = _contiguous(labels)
-    core = get_core_measurements(sanitize=False)
+    core, rings = get_core_measurements(sanitize=False), draw_rings(labels)
     table: Table = {}
     for family in ("sizeshape", "zernike", "feret"):
         for key, value in core[family](labels, None).items():
@@ -83,9 +84,9 @@ def measure_objects(labels: np.ndarray, field: Field) -> Table:
             table[f"{key}_{name}"] = value
         for key, value in granularity(labels, spectrum).items():
             table[f"{key}_{name}"] = value
-        for key, value in core["radial_distribution"](labels, pixels).items():
-            module, feature, ring = key.split("_")
-            table[f"{module}_{feature}_{name}_{ring}"] = value
+        for key, value in radial_distribution(pixels, rings).items():
+            feature, ring = key.split("_")
+            table[f"RadialDistribution_{feature}_{name}_{ring}"] = value
         for key, value in get_texture(labels, pixels).items():
             feature, rest = key.split("_", 1)
             table[f"Texture_{feature}_{name}_{rest}"] = value

@@ -1,12 +1,14 @@
-"""Colocalisation and granularity where cp-measure means the same: on one object that fills the image, and beyond."""
+"""Colocalisation, granularity and rings beside cp-measure's, where it means the same, and by their formulas."""
 
 import numpy as np
 import pytest
 from cp_measure.core import measurecolocalization as reference
 from cp_measure.core.measuregranularity import get_granularity
+from cp_measure.core.measureobjectintensitydistribution import get_radial_distribution
 
 from morphobench.features.colocalisation import colocalisation, costes_thresholds
 from morphobench.features.granularity import granular_spectrum, granularity
+from morphobench.features.radial import draw_rings, radial_distribution
 
 NAMES = ("A", "B")
 PAIR = ("A_B", "B_A")
@@ -92,3 +94,21 @@ def test_granularity_is_cp_measures_where_the_sides_are_multiples_of_four():
 def test_a_black_image_has_no_granularity():
     values = granularity(np.ones((30, 33), np.int32), granular_spectrum(np.zeros((30, 33), np.float32)))
     assert {float(value[0]) for value in values.values()} == {0.0}
+
+
+def test_rings_are_cp_measures():
+    """Touching objects, one in two parts, one black, one of a single pixel."""
+    pixels = stains(5)[0]
+    labels = np.zeros(pixels.shape, np.int32)
+    labels[2:20, 3:30], labels[2:20, 30:50], labels[30:40, 5:15], labels[44:46, 5:9] = 1, 2, 3, 3
+    labels[30:40, 20:40], labels[45, 60] = 4, 5
+    pixels[labels == 4] = 0
+    ours = radial_distribution(pixels, draw_rings(labels))
+    with np.errstate(all="ignore"):
+        expected = get_radial_distribution(labels, pixels)
+    assert {f"RadialDistribution_{key}" for key in ours} == set(expected)
+    for key, values in ours.items():
+        np.testing.assert_array_equal(values, expected[f"RadialDistribution_{key}"], err_msg=key)
+    fractions = np.stack([ours[f"FracAtD_{ring}of4"] for ring in (1, 2, 3, 4)])
+    np.testing.assert_allclose(fractions[:, :3].sum(0), 1, rtol=1e-5)
+    assert np.isnan(fractions[:, 3]).all()
