@@ -21,6 +21,7 @@ PARTS = (
     [str(HERE / "features.py")],
     [str(HERE / "memory.py")],
     [str(HERE / "segmentation.py")],
+    [str(HERE / "profiles.py")],
     [str(HERE / "sim.py")],
     [str(HERE / "export.py")],
     [str(HERE / "metric_validation.py")],

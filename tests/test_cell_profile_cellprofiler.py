@@ -189,6 +189,6 @@ def test_cp_measures_costes_and_rwc_mean_something_else(measured):
         for feature, function in (("Costes", get_correlation_costes), ("RWC", get_correlation_rwc)):
             found = function(*one.channels[1:], one.labels, **settings[feature])[f"Correlation_{feature}_1"]
             theirs = one.theirs[f"Correlation_{feature}_Tubulin_DNA"]
-            other[feature].append(~np.isclose(found, theirs, 0, 1e-3))
+            other[feature].append(~np.isclose(found, theirs, 0, 1e-3, equal_nan=True))
     for feature, differs in other.items():
-        assert np.concatenate(differs).mean() > 0.9, feature
+        assert np.concatenate(differs).mean() > 0.8, feature
