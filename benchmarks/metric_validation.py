@@ -21,7 +21,9 @@ from pathlib import Path
 import numpy as np
 from validation_ladders import (
     CLEAR,
+    COPIED,
     CORRUPTIONS,
+    DISGUISED,
     DROPPED,
     DUPLICATED,
     STEP,
@@ -51,10 +53,11 @@ A quarter of it is then half a deviation; two samples of one law, 32 images each
 """
 AREAS = tuple(key for key in METRICS if key.startswith("area_occupied_shift"))
 LFC = ("lfc_pearson", "lfc_pearson_vehicle", "lfc_pearson_perturbed_mean", "centroid_accuracy")
-PROFILES = ("replicate_map", "discrimination_rank")
-DOSED = ("fd", "kd", "kd_per_compound", "lda_separability", *AREAS, *LFC)
+PROFILES = ("replicate_map", "discrimination_rank", "nsc", "nscb")
+DISTANCES = ("fd", "fd_infinity", "fd_per_compound", "kd", "kd_per_compound")
+DOSED = (*DISTANCES, "lda_separability", *PROFILES, *AREAS, *LFC)
 """Rows of the registry that must prefer each next dose; those of features with the tier's own extractor alone."""
-SPOILT = ("fd", "kd", "kd_per_compound", "precision", "density", "coverage")
+SPOILT = (*DISTANCES, "precision", "density", "coverage")
 CLAIMS: dict[str, tuple[str, ...]] = {
     WRONG: (
         "fd_per_compound",
@@ -67,9 +70,11 @@ CLAIMS: dict[str, tuple[str, ...]] = {
     "blur": SPOILT,
     "noise": (*SPOILT, *LFC),
     "JPEG": SPOILT,
-    "brighter": ("fd", "kd", "kd_per_compound", "density"),
-    DUPLICATED: ("fd", "recall", "coverage", "duplicates"),
-    DROPPED: ("fd", "kd", "kd_per_compound", "recall", "coverage", "lda_separability", *LFC),
+    "brighter": (*DISTANCES, "density"),
+    DUPLICATED: ("fd", "fd_infinity", "fd_per_compound", "recall", "coverage", "duplicates"),
+    DROPPED: (*DISTANCES, "recall", "coverage", "lda_separability", *PROFILES, *LFC),
+    COPIED: ("duplicates", "train_copies", "near_copies", "nearest_train_distance"),
+    DISGUISED: ("train_copies", "near_copies"),
 }
 """Rows of the registry that claim to see a corruption; those of features with the tier's own extractor alone."""
 EXTRACTOR = "efficientnet_lite0"
