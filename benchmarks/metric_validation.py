@@ -34,7 +34,7 @@ from validation_ladders import (
     corrupted,
     key_for_row,
     ladders,
-    score,
+    scores,
 )
 from validation_sets import DOSES, Design
 
@@ -83,12 +83,13 @@ EXTRACTOR = "efficientnet_lite0"
 def dose_ladders(experiment: Experiment) -> dict[str, Ladders]:
     """By mechanism: its area shifts and its kernel distances; under "all" every score of all mechanisms together."""
     design = experiment.design
+    sets = [experiment.dose(dose) for dose in DOSES]
     found = {}
     for number, mechanism in enumerate(design.mechanisms):
         rows = number * design.slots + np.arange(design.slots)
-        found[mechanism] = ladders([score(experiment, experiment.dose(d), rows, _own) for d in DOSES], rising=True)
+        found[mechanism] = ladders(scores(experiment, sets, rows, _own), rising=True)
     rows = np.arange(len(design.compounds))
-    found["all"] = ladders([score(experiment, experiment.dose(d), rows) for d in DOSES], rising=True)
+    found["all"] = ladders(scores(experiment, sets, rows), rising=True)
     return found
 
 
@@ -104,14 +105,12 @@ def shares(corruption: str) -> tuple[float, ...]:
 def corruption_ladders(experiment: Experiment, wanted: Callable[[str], bool] = lambda key: True) -> dict[str, Ladders]:
     """By corruption, every score along the growing share."""
     rows = np.arange(len(experiment.design.compounds))
-    clean = score(experiment, experiment.dose(1.0), rows, wanted)
-    return {
-        name: ladders(
-            [clean] + [score(experiment, corrupted(experiment, name, s), rows, wanted) for s in shares(name)[1:]],
-            rising=False,
-        )
-        for name in CORRUPTIONS
-    }
+    (clean,) = scores(experiment, [experiment.dose(1.0)], rows, wanted)
+    found = {}
+    for name in CORRUPTIONS:
+        sets = [corrupted(experiment, name, share) for share in shares(name)[1:]]
+        found[name] = ladders([clean, *scores(experiment, sets, rows, wanted)], rising=False)
+    return found
 
 
 def claimed(corruption: str, key: str) -> bool:

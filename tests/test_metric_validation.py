@@ -23,7 +23,7 @@ from validation_ladders import (
     corrupted,
     key_for_row,
     ladders,
-    score,
+    scores,
     without,
 )
 from validation_sets import DOSES, Design
@@ -46,7 +46,7 @@ def experiment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Experiment]
 @pytest.fixture(scope="module")
 def doses(experiment: Experiment) -> dict[str, Ladder]:
     rows = np.arange(len(experiment.design.compounds))
-    return ladders([score(experiment, experiment.dose(dose), rows) for dose in DOSES], rising=True)
+    return ladders(scores(experiment, [experiment.dose(dose) for dose in DOSES], rows), rising=True)
 
 
 @pytest.mark.parametrize("key", ["kd[sim_vit]", "kd_per_compound[sim_vit]", "fd[sim_vit]", "lda_separability"])
@@ -87,7 +87,7 @@ def test_a_corruption_is_seen_by_who_claims_to(experiment: Experiment, corruptio
     assert key_for_row(key) in validation.CLAIMS[corruption]
     rows = np.arange(len(experiment.design.compounds))
     sets = [experiment.dose(1.0), *(corrupted(experiment, corruption, share) for share in (0.5, 1.0))]
-    ladder = ladders([score(experiment, each, rows, key.__eq__) for each in sets], rising=False)[key]
+    ladder = ladders(scores(experiment, sets, rows, key.__eq__), rising=False)[key]
     clean, half, whole = (scored.value for scored in ladder.scores)
     better = -1 if ladder.scores[0].direction == "min" else 1
     assert better * clean > better * half, ladder.values
@@ -99,7 +99,7 @@ def test_swapped_compounds_leave_every_pooled_score_as_it_was(experiment: Experi
     rows = np.arange(len(experiment.design.compounds))
     pooled = ("fd", "kd", "precision", "recall", "density", "coverage", "duplicates")
     sets = [experiment.dose(1.0), corrupted(experiment, "wrong compound", 1.0)]
-    clean, swapped = (score(experiment, each, rows, lambda key: key_for_row(key) in pooled) for each in sets)
+    clean, swapped = scores(experiment, sets, rows, lambda key: key_for_row(key) in pooled)
     for key, scored in swapped.items():
         assert scored.value == pytest.approx(clean[key].value, rel=1e-6, abs=1e-9), key
 
@@ -118,9 +118,13 @@ def test_every_image_score_is_in_the_experiment(doses: dict[str, Ladder]) -> Non
 def test_a_plate_is_left_out_as_if_it_had_never_been_there(experiment: Experiment) -> None:
     generated, rows = experiment.dose(0.5), np.arange(len(experiment.design.compounds))
     plates = experiment.design.row_plates()
-    scored = score(experiment, generated, rows, lambda key: key_for_row(key) not in FIRST_ORDER)
+
+    def exact(key: str) -> bool:
+        return key_for_row(key) not in FIRST_ORDER
+
+    (scored,) = scores(experiment, [generated], rows, exact)
     for number, plate in enumerate(np.unique(plates)):
-        less = score(experiment, generated, rows[plates != plate], lambda key: key_for_row(key) not in FIRST_ORDER)
+        (less,) = scores(experiment, [generated], rows[plates != plate], exact)
         for key, found in scored.items():
             assert found.left_out[number] == pytest.approx(less[key].value), key
 
