@@ -27,7 +27,7 @@ from morphobench.datasets.simulate.microscope import plate_optics
 from morphobench.datasets.simulate.render import render, streams
 from morphobench.datasets.tier import Tier
 from morphobench.features.cache import extract
-from morphobench.features.extractor import Features, load_extractor
+from morphobench.features.extractor import Extractor, Features, load_extractor
 from morphobench.features.pixels import pixel_hashes
 from morphobench.features.profile import Profiles, measure_images
 from morphobench.features.thumbnails import thumbnails
@@ -140,7 +140,7 @@ class Design:
     def measure(self, pixels: np.ndarray, profile: np.ndarray) -> Pool:
         """Measure images as an evaluation does; results are kept in the cache folder."""
         images, cache = ArrayImages(pixels), storage.cache_dir()
-        features = {name: extract(images, load_extractor(name), cache) for name in self.extractors}
+        features = {name: extract(images, _extractor(name), cache) for name in self.extractors}
         profiles = measure_images(images, self.tier.spec.nucleus_diameter, cache)
         return Pool(features, profiles, pixel_hashes(images, cache), thumbnails(images, cache), profile)
 
@@ -204,6 +204,11 @@ def _planted(activity: dict[str, float], seed: np.random.SeedSequence) -> tuple[
     inside = cells.in_frame(128)
     areas = (np.sum(np.asarray(radius)[inside] ** 2) for radius in (cells.radius, cells.nucleus_radius))
     return (float(inside.sum()), *map(float, areas))  # type: ignore[return-value]
+
+
+@cache
+def _extractor(name: str) -> Extractor:
+    return load_extractor(name)
 
 
 @cache
