@@ -52,7 +52,8 @@ MOVED = 2.0
 A quarter of it is then half a deviation; two samples of one law, 32 images each, lie about 0.3 apart by Wasserstein-1.
 """
 AREAS = tuple(key for key in METRICS if key.startswith("area_occupied_shift"))
-LFC = ("lfc_pearson", "lfc_pearson_vehicle", "lfc_pearson_perturbed_mean", "centroid_accuracy")
+CORRELATIONS = ("lfc_pearson", "lfc_pearson_vehicle", "lfc_pearson_perturbed_mean")
+LFC = (*CORRELATIONS, "centroid_accuracy")
 PROFILES = ("replicate_map", "discrimination_rank", "nsc", "nscb")
 DISTANCES = ("fd", "fd_infinity", "fd_per_compound", "kd", "kd_per_compound")
 DOSED = (*DISTANCES, "lda_separability", *PROFILES, *AREAS, *LFC)
@@ -68,7 +69,7 @@ CLAIMS: dict[str, tuple[str, ...]] = {
         *LFC,
     ),
     "blur": SPOILT,
-    "noise": (*SPOILT, *LFC),
+    "noise": (*SPOILT, *CORRELATIONS),
     "JPEG": SPOILT,
     "brighter": (*DISTANCES, "density"),
     DUPLICATED: ("fd", "fd_infinity", "fd_per_compound", "recall", "coverage", "duplicates"),
