@@ -17,7 +17,8 @@ from morphobench.datasets.simulate.mechanisms import VEHICLE
 from morphobench.measurements import Measurements
 from morphobench.metrics.bootstrap import ROUNDING
 from morphobench.metrics.frechet import frechet_resamples
-from morphobench.metrics.inputs import FeatureInputs, MechanismInputs
+from morphobench.metrics.inputs import FeatureInputs
+from morphobench.metrics.profile_inputs import MechanismInputs
 from morphobench.metrics.registry import METRICS
 from morphobench.tasks import Task, tasks
 
