@@ -29,6 +29,7 @@ from morphobench.metrics.inputs import (
     SwapInputs,
 )
 from morphobench.metrics.kernel import kernel_resamples, kernel_resamples_by_compound
+from morphobench.metrics.labels import OneLabelled
 from morphobench.metrics.morphology import profile_resamples, shift_resamples
 from morphobench.metrics.neighbours import weighted_means
 from morphobench.metrics.profile_inputs import MechanismInputs, MorphologyProfileInputs, ProfileInputs
@@ -84,47 +85,39 @@ def coverage_replicates(inputs: FeatureInputs, replicates: int, seed: int) -> np
 
 def duplicate_replicates(inputs: CopyInputs, replicates: int, seed: int) -> np.ndarray:
     """Share of repeated images: which are repeated stays, and the images are drawn."""
-    draws = _draws([inputs.compounds], [inputs.plates], replicates, seed)
-    return weighted_means(inputs.repeated, draws.weights(inputs.compounds, inputs.plates))
+    return weighted_means(inputs.repeated, _row_weights(inputs, replicates, seed))
 
 
 def train_copy_replicates(inputs: MemorisationInputs, replicates: int, seed: int) -> np.ndarray:
     """Share of copies of training images; here and in the next row the verdicts stay, and the images are drawn."""
-    return weighted_means(inputs.copied, _memorisation_weights(inputs, replicates, seed))
+    return weighted_means(inputs.copied, _row_weights(inputs, replicates, seed))
 
 
 def near_copy_replicates(inputs: MemorisationInputs, replicates: int, seed: int) -> np.ndarray:
     """Share of near copies of training images."""
-    return weighted_means(inputs.near, _memorisation_weights(inputs, replicates, seed))
+    return weighted_means(inputs.near, _row_weights(inputs, replicates, seed))
 
 
 def train_distance_replicates(inputs: MemorisationInputs, replicates: int, seed: int) -> np.ndarray:
     """Ratio of mean distances to the nearest training image; generated and real images are drawn together."""
-    weights = _memorisation_weights(inputs, replicates, seed)
+    weights = _row_weights(inputs, replicates, seed)
     return weighted_means(inputs.distance, weights) / weighted_means(inputs.real_distance, weights)
-
-
-def _memorisation_weights(inputs: MemorisationInputs, replicates: int, seed: int) -> np.ndarray:
-    draws = _draws([inputs.compounds], [inputs.plates], replicates, seed)
-    return draws.weights(inputs.compounds, inputs.plates)
 
 
 def inception_replicates(inputs: ProbabilityInputs, replicates: int, seed: int) -> np.ndarray:
     """Inception score of all images in one chunk: its spread stands for that of the chunked score."""
-    draws = _draws([inputs.compounds], [inputs.plates], replicates, seed)
-    return inception_resamples(inputs.probabilities, draws.weights(inputs.compounds, inputs.plates))
+    return inception_resamples(inputs.probabilities, _row_weights(inputs, replicates, seed))
 
 
 def separability_replicates(inputs: SeparabilityInputs, replicates: int, seed: int) -> np.ndarray:
     """Balanced accuracy of the LDA; the classifier stays as fitted, only the generated images are drawn."""
     correct = lda_correct(inputs.train_x, inputs.train_y, inputs.generated_x, inputs.generated_y)
-    draws = _draws([inputs.compounds], [inputs.plates], replicates, seed)
-    return balanced_resamples(correct, inputs.generated_y, draws.weights(inputs.compounds, inputs.plates))
+    return balanced_resamples(correct, inputs.generated_y, _row_weights(inputs, replicates, seed))
 
 
 def nsc_replicates(inputs: MechanismInputs, replicates: int, seed: int) -> np.ndarray:
     """NSC; profiles are averaged anew over the drawn plates, verdicts count as often as their compound is drawn."""
-    draws = _draws([inputs.compounds], [inputs.plates], replicates, seed)
+    draws = _own_draws(inputs, replicates, seed)
     _, first = inputs.matches()
     verdicts = _of_plate_draws(lambda weights: inputs.matches(weights)[0], draws, inputs.plates)
     return _drawn_means(verdicts, draws, inputs.compounds[first])
@@ -142,7 +135,7 @@ def replicate_map_replicates(inputs: ProfileInputs, replicates: int, seed: int) 
 
 def discrimination_replicates(inputs: ProfileInputs, replicates: int, seed: int) -> np.ndarray:
     """Discrimination rank; profiles are averaged anew over the drawn plates, the rivals stay."""
-    draws = _draws([inputs.compounds], [inputs.plates], replicates, seed)
+    draws = _own_draws(inputs, replicates, seed)
     ranks = _of_plate_draws(inputs.discrimination, draws, inputs.plates)
     return _drawn_means(ranks, draws, np.unique(inputs.compounds))
 
@@ -170,14 +163,14 @@ def shift_replicates(inputs: MorphologyInputs, replicates: int, seed: int) -> np
 
 def profile_correlation_replicates(inputs: MorphologyProfileInputs, replicates: int, seed: int) -> np.ndarray:
     """Correlation of profiles, averaged; the vehicle images stay."""
-    draws = _draws([inputs.compounds], [inputs.plates], replicates, seed)
+    draws = _own_draws(inputs, replicates, seed)
     weights = draws.plate_weights(inputs.plates)
     return profile_resamples(*inputs.changes, inputs.compounds, weights, draws.compound_counts)
 
 
 def pooled_lfc_replicates(inputs: ExpressionInputs, replicates: int, seed: int) -> np.ndarray:
     """The paper's pooled LFC correlation."""
-    draws = _draws([inputs.compounds], [inputs.plates], replicates, seed)
+    draws = _own_draws(inputs, replicates, seed)
     profiles = (inputs.predicted_post, inputs.pre, inputs.measured_post, inputs.compounds)
     return pooled_resamples(*profiles, draws.plate_weights(inputs.plates), draws.compound_counts)
 
@@ -194,7 +187,7 @@ def lfc_perturbed_mean_replicates(inputs: ExpressionInputs, replicates: int, see
 
 def centroid_replicates(inputs: ExpressionInputs, replicates: int, seed: int) -> np.ndarray:
     """Centroid accuracy, averaged over compounds."""
-    draws = _draws([inputs.compounds], [inputs.plates], replicates, seed)
+    draws = _own_draws(inputs, replicates, seed)
     profiles = (inputs.predicted_post, inputs.pre, inputs.measured_post, inputs.compounds)
     return centroid_resamples(*profiles, draws.plate_weights(inputs.plates), draws.compound_counts)
 
@@ -220,7 +213,7 @@ def _swap_counts(inputs: SwapInputs, replicates: int, seed: int) -> tuple[dict[s
 
 
 def _per_compound_replicates(inputs: ExpressionInputs, centred: bool, replicates: int, seed: int) -> np.ndarray:
-    draws = _draws([inputs.compounds], [inputs.plates], replicates, seed)
+    draws = _own_draws(inputs, replicates, seed)
     profiles = (inputs.predicted_post, inputs.pre, inputs.measured_post, inputs.compounds)
     return per_compound_resamples(*profiles, centred, draws.plate_weights(inputs.plates), draws.compound_counts)
 
@@ -248,10 +241,19 @@ def _verdict_replicates(
     verdicts: np.ndarray, joint: np.ndarray, inputs: ProfileInputs, replicates: int, seed: int
 ) -> np.ndarray:
     """Mean of the verdicts (K,) that are defined, each drawn as often as its rows are on average; joint (N,): whose."""
-    weights = _draws([inputs.compounds], [inputs.plates], replicates, seed).weights(inputs.compounds, inputs.plates)
+    weights = _row_weights(inputs, replicates, seed)
     rows = csr_array((np.ones(len(joint)), (np.arange(len(joint)), joint)), shape=(len(joint), len(verdicts)))
     known = np.isfinite(verdicts)
     return weighted_means(verdicts[known], ((weights @ rows) / np.bincount(joint))[:, known])
+
+
+def _row_weights(inputs: OneLabelled, replicates: int, seed: int) -> np.ndarray:
+    """How often each row of a bundle is drawn, (3 R, N)."""
+    return _own_draws(inputs, replicates, seed).weights(inputs.compounds, inputs.plates)
+
+
+def _own_draws(inputs: OneLabelled, replicates: int, seed: int) -> ClusterDraws:
+    return _draws([inputs.compounds], [inputs.plates], replicates, seed)
 
 
 def _draws(compounds: Sequence[np.ndarray], plates: Sequence[np.ndarray], replicates: int, seed: int) -> ClusterDraws:
