@@ -75,7 +75,7 @@ CLAIMS: dict[str, tuple[str, ...]] = {
     "brighter": (*DISTANCES, "density"),
     DUPLICATED: ("fd", "fd_infinity", "fd_per_compound", "recall", "coverage", "duplicates"),
     DROPPED: (*DISTANCES, "recall", "coverage", "lda_separability", *PROFILES, *LFC),
-    COPIED: ("duplicates", "train_copies", "near_copies", "nearest_train_distance"),
+    COPIED: ("train_copies", "near_copies", "nearest_train_distance"),
     DISGUISED: ("train_copies", "near_copies"),
 }
 """Rows of the registry that claim to see a corruption; those of features with the tier's own extractor alone."""

@@ -165,6 +165,13 @@ class Scored:
     value: float
     left_out: np.ndarray
     direction: str
+    target: float | None = None
+
+    def worth(self, values: np.ndarray) -> np.ndarray:
+        """Values turned so that more is better."""
+        if self.target is not None:
+            return -np.abs(values - self.target)
+        return -values if self.direction == "min" else values
 
     def gain_over(self, other: Scored) -> float:
         """By how many standard errors this is better than the other; upwards for a score without a direction.
@@ -172,8 +179,8 @@ class Scored:
         The error is the jackknife's over plates, of the difference: both sets lie on the same plates. 0 where the
         scores are equal, infinite where they differ by the same whichever plate is left out.
         """
-        change = (-1.0 if self.direction == "min" else 1.0) * (self.value - other.value)
-        differences, plates = self.left_out - other.left_out, len(self.left_out)
+        change = float(self.worth(np.array(self.value)) - self.worth(np.array(other.value)))
+        differences, plates = self.worth(self.left_out) - self.worth(other.left_out), len(self.left_out)
         error = float(np.std(differences) * np.sqrt(plates - 1))
         if abs(change) <= ROUNDING * max(abs(self.value), abs(other.value)):
             return 0.0
@@ -207,7 +214,7 @@ def _scored(found: Sequence[Task], plates: np.ndarray) -> dict[str, Scored]:
             if min(map(metric.count, less)) < metric.smallest_n:
                 continue
             parts = np.array([metric.score(part) for part in less])
-        values[task.key] = Scored(metric.score(inputs), parts, metric.direction)
+        values[task.key] = Scored(metric.score(inputs), parts, metric.direction, metric.target)
     return values
 
 
