@@ -18,7 +18,7 @@ from morphobench.features.extractor import load_extractor
 from morphobench.measurements import Measurements
 from morphobench.metrics.bootstrap import ROUNDING
 from morphobench.metrics.registry import METRICS
-from morphobench.scoring import tasks
+from morphobench.tasks import tasks
 
 VEHICLE_WELLS = 16
 """Per plate, averaged to G_pre."""

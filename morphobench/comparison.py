@@ -24,6 +24,7 @@ from morphobench.measurements import Measurements, Protocol, measure_track
 from morphobench.metrics.bootstrap import clustered_interval
 from morphobench.schema import Manifest
 from morphobench.storage import cache_dir
+from morphobench.tasks import Task, tasks
 
 Direction = Literal["min", "max", "target", "none"]
 
@@ -108,11 +109,11 @@ def compare_track(a: Measurements, b: Measurements, tier: Tier) -> list[Differen
     """The differences of one track, in the order of its scores; BadInput for measurements of two tracks."""
     if a.track != b.track:
         raise BadInput(f"tracks {a.track!r} and {b.track!r} hold other samples; compare two submissions on one")
-    others = {task.key: task for task in scoring.tasks(b, tier)}
-    return [_difference(a.track, task, others[task.key]) for task in scoring.tasks(a, tier) if task.key in others]
+    others = {task.key: task for task in tasks(b, tier)}
+    return [_difference(a.track, task, others[task.key]) for task in tasks(a, tier) if task.key in others]
 
 
-def _difference(track: str, a: scoring.Task, b: scoring.Task) -> Difference:
+def _difference(track: str, a: Task, b: Task) -> Difference:
     values: list[float | None] = []
     reasons = []
     for name, task in (("A", a), ("B", b)):
@@ -128,7 +129,7 @@ def _difference(track: str, a: scoring.Task, b: scoring.Task) -> Difference:
     return Difference(a.key, track, a.metric.direction, first, second, first - second, interval, verdict, reason)
 
 
-def _value(task: scoring.Task) -> tuple[float | None, str]:
+def _value(task: Task) -> tuple[float | None, str]:
     if task.inputs is None:
         return None, task.reason
     try:
@@ -137,7 +138,7 @@ def _value(task: scoring.Task) -> tuple[float | None, str]:
         return None, str(error)
 
 
-def _interval(a: scoring.Task, b: scoring.Task, difference: float) -> tuple[tuple[float, float] | None, str]:
+def _interval(a: Task, b: Task, difference: float) -> tuple[tuple[float, float] | None, str]:
     """The interval of A - B by draws that both share, or why there is none."""
     if _labels(a.inputs) != _labels(b.inputs):
         return None, "measured on other compounds or plates, so that no draw is the same"

@@ -31,7 +31,8 @@ from morphobench.ingest.expression import not_log2
 from morphobench.ingest.submission import Submission, open_submission, write_submission
 from morphobench.measurements import Measurements, Protocol, measure_track
 from morphobench.metrics.registry import METRICS
-from morphobench.schema import OWN, Conditions, Enrichment, Manifest, Report, Score
+from morphobench.notes import floor_note, track_notes, training_note
+from morphobench.schema import Conditions, Enrichment, Manifest, Report, Score
 from morphobench.storage import atomic_write_text, cache_dir, check_folder, folder_sha256, sha256_text
 
 CASE_STUDY = "docetaxel"
@@ -226,7 +227,7 @@ def score(
         with watch.stage("enrichment"):
             for compound in dict.fromkeys((CASE_STUDY, *enrich)):
                 terms += _enrichment(measured, gene_sets, compound)
-        notes += scoring.track_notes(measured, tier)
+        notes += track_notes(measured, tier)
         notes += [
             f"{track}: {compound} has no measured expression, so no gene sets"
             for compound in enrich
@@ -244,7 +245,7 @@ def score(
         images_sha256=submission.images_sha256,
         scores=tuple(scores),
         enrichment=tuple(terms),
-        notes=(*scoring.floor_note(scores), *notes),
+        notes=(*floor_note(scores), *notes),
         seed=seed,
         protocol=measured.protocol,
         versions=provenance.versions() | {"morphobench": __version__},
@@ -264,23 +265,6 @@ def _manifest(name: str, known: Mapping[str, Any], tier: Tier, seed: int) -> Man
     except ValidationError as error:
         first = error.errors()[0]
         raise BadInput(f"model {name!r}: manifest: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
-
-
-def training_note(tier: Tier, track: str, declared: str) -> list[str]:
-    """A line for the reader where a model's declared training set is not that of the track it is scored on.
-
-    declared: see `Manifest.training_set`. Where none is declared, a default track is taken at its word.
-    """
-    if declared == OWN or (not declared and track in tier.default_tracks):
-        return []
-    used = tier.training_rows(declared or tier.default_tracks[0])
-    if used["sample_id"].tolist() == tier.training_rows(track)["sample_id"].tolist():
-        return []
-    said = f"training_set = {declared!r}, not this track's training set" if declared else "no training_set"
-    seen = [compound for compound in tier.held_out(track) if compound in set(used["compound"])]
-    which = "that set" if declared else "the train split"
-    found = f"{which} holds {len(seen)} of the {len(tier.held_out(track))} compounds held out here"
-    return [f"{track}: the submission declares {said}; {found}{': ' + ', '.join(seen) if seen else ''}"]
 
 
 def _enrichment(measured: Measurements, gene_sets: Mapping[str, Sequence[str]], compound: str) -> list[Enrichment]:

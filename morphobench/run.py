@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from morphobench import evaluation, scoring
+from morphobench import controls, evaluation
 from morphobench.datasets import load_tier
 from morphobench.datasets.tier import Tier
 from morphobench.errors import BadInput
@@ -85,11 +85,11 @@ def run_controls(request: Request) -> Path:
     protocol = _protocol(tier, request)
     tracks = evaluation.chosen_tracks(tier, request.tracks)
     hashes = {name: extractor.weights_sha256 for name, extractor in protocol.loaded.items()}
-    filed = scoring.own_controls_path(tier)
-    scores: scoring.ControlScores = {}
+    filed = controls.own_controls_path(tier)
+    scores: controls.ControlScores = {}
     if filed.is_file():
         try:
-            scores = scoring.read_controls_file(filed, tier, hashes)
+            scores = controls.read_controls_file(filed, tier, hashes)
         except BadInput:
             # Damaged, or scored with other weights: this command is the mend.
             filed.unlink()
@@ -101,7 +101,7 @@ def run_controls(request: Request) -> Path:
         hashes |= report.protocol
         for score in report.scores:
             scores.setdefault(control, {}).setdefault(score.track, {})[score.key] = score.value
-    return scoring.write_controls(tier, scores, hashes, filed)
+    return controls.write_controls(tier, scores, hashes, filed)
 
 
 def _protocol(tier: Tier, request: Request) -> Protocol:
@@ -112,14 +112,14 @@ def _protocol(tier: Tier, request: Request) -> Protocol:
 
 def _key(submission: Submission, tier: Tier, tracks: tuple[str, ...], protocol: Protocol, request: Request) -> str:
     """Hash of everything a report is made from: the submission, the tier, the protocol, what was asked, the code."""
-    controls = (scoring.shipped_controls_path(tier), scoring.own_controls_path(tier))
+    floors = (controls.shipped_controls_path(tier), controls.own_controls_path(tier))
     return sha256_text(
         submission.manifest.model_dump_json(),
         submission.images_sha256,
         submission.expression_sha256,
         tier.spec.model_dump_json(),
         tier.split_sha256,
-        *(sha256_file(path) if path.is_file() else "" for path in controls),
+        *(sha256_file(path) if path.is_file() else "" for path in floors),
         *tracks,
         *protocol.extractors,
         protocol.embedding,

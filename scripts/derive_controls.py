@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import shutil
 
-from morphobench import run, scoring
+from morphobench import controls, run
 from morphobench.datasets import load_tier
 from morphobench.storage import atomic_path
 
 
 def main() -> None:
     """Score them from nothing and put the file into the package."""
-    shipped = scoring.shipped_controls_path(load_tier("sim"))
+    shipped = controls.shipped_controls_path(load_tier("sim"))
     shipped.unlink(missing_ok=True)
-    scoring.own_controls_path(load_tier("sim")).unlink(missing_ok=True)
+    controls.own_controls_path(load_tier("sim")).unlink(missing_ok=True)
     made = run.run_controls(run.Request(tier="sim"))
     with atomic_path(shipped) as temporary:
         shutil.copyfile(made, temporary)

@@ -18,8 +18,9 @@ from morphobench.datasets.tier import Tier
 from morphobench.errors import BadInput
 from morphobench.features.extractor import Features
 from morphobench.features.torchvision_ops import ensure_torchvision
+from morphobench.notes import track_notes
 from morphobench.schema import Conditions, Report
-from morphobench.scoring import score_track, track_notes
+from morphobench.scoring import score_track
 
 LITE = "efficientnet_lite0"
 SMALL = {"img_size": 32, "patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 2}

@@ -13,7 +13,7 @@ import tifffile
 from test_profile import Arrays, field
 from tiny_tier import tiny_tier
 
-from morphobench import evaluation, scoring
+from morphobench import evaluation, notes
 from morphobench.datasets import load_tier
 from morphobench.datasets.tier import read_spec
 from morphobench.errors import BadInput, Unavailable
@@ -315,4 +315,4 @@ def test_a_floor_missing_for_the_engine_says_so():
     class Bare:
         key, value, floor, scaled, controls, direction, track = "x[a][b]", 1.0, None, None, {}, "max", "id"
 
-    assert "extractors and --engine first" in scoring.floor_note([Bare()])[0]
+    assert "extractors and --engine first" in notes.floor_note([Bare()])[0]

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 
 from morphobench import evaluation
+from morphobench.controls import read_controls_file, shipped_controls_path
 from morphobench.datasets import load_tier
 from morphobench.datasets.simulate.expression import planted_programmes
 from morphobench.datasets.simulate.mechanisms import main_mechanism
@@ -23,7 +24,6 @@ from morphobench.metrics import METRICS, ExpressionInputs
 from morphobench.models import available_models, load_model
 from morphobench.run import CONTROLS
 from morphobench.schema import Report
-from morphobench.scoring import read_controls_file, shipped_controls_path
 
 ACTIVE = ("docetaxel", "emetine", "MG-132", "nocodazole")
 """Trained compounds of four mechanisms that look nothing like each other, nor like the vehicle."""

@@ -11,20 +11,14 @@ import pytest
 from tiny_tier import tiny_tier
 
 from morphobench.contents import COMPARTMENTS
+from morphobench.controls import own_controls_path, read_controls, shipped_controls_path, write_controls
 from morphobench.datasets.tier import Tier
 from morphobench.errors import BadInput
 from morphobench.features.extractor import Features
 from morphobench.measurements import Measurements
+from morphobench.notes import floor_note, track_notes
 from morphobench.schema import Score
-from morphobench.scoring import (
-    floor_note,
-    own_controls_path,
-    read_controls,
-    score_track,
-    shipped_controls_path,
-    track_notes,
-    write_controls,
-)
+from morphobench.scoring import score_track
 
 NAMES = ("a", "b", "c", "d", "e", "f")
 

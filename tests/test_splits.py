@@ -21,6 +21,7 @@ from morphobench.datasets.build import ALL_FIELDS, ALL_PLATES
 from morphobench.datasets.built import load_frozen
 from morphobench.errors import BadInput, Unavailable
 from morphobench.ingest.submission import new_submission, open_submission
+from morphobench.notes import training_note
 
 NAMED = ("ood-impa", "ood-cellflux", "ood-morphodiff")
 PAIRED_PLATES = {"Week7_34681", "Week8_38342"}
@@ -230,7 +231,7 @@ def named(tmp_path: Path) -> Tier:
     ],
 )
 def test_another_training_set_is_noted(named, track, declared, note):
-    lines = evaluation.training_note(named, track, declared)
+    lines = training_note(named, track, declared)
     assert len(lines) == (note is not None)
     if note is not None:
         assert re.fullmatch(f"{track}: the submission declares {note}", lines[0]), lines

@@ -11,6 +11,11 @@ NEAR = 0.05
 """Share of held-out real images that count as near copies by themselves, and so of the images of an honest model."""
 
 
+def nearest_distance(points: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Distance of each point (n, d) to the nearest of others (m, d): (n,)."""
+    return cdist(points, others).min(axis=1)
+
+
 def nearest_view_distance(thumbnails: np.ndarray, others: np.ndarray) -> np.ndarray:
     """Distance of each thumbnail (n, s, s, c) to the nearest of others (m, s, s, c), in any of its eight views: (n,).
 

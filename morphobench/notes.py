@@ -1,0 +1,126 @@
+"""Lines for the reader beside the numbers: what a score lacks, what blind guesses would score, what is suspicious."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from morphobench.controls import VEHICLE
+from morphobench.datasets.tier import Tier
+from morphobench.measurements import Measurements
+from morphobench.metrics.duplicates import near_copies
+from morphobench.metrics.memorisation import nearest_distance
+from morphobench.schema import OWN, Score
+from morphobench.tasks import MIN_COMPOUNDS, MIN_PLATES, Task, spacing, tasks
+
+CHANCE: dict[str, Callable[[Any], float]] = {
+    "nsc": lambda inputs: inputs.mechanism_chance(),
+    "nscb": lambda inputs: inputs.mechanism_chance(batched=True),
+    "replicate_map": lambda inputs: inputs.retrieval_chance,
+}
+"""Rows of METRICS whose chance level depends on the labels of the track."""
+
+
+def floor_note(scores: Iterable[Score]) -> tuple[str, ...]:
+    """Lines for the reader where scores lack their floor, or their floor spans no scale from the vehicle."""
+    valued = [score for score in scores if score.value is not None]
+    found = []
+    bare = [score for score in valued if score.floor is None]
+    if bare:
+        engine = " and --engine" if any("][" in score.key for score in bare) else ""
+        found.append(
+            "some scores have no floor: run `morphobench data controls` for this tier with the same "
+            f"extractors{engine} first"
+        )
+    flat = [
+        f"{score.key} ({score.track})"
+        for score in valued
+        if score.direction in ("min", "max") and score.scaled is None
+        and score.floor is not None and score.controls.get(VEHICLE) is not None
+    ]  # fmt: skip
+    if flat:
+        found.append(f"not scaled, as real replicates do no better than the vehicle there: {', '.join(flat)}")
+    return tuple(found)
+
+
+def track_notes(measured: Measurements, tier: Tier) -> tuple[str, ...]:
+    """What a reader must know of a track beside the numbers.
+
+    Scores with too few clusters for an interval, chance levels, copies of real images, images the
+    segmentation mistrusts.
+    """
+    known = [task for task in tasks(measured, tier) if task.inputs is not None]
+    few: dict[tuple[int, int], list[str]] = {}
+    for task in known:
+        if not task.clustered:
+            few.setdefault(task.inputs.clusters, []).append(task.key)
+    found = [
+        f"{measured.track}: no intervals for {', '.join(keys)}: {compounds} compounds on {plates} plates; "
+        f"{MIN_COMPOUNDS} on {MIN_PLATES} are needed"
+        for (compounds, plates), keys in few.items()
+    ]
+    found += _chance_levels(measured.track, known)
+    for task in known:
+        if task.metric.key == "lda_separability":
+            classes = len(np.unique(task.inputs.generated_y))
+            found.append(
+                f"{measured.track}: lda_separability asks for {classes} mechanisms; one answer for all scores at most "
+                f"{1 / classes:.3f}"
+            )
+    found += _copies(measured)
+    n = len(measured.compounds)
+    flags = {
+        column.removeprefix("ImageQuality_Flag").lower(): values.sum()
+        for column, values in measured.profiles["generated"].items()
+        if column.startswith("ImageQuality_Flag")
+    }
+    found += [
+        f"{measured.track}: {int(count)} of {n} generated images are flagged as {flag} by the segmentation; "
+        "their areas are not to be read as biology"
+        for flag, count in flags.items()
+        if count
+    ]
+    return tuple(found)
+
+
+def training_note(tier: Tier, track: str, declared: str) -> list[str]:
+    """A line for the reader where a model's declared training set is not that of the track it is scored on.
+
+    declared: see `Manifest.training_set`. Where none is declared, a default track is taken at its word.
+    """
+    if declared == OWN or (not declared and track in tier.default_tracks):
+        return []
+    used = tier.training_rows(declared or tier.default_tracks[0])
+    if used["sample_id"].tolist() == tier.training_rows(track)["sample_id"].tolist():
+        return []
+    said = f"training_set = {declared!r}, not this track's training set" if declared else "no training_set"
+    seen = [compound for compound in tier.held_out(track) if compound in set(used["compound"])]
+    which = "that set" if declared else "the train split"
+    found = f"{which} holds {len(seen)} of the {len(tier.held_out(track))} compounds held out here"
+    return [f"{track}: the submission declares {said}; {found}{': ' + ', '.join(seen) if seen else ''}"]
+
+
+def _chance_levels(track: str, known: Sequence[Task]) -> list[str]:
+    """A line with what blind neighbours would score, for the rows whose level depends on the track."""
+    levels = {
+        task.key: CHANCE[task.metric.key](task.inputs)
+        for task in known
+        if task.metric.key in CHANCE and task.metric.count(task.inputs) >= task.metric.smallest_n
+    }
+    shown = [f"{key} {level:.3f}" for key, level in levels.items() if np.isfinite(level)]
+    return [f"{track}: neighbours drawn blindly score {', '.join(shown)}"] if shown else []
+
+
+def _copies(measured: Measurements) -> list[str]:
+    """A line per set of real images that generated ones are copied from."""
+    found = []
+    for name, images in (("test", "real"), ("training", "train")):
+        nearest = nearest_distance(measured.embedding["generated"], measured.embedding[images])
+        copies = int(near_copies(nearest, spacing(measured)).sum())
+        if copies:
+            found.append(
+                f"{measured.track}: {copies} of {len(measured.compounds)} generated images copy real {name} images"
+            )
+    return found

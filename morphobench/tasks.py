@@ -1,0 +1,214 @@
+"""Measurements -> tasks: every row of METRICS that they allow, with the bundle of arrays that it takes.
+
+A new bundle of `metrics.inputs` is filled here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from morphobench.contents import COMPARTMENTS
+from morphobench.datasets.swaps import place
+from morphobench.datasets.tier import Tier
+from morphobench.measurements import Measurements, SwapMeasurement
+from morphobench.metrics.inputs import (
+    CopyInputs,
+    ExpressionInputs,
+    MechanismInputs,
+    MemorisationInputs,
+    MorphologyInputs,
+    ProbabilityInputs,
+    ProfileInputs,
+    SeparabilityInputs,
+    SwapInputs,
+)
+from morphobench.metrics.memorisation import nearest_distance, nearest_view_distance
+from morphobench.metrics.registry import METRICS, Metric, key_for
+
+MIN_COMPOUNDS, MIN_PLATES = 5, 3
+"""Fewest clusters for an interval. For two plates Student's t is 12.7: such an interval would exclude nothing."""
+FAMILIES = (
+    "fd",
+    "fd_infinity",
+    "fd_per_compound",
+    "kd",
+    "kd_per_compound",
+    "precision",
+    "recall",
+    "density",
+    "coverage",
+)
+"""Rows of METRICS that each extractor's features are scored by."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One score to compute: a row of METRICS, the key it is printed under, and its arrays or the reason for none."""
+
+    metric: Metric
+    key: str
+    inputs: Any
+    reason: str = ""
+
+    @property
+    def clustered(self) -> bool:
+        """Whether its own arrays, which may be fewer than the track's, hold clusters enough for an interval."""
+        compounds, plates = self.inputs.clusters
+        return bool(compounds >= MIN_COMPOUNDS and plates >= MIN_PLATES)
+
+
+def tasks(measured: Measurements, tier: Tier) -> Iterator[Task]:
+    """Every row of METRICS that these measurements allow, with its arrays."""
+    for extractor, sides in measured.features.items():
+        features = measured.feature_inputs[extractor]
+        for family in FAMILIES:
+            yield Task(METRICS[family], key_for(family, extractor), features)
+        probabilities = sides["generated"].probabilities
+        if probabilities is not None:
+            inputs = ProbabilityInputs(probabilities, measured.compounds, measured.plates)
+            yield Task(METRICS["is"], key_for("is", extractor), inputs)
+    other = "" if measured.embedding_name == tier.spec.embedding else f"[{measured.embedding_name}]"
+    yield Task(METRICS["lda_separability"], f"lda_separability{other}", *_separability(measured))
+    mechanism, reason = _mechanism(measured)
+    yield Task(METRICS["nsc"], f"nsc{other}", mechanism, reason)
+    yield Task(METRICS["nscb"], f"nscb{other}", mechanism, reason)
+    profiles = ProfileInputs(*_profiles(measured, np.full(len(measured.compounds), True)))
+    yield Task(METRICS["replicate_map"], f"replicate_map{other}", profiles)
+    yield Task(METRICS["discrimination_rank"], f"discrimination_rank{other}", profiles)
+    for compartment in COMPARTMENTS:
+        for edge, suffix in ((True, ""), (False, "_no_edge")):
+            key = f"area_occupied_shift[{compartment}{suffix}]"
+            yield Task(METRICS[key], key + measured.engine_suffix, _morphology(measured, compartment, edge))
+    yield from _expression(measured)
+    for kind, swapped in measured.swaps.items():
+        for row in ("gap", "error") if tier.spec.kind == "sim" else ("gap",):
+            key = f"{kind}_swap_{row}"
+            yield Task(METRICS[key], f"{key}{other}", *_swap_inputs(measured, swapped))
+    yield Task(METRICS["duplicates"], f"duplicates{other}", _copy_inputs(measured))
+    if measured.thumbnails:
+        memorised = _memorisation_inputs(measured)
+        for key in ("train_copies", "near_copies", "nearest_train_distance"):
+            yield Task(METRICS[key], f"{key}{other}", memorised)
+
+
+def _separability(measured: Measurements) -> tuple[SeparabilityInputs | None, str]:
+    """Classes are mechanisms that the training images hold; images of other compounds are not asked for."""
+    fitted = measured.train_mechanisms != ""
+    asked = np.isin(measured.mechanisms, measured.train_mechanisms[fitted])
+    if not asked.any() or len(np.unique(measured.train_mechanisms[fitted])) < 2:
+        return None, "no compound of this track has a mechanism that two or more training classes could tell"
+    return (
+        SeparabilityInputs(
+            measured.embedding["train"][fitted],
+            measured.train_mechanisms[fitted],
+            measured.embedding["generated"][asked],
+            measured.mechanisms[asked],
+            measured.compounds[asked],
+            measured.plates[asked],
+        ),
+        "",
+    )
+
+
+def _mechanism(measured: Measurements) -> tuple[MechanismInputs | None, str]:
+    """Conditions whose compound has an annotated mechanism: others can neither be asked nor answer."""
+    known = measured.mechanisms != ""
+    labels = {"doses": measured.doses[known], "mechanisms": measured.mechanisms[known]}
+    inputs = MechanismInputs(*_profiles(measured, known), **labels)
+    if not len(inputs.asked()):
+        return None, "no mechanism of this track is that of two compounds, so that one could be found by the other"
+    return inputs, ""
+
+
+def _profiles(measured: Measurements, rows: np.ndarray) -> tuple[np.ndarray, ...]:
+    """The fields of `ProfileInputs`, of some conditions and of all vehicle images."""
+    return (
+        measured.embedding["generated"][rows],
+        measured.embedding["real"][rows],
+        measured.embedding["vehicle"],
+        measured.compounds[rows],
+        measured.plates[rows],
+        measured.vehicle_plates,
+    )
+
+
+def _swap_inputs(measured: Measurements, swapped: SwapMeasurement) -> tuple[SwapInputs | None, str]:
+    swap = swapped.swap
+    if swapped.images is None:
+        folder = place(measured.track, swap.kind)
+        return None, swap.reason or f"the submission answers no swapped conditions (images/{folder}/)"
+    real, rows = measured.embedding["real"], swap.rows
+    return (
+        SwapInputs(
+            swapped.images - measured.embedding["generated"][rows],
+            measured.compounds[rows],
+            measured.plates[rows],
+            real[swap.compared],
+            measured.compounds[swap.compared],
+            measured.plates[swap.compared],
+            "compounds" if swap.kind == "drug" else "plates",
+            swap.toward,
+            None if swapped.truth is None else swapped.truth - real[rows],
+        ),
+        "",
+    )
+
+
+def _copy_inputs(measured: Measurements) -> CopyInputs:
+    nearest = nearest_distance(measured.embedding["generated"], measured.embedding["train"])
+    return CopyInputs(measured.pixel_hashes, nearest, spacing(measured), measured.compounds, measured.plates)
+
+
+def _memorisation_inputs(measured: Measurements) -> MemorisationInputs:
+    train, small = measured.embedding["train"], measured.thumbnails
+    return MemorisationInputs(
+        nearest_distance(measured.embedding["generated"], train),
+        nearest_distance(measured.embedding["real"], train),
+        nearest_view_distance(small["generated"], small["train"]),
+        nearest_view_distance(small["real"], small["train"]),
+        measured.compounds,
+        measured.plates,
+    )
+
+
+def _morphology(measured: Measurements, compartment: str, edge: bool) -> MorphologyInputs:
+    generated, real, vehicle = (measured.area(name, edge)[compartment] for name in ("generated", "real", "vehicle"))
+    # Images come in pairs that answer one condition, so an unmeasured one takes its partner with it.
+    keep = np.isfinite(generated) & np.isfinite(real)
+    compounds, plates = measured.compounds[keep], measured.plates[keep]
+    known = np.isfinite(vehicle)
+    return MorphologyInputs(
+        generated[keep], real[keep], vehicle[known], compounds, plates, compounds, plates,
+        measured.vehicle_plates[known], dropped=int((~keep).sum()),
+    )  # fmt: skip
+
+
+def _expression(measured: Measurements) -> Iterator[Task]:
+    keys = ["lfc_pearson_vehicle", "lfc_pearson_perturbed_mean", "centroid_accuracy"]
+    if set(measured.compounds) <= set(measured.train_compounds):
+        # The paper's score is defined on the compounds that were trained on.
+        keys.insert(0, "lfc_pearson")
+    if "predicted" not in measured.expression:
+        for key in keys:
+            yield Task(METRICS[key], key, None, "the submission predicts no expression")
+        return
+    known = np.isfinite(measured.expression["post"]).all(axis=1)
+    if not known.any():
+        for key in keys:
+            yield Task(METRICS[key], key, None, "no compound of this track has measured expression")
+        return
+    inputs = ExpressionInputs(
+        measured.expression["predicted"][known], measured.expression["post"][known], measured.expression["pre"][known],
+        measured.compounds[known], measured.plates[known],
+    )  # fmt: skip
+    for key in keys:
+        yield Task(METRICS[key], key, inputs)
+
+
+def spacing(measured: Measurements) -> float:
+    """The distance that commonly separates a real test image from its nearest training image."""
+    return float(np.median(nearest_distance(measured.embedding["real"], measured.embedding["train"])))
