@@ -21,6 +21,7 @@ from morphobench.features.torchvision_ops import ensure_torchvision
 from morphobench.notes import track_notes
 from morphobench.schema import Conditions, Report
 from morphobench.scoring import score_track
+from morphobench.tasks import mistrusted
 
 LITE = "efficientnet_lite0"
 SMALL = {"img_size": 32, "patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 2}
@@ -39,6 +40,10 @@ class Same:
 
 def flat(level: int) -> np.ndarray:
     return np.full((SIZE, SIZE, 3), level, dtype=np.uint8)
+
+
+def noise() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8)
 
 
 def one_nucleus() -> np.ndarray:
@@ -62,11 +67,11 @@ def report(image: np.ndarray, tier: Tier, place: Path) -> Report:
 
 @pytest.mark.parametrize(
     ("image", "flag"),
-    [(flat(128), "empty"), (flat(0), "empty"), (flat(255), "saturated"), (one_nucleus(), "")],
-    ids=["constant", "black", "saturated", "one nucleus"],
+    [(flat(128), "empty"), (flat(0), "empty"), (flat(255), "saturated"), (noise(), "noise"), (one_nucleus(), "")],
+    ids=["constant", "black", "saturated", "noise", "one nucleus"],
 )
 def test_images_without_cells_are_scored_and_flagged(image: np.ndarray, flag: str, place: Path) -> None:
-    """Realism and copies have values, what needs more images says so, and the areas come with a warning."""
+    """Realism and copies have values, what needs more images says so, and areas in what is no cells are not scored."""
     found = report(image, tiny_tier(place / "tier"), place)
     scores = by_key(list(found.scores))
     assert all((score.value is None) == bool(score.reason) for score in scores.values())
@@ -77,7 +82,45 @@ def test_images_without_cells_are_scored_and_flagged(image: np.ndarray, flag: st
     assert scores["lfc_pearson_vehicle"].reason == "the submission predicts no expression"
     warned = f"id: 12 of 12 generated images are flagged as {flag} by the segmentation; their areas are not to be read"
     assert any(note.startswith(warned) for note in found.notes) == bool(flag)
+    refused = (
+        "12 of 12 generated images are flagged as noise or saturated, more than 5%: what the segmentation finds in "
+        "them is no cells"
+    )
+    areas = [score for key, score in scores.items() if key.startswith("area_occupied_shift")]
+    assert len(areas) == 6
+    for score in areas:
+        assert (score.value is None) == (flag in ("noise", "saturated"))
+        assert score.reason == (refused if score.value is None else "")
     assert "NaN" not in json.dumps(found.model_dump(mode="json"))
+
+
+def test_a_twentieth_of_noise_and_saturated_images_is_scored_and_more_is_not(tmp_path: Path) -> None:
+    measured, tier = measurements(4), tiny_tier(tmp_path)
+    n = len(measured.compounds)
+    assert n == 48
+    for noisy, saturated, empty, scored in ((2, 0, 0, True), (2, 1, 0, False), (0, 3, 0, False), (0, 0, 48, True)):
+        flags = {"Noise": range(noisy), "Saturated": range(noisy, noisy + saturated), "Empty": range(empty)}
+        columns = {f"ImageQuality_Flag{name}": np.isin(np.arange(n), rows) * 1.0 for name, rows in flags.items()}
+        generated = {**measured.profiles["generated"], **columns}
+        spoilt = dataclasses.replace(measured, profiles={**measured.profiles, "generated": generated})
+        for key, score in by_key(score_track(spoilt, tier)).items():
+            if key.startswith("area_occupied_shift"):
+                assert (score.value is not None) == scored, (key, noisy, saturated)
+                assert scored or score.reason.startswith("3 of 48 generated images are flagged as noise or saturated")
+    both = {f"ImageQuality_Flag{name}": (np.arange(n) < 2) * 1.0 for name in ("Noise", "Saturated")}
+    profiles = {**measured.profiles, "generated": {**measured.profiles["generated"], **both}}
+    assert mistrusted(dataclasses.replace(measured, profiles=profiles)) == ""  # an image counts once
+
+
+def test_a_plate_with_too_few_vehicle_images_is_noted(tmp_path: Path) -> None:
+    measured, tier = measurements(), tiny_tier(tmp_path)
+    said = "id: the vehicle samples of 6 compounds are not of their plates, which have too few vehicle images"
+    assert not any(note.startswith(said) for note in track_notes(measured, tier))
+    few = np.where(measured.vehicle_plates == "E02", "E01", measured.vehicle_plates)
+    few[0] = "E02"
+    found = dataclasses.replace(measured, vehicle_plates=few)
+    assert sum(note.startswith(said) for note in track_notes(found, tier)) == 1
+    assert by_key(score_track(found, tier))["area_occupied_shift[cells]"].value is not None
 
 
 def test_two_images_of_a_compound_are_too_few_for_most_scores(place: Path) -> None:

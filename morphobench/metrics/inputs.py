@@ -22,6 +22,7 @@ from morphobench.metrics.mechanism import (
     mechanism_matches,
 )
 from morphobench.metrics.memorisation import copies, near
+from morphobench.metrics.morphology import matched
 from morphobench.metrics.neighbours import Neighbourhoods, neighbourhoods
 from morphobench.metrics.reliance import UnitChange, unit_changes
 from morphobench.metrics.vehicle_correction import scale_by_vehicle, typical_variation_normalization
@@ -295,6 +296,12 @@ class MorphologyInputs:
         _aligned("generated", self.generated, self.generated_compounds, self.generated_plates)
         _aligned("real", self.real, self.real_compounds, self.real_plates)
         _aligned("vehicle", self.vehicle, self.vehicle_plates)
+
+    @property
+    def unmatched(self) -> int:
+        """Number of compounds whose plates have too few vehicle images for a sample composed as theirs."""
+        mine = (self.generated_plates[self.generated_compounds == name] for name in np.unique(self.generated_compounds))
+        return sum(not matched(plates, self.vehicle_plates) for plates in mine)
 
     @property
     def clusters(self) -> tuple[int, int]:
