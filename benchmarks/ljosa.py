@@ -94,6 +94,20 @@ def nscb(profiles: np.ndarray, labels: pd.DataFrame) -> Answer:
     return _answer(mechanism_matches(profiles[keep], profiles[keep], *_twice(kept, "compound", "mechanism", "week")))
 
 
+def nscb_of_plates(wells: Wells, values: np.ndarray) -> tuple[Answer, Answer]:
+    """NSCB of profiles of one treatment on one plate, with plates for batches and with weeks."""
+    known = wells.table["mechanism"].notna() & (wells.table["compound"] != VEHICLE)
+    known &= ~wells.table["mechanism"].isin(ONE_BATCH)
+    groups = wells.table[known].groupby(["compound", "dose", "mechanism", "plate", "week"])
+    profiles = np.stack([values[rows].mean(axis=0) for rows in groups.groups.values()])
+    labels = pd.DataFrame(list(groups.groups), columns=["compound", "dose", "mechanism", "plate", "week"])
+    plate, week = (
+        _answer(mechanism_matches(profiles, profiles, *_twice(labels, "compound", "mechanism", batch)))
+        for batch in ("plate", "week")
+    )
+    return plate, week
+
+
 def chances(labels: pd.DataFrame) -> tuple[float, float]:
     """What NSC and NSCB are for neighbours drawn blindly."""
     kept = labels[~labels["mechanism"].isin(ONE_BATCH)]
@@ -133,6 +147,8 @@ def main() -> None:
                 row = (scale, "mean" if mean else "median", "yes" if tvn else "no", nsc(profiles, labels))
                 print(f"| {' | '.join(map(str, row))} | {nscb(profiles, labels)} |")
     print("| chance |  |  | {:.1%} | {:.1%} |".format(*chances(labels)))
+    plate, week = nscb_of_plates(wells, wells.corrected("centre", tvn=True))
+    print(f"One treatment on one plate, centred, TVN: NSCB {plate} with plates for batches, {week} with weeks")
 
 
 if __name__ == "__main__":

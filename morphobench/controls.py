@@ -13,7 +13,12 @@ from morphobench.storage import atomic_write_text, cache_dir, verify_listed
 FLOOR = "real-replicates"
 VEHICLE = "vehicle"
 ControlScores = dict[str, dict[str, dict[str, float | None]]]
-"""control -> track -> score key -> value."""
+"""control -> track -> score key -> value; one compound's value has the key of `compound_key`."""
+
+
+def compound_key(key: str, compound: str) -> str:
+    """The key that a control's value for one compound is filed under."""
+    return f"{key}@{compound}"
 
 
 def shipped_controls_path(tier: Tier) -> Path:

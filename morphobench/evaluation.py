@@ -18,27 +18,24 @@ import numpy as np
 from pydantic import ValidationError
 
 from morphobench import __version__, models, provenance, scoring
-from morphobench.contents import DistanceFit, Evaluation, PanelColumn, TrackContents
+from morphobench.contents import Evaluation, TrackContents
 from morphobench.datasets import load_tier
 from morphobench.datasets.manifest import load_gene_sets
 from morphobench.datasets.swaps import place as swap_place
 from morphobench.datasets.swaps import swaps
 from morphobench.datasets.tier import Tier
-from morphobench.enrichment import enrichment
 from morphobench.errors import BadInput
 from morphobench.features.engine import BUILTIN
 from morphobench.ingest.expression import not_log2
 from morphobench.ingest.submission import Submission, open_submission, write_submission
 from morphobench.measurements import Measurements, Protocol, measure_track
-from morphobench.metrics.registry import METRICS
 from morphobench.notes import floor_note, track_notes, training_note
-from morphobench.schema import Conditions, Enrichment, Manifest, Report, Score
+from morphobench.schema import Conditions, Enrichment, Manifest, Report, Score, first_fault
 from morphobench.storage import atomic_write_text, cache_dir, check_folder, folder_sha256, sha256_text
+from morphobench.track_contents import track_contents, track_enrichment
 
 CASE_STUDY = "docetaxel"
 """The compound of the paper's enrichment figure (Figure 5b)."""
-PANEL_IMAGES = 2
-"""Fields per drug in the image panel."""
 
 
 @dataclass
@@ -226,7 +223,7 @@ def score(
             scores += scoring.score_track(measured, tier)
         with watch.stage("enrichment"):
             for compound in dict.fromkeys((CASE_STUDY, *enrich)):
-                terms += _enrichment(measured, gene_sets, compound)
+                terms += track_enrichment(measured, gene_sets, compound)
         notes += track_notes(measured, tier)
         notes += [
             f"{track}: {compound} has no measured expression, so no gene sets"
@@ -234,7 +231,7 @@ def score(
             if compound in set(measured.compounds) - set(measured.lfc.compounds)
         ]
         notes += training_note(tier, track, submission.manifest.training_set)
-        contents.append(_contents(submission, tier, measured))
+        contents.append(track_contents(submission, tier, measured))
     assert measured is not None
     report = Report(
         submission=submission.manifest,
@@ -263,75 +260,4 @@ def _manifest(name: str, known: Mapping[str, Any], tier: Tier, seed: int) -> Man
     try:
         return Manifest.model_validate(fields)
     except ValidationError as error:
-        first = error.errors()[0]
-        raise BadInput(f"model {name!r}: manifest: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
-
-
-def _enrichment(measured: Measurements, gene_sets: Mapping[str, Sequence[str]], compound: str) -> list[Enrichment]:
-    """Terms of a compound where this track holds it, of the measured and of the predicted change."""
-    changes = measured.lfc
-    if compound not in changes.compounds:
-        return []
-    row = changes.compounds.index(compound)
-    found = list(enrichment(changes.measured[row], measured.genes, gene_sets, compound, "measured"))
-    if changes.predicted is not None:
-        found += enrichment(changes.predicted[row], measured.genes, gene_sets, compound, "predicted")
-    return found
-
-
-def _contents(submission: Submission, tier: Tier, measured: Measurements) -> TrackContents:
-    changes = measured.lfc
-    return TrackContents(
-        track=measured.track,
-        title=tier.track(measured.track).title,
-        compounds=measured.compounds,
-        doses=measured.doses,
-        mechanisms=measured.mechanisms,
-        generated_embedding=measured.embedding["generated"],
-        real_embedding=measured.embedding["real"],
-        real_compounds=measured.compounds,
-        real_mechanisms=measured.mechanisms,
-        vehicle_embedding=measured.embedding["vehicle"],
-        train_embedding=measured.embedding["train"],
-        train_labels=measured.train_compounds,
-        train_mechanisms=measured.train_mechanisms,
-        generated_area=measured.area("generated"),
-        real_area=measured.area("real"),
-        vehicle_area=measured.area("vehicle"),
-        predicted_lfc=changes.predicted,
-        measured_lfc=changes.measured if changes.predicted is not None else None,
-        lfc_compounds=changes.compounds,
-        panel=_panel(submission, tier, measured),
-        fits=_fits(measured),
-    )
-
-
-def _fits(measured: Measurements) -> tuple[DistanceFit, ...]:
-    """The lines behind `fd_infinity`, where there are images enough for the score."""
-    row = METRICS["fd_infinity"]
-    known = {name: of for name, of in measured.feature_inputs.items() if row.count(of) >= row.smallest_n}
-    lines = {name: of.extrapolation for name, of in known.items()}
-    return tuple(DistanceFit(n, e.sizes, e.distances, e.value, e.slope, e.r2) for n, e in lines.items())
-
-
-def _panel(submission: Submission, tier: Tier, measured: Measurements) -> tuple[PanelColumn, ...]:
-    """The first fields at each panel drug's highest dose: real, generated for the same conditions, vehicle."""
-    rows = tier.test_rows(measured.track)
-    vehicle = tier.rows("vehicle")
-    vehicle = vehicle[vehicle["plate"].isin(set(rows["plate"]))]
-    columns = []
-    for number, compound in enumerate(name for name in tier.spec.panel_compounds if name in set(rows["compound"])):
-        mine = rows[rows["compound"] == compound]
-        top = mine[mine["dose_um"] == mine["dose_um"].max()].head(PANEL_IMAGES)
-        # Other vehicle fields for each drug, from the start again where a small build runs out of them.
-        beside = [(number * PANEL_IMAGES + image) % len(vehicle) for image in range(len(top))]
-        columns.append(
-            PanelColumn(
-                compound=compound,
-                dose_um=float(top["dose_um"].iloc[0]),
-                real=tier.images(top).take(range(len(top))),
-                generated=submission.images[measured.track].take(top.index.tolist()),
-                vehicle=tier.images(vehicle.iloc[beside]).take(range(len(top))),
-            )
-        )
-    return tuple(columns)
+        raise BadInput(f"model {name!r}: manifest: {first_fault(error)}") from error

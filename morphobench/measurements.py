@@ -124,6 +124,7 @@ class Measurements:
     plates: np.ndarray
     doses: np.ndarray
     mechanisms: np.ndarray
+    batches: np.ndarray
     vehicle_plates: np.ndarray
     train_compounds: np.ndarray
     train_mechanisms: np.ndarray
@@ -241,6 +242,7 @@ def measure_track(
         plates=rows["plate"].to_numpy(dtype=str),
         doses=rows["dose_um"].to_numpy(dtype=float),
         mechanisms=tier.mechanisms(rows),
+        batches=tier.batches(rows),
         vehicle_plates=vehicle["plate"].to_numpy(dtype=str)[beside],
         train_compounds=train["compound"].to_numpy(dtype=str),
         train_mechanisms=tier.mechanisms(train),

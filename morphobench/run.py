@@ -100,7 +100,9 @@ def run_controls(request: Request) -> Path:
         report = evaluation.score(submission, tier, tracks, protocol, request.seed, evaluation.Stopwatch()).report
         hashes |= report.protocol
         for score in report.scores:
-            scores.setdefault(control, {}).setdefault(score.track, {})[score.key] = score.value
+            known = scores.setdefault(control, {}).setdefault(score.track, {})
+            known[score.key] = score.value
+            known |= {controls.compound_key(score.key, part.compound): part.value for part in score.by_compound}
     return controls.write_controls(tier, scores, hashes, filed)
 
 

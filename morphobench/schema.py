@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, StringConstraints, model_validator
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, StringConstraints, ValidationError, model_validator
 
 GENES = 978
 """L1000 landmark genes in every expression vector."""
@@ -24,6 +24,12 @@ class Record(BaseModel):
     """Base of every record: immutable, and a key it does not know is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def first_fault(error: ValidationError) -> str:
+    """The key of the first value that a record refuses, and why."""
+    first = error.errors()[0]
+    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
 
 
 class Condition(Record):
@@ -103,6 +109,15 @@ class Trivial(Record):
     )
 
 
+class CompoundScore(Record):
+    """One compound's part of a score that is a mean over compounds."""
+
+    compound: str
+    value: FiniteFloat | None = Field(description="absent where it is not defined")
+    interval: tuple[FiniteFloat, FiniteFloat] | None = Field(default=None, description="95%")
+    controls: dict[str, FiniteFloat | None] = Field(default_factory=dict)
+
+
 class Score(Record):
     """One number with what is needed to read it."""
 
@@ -120,6 +135,7 @@ class Score(Record):
     floor: FiniteFloat | None = Field(default=None, description="real replicates at the same N")
     controls: dict[str, FiniteFloat | None] = Field(default_factory=dict)
     trivial: tuple[Trivial, ...] = Field(default=(), description="predictions of expression that learn nothing")
+    by_compound: tuple[CompoundScore, ...] = Field(default=(), description="what a mean over compounds is taken of")
     scaled: FiniteFloat | None = Field(default=None, description="0 = vehicle, 1 = real replicates; not clipped")
 
     @model_validator(mode="after")

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from morphobench.controls import FLOOR, VEHICLE, read_controls
+from morphobench.controls import FLOOR, VEHICLE, compound_key, read_controls
 from morphobench.datasets.tier import Tier
 from morphobench.measurements import Measurements
 from morphobench.metrics.inputs import ExpressionInputs
 from morphobench.metrics.registry import scaled
-from morphobench.schema import Score
+from morphobench.schema import CompoundScore, Score
 from morphobench.tasks import Task, tasks
 from morphobench.trivial import beside
 
@@ -31,15 +31,18 @@ def score_track(measured: Measurements, tier: Tier) -> list[Score]:
         _score(
             task,
             measured.track,
-            {name: of.get(measured.track, {}).get(task.key) for name, of in controls.items()},
+            {name: of.get(measured.track, {}) for name, of in controls.items()},
             trivial if task.metric.inputs is ExpressionInputs else {},
         )
         for task in tasks(measured, tier)
     ]
 
 
-def _score(task: Task, track: str, controls: dict[str, float | None], trivial: Mapping[str, np.ndarray]) -> Score:
+def _score(
+    task: Task, track: str, known: Mapping[str, Mapping[str, float | None]], trivial: Mapping[str, np.ndarray]
+) -> Score:
     metric = task.metric
+    controls = {name: values.get(task.key) for name, values in known.items()}
     common: dict[str, Any] = {
         "key": task.key, "version": metric.version, "track": track, "direction": metric.direction,
         "target": metric.target, "unit": metric.unit, "controls": controls, "floor": controls.get(FLOOR),
@@ -60,6 +63,26 @@ def _score(task: Task, track: str, controls: dict[str, float | None], trivial: M
         trivial=beside(metric, task.inputs, value, trivial, REPLICATES if task.clustered else 0, BOOTSTRAP_SEED)
         if trivial
         else (),
+        by_compound=_by_compound(task, known),
         scaled=None if vehicle is None or ceiling is None else scaled(value, vehicle, ceiling, metric.direction),
         **common,
+    )
+
+
+def _by_compound(task: Task, known: Mapping[str, Mapping[str, float | None]]) -> tuple[CompoundScore, ...]:
+    """The values that a mean over compounds is taken of, beside those of the controls; none for other scores."""
+    metric = task.metric
+    if metric.by_compound is None:
+        return ()
+    intervals: Mapping[str, tuple[float, float] | None] = {}
+    if metric.compound_intervals is not None:
+        intervals = metric.compound_intervals(task.inputs, REPLICATES, BOOTSTRAP_SEED)
+    return tuple(
+        CompoundScore(
+            compound=compound,
+            value=value if np.isfinite(value) else None,
+            interval=intervals.get(compound),
+            controls={name: of.get(compound_key(task.key, compound)) for name, of in known.items()},
+        )
+        for compound, value in metric.by_compound(task.inputs).items()
     )

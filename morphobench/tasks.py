@@ -14,19 +14,20 @@ import numpy as np
 from morphobench.contents import COMPARTMENTS
 from morphobench.datasets.swaps import place
 from morphobench.datasets.tier import Tier
+from morphobench.features.objects import OBJECT_COLUMNS, OBJECTS
+from morphobench.features.profile import AREA_COLUMNS
 from morphobench.measurements import Measurements, SwapMeasurement
 from morphobench.metrics.inputs import (
     CopyInputs,
     ExpressionInputs,
-    MechanismInputs,
     MemorisationInputs,
     MorphologyInputs,
     ProbabilityInputs,
-    ProfileInputs,
     SeparabilityInputs,
     SwapInputs,
 )
 from morphobench.metrics.memorisation import nearest_distance, nearest_view_distance
+from morphobench.metrics.profile_inputs import MechanismInputs, MorphologyProfileInputs, ProfileInputs
 from morphobench.metrics.registry import METRICS, Metric, key_for
 
 MIN_COMPOUNDS, MIN_PLATES = 5, 3
@@ -89,6 +90,8 @@ def tasks(measured: Measurements, tier: Tier) -> Iterator[Task]:
         for edge, suffix in ((True, ""), (False, "_no_edge")):
             key = f"area_occupied_shift[{compartment}{suffix}]"
             yield Task(METRICS[key], key + measured.engine_suffix, *_morphology(measured, compartment, edge))
+    correlated, reason = _morphology_profiles(measured)
+    yield Task(METRICS["profile_correlation"], f"profile_correlation{measured.engine_suffix}", correlated, reason)
     yield from _expression(measured)
     for kind, swapped in measured.swaps.items():
         for row in ("gap", "error") if tier.spec.kind == "sim" else ("gap",):
@@ -124,6 +127,7 @@ def _mechanism(measured: Measurements) -> tuple[MechanismInputs | None, str]:
     """Conditions whose compound has an annotated mechanism: others can neither be asked nor answer."""
     known = measured.mechanisms != ""
     labels = {"doses": measured.doses[known], "mechanisms": measured.mechanisms[known]}
+    labels["batches"] = measured.batches[known]
     inputs = MechanismInputs(*_profiles(measured, known), **labels)
     if not len(inputs.asked()):
         return None, "no mechanism of this track is that of two compounds, so that one could be found by the other"
@@ -198,8 +202,7 @@ def mistrusted(measured: Measurements) -> str:
 
 
 def _morphology(measured: Measurements, compartment: str, edge: bool) -> tuple[MorphologyInputs | None, str]:
-    reason = mistrusted(measured)
-    if reason:
+    if reason := mistrusted(measured):
         return None, reason
     generated, real, vehicle = (measured.area(name, edge)[compartment] for name in ("generated", "real", "vehicle"))
     # Images come in pairs that answer one condition, so an unmeasured one takes its partner with it.
@@ -211,6 +214,35 @@ def _morphology(measured: Measurements, compartment: str, edge: bool) -> tuple[M
         measured.vehicle_plates[known], dropped=int((~keep).sum()),
     )  # fmt: skip
     return inputs, ""
+
+
+def _morphology_profiles(measured: Measurements) -> tuple[MorphologyProfileInputs | None, str]:
+    """Areas, number and looks of objects; an image without one takes its partner with it."""
+    columns = (*AREA_COLUMNS[: len(OBJECTS)], "Count_Nuclei", *OBJECT_COLUMNS)
+    sides = {
+        name: np.stack([measured.profiles[name][column] for column in columns], axis=1)
+        for name in ("generated", "real", "vehicle")
+    }
+    known = {name: np.isfinite(values).all(axis=1) for name, values in sides.items()}
+    if measured.engine_suffix:
+        return None, "the pipeline of this engine measures areas and counts only"
+    if reason := mistrusted(measured):
+        return None, reason
+    keep = known["generated"] & known["real"]
+    if not keep.any():
+        return None, "in no pair of a generated and a real image were cells found in both"
+    return (
+        MorphologyProfileInputs(
+            sides["generated"][keep],
+            sides["real"][keep],
+            sides["vehicle"][known["vehicle"]],
+            measured.compounds[keep],
+            measured.plates[keep],
+            measured.vehicle_plates[known["vehicle"]],
+            dropped=int((~keep).sum()),
+        ),
+        "",
+    )
 
 
 def _expression(measured: Measurements) -> Iterator[Task]:

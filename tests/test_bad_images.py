@@ -91,6 +91,7 @@ def test_images_without_cells_are_scored_and_flagged(image: np.ndarray, flag: st
     for score in areas:
         assert (score.value is None) == (flag in ("noise", "saturated"))
         assert score.reason == (refused if score.value is None else "")
+    assert (scores["profile_correlation"].reason == refused) == (flag in ("noise", "saturated"))
     assert "NaN" not in json.dumps(found.model_dump(mode="json"))
 
 
@@ -104,7 +105,7 @@ def test_a_twentieth_of_noise_and_saturated_images_is_scored_and_more_is_not(tmp
         generated = {**measured.profiles["generated"], **columns}
         spoilt = dataclasses.replace(measured, profiles={**measured.profiles, "generated": generated})
         for key, score in by_key(score_track(spoilt, tier)).items():
-            if key.startswith("area_occupied_shift"):
+            if key.startswith(("area_occupied_shift", "profile_correlation")):
                 assert (score.value is not None) == scored, (key, noisy, saturated)
                 assert scored or score.reason.startswith("3 of 48 generated images are flagged as noise or saturated")
     both = {f"ImageQuality_Flag{name}": (np.arange(n) < 2) * 1.0 for name in ("Noise", "Saturated")}

@@ -70,6 +70,15 @@ def test_every_relative_link_resolves(page: Path) -> None:
         assert not fragment or fragment in anchors(place), f"{page.name}: {target}"
 
 
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_every_named_module_and_test_exists(page: Path) -> None:
+    """Modules named with their folder, below the project or the package, and tests as file::function."""
+    for path in re.findall(r"`([\w/]+/\w+\.py)`", prose(page)):
+        assert (ROOT / path).is_file() or (ROOT / "morphobench" / path).is_file(), f"{page.name}: {path}"
+    for path, function in re.findall(r"`(?:tests/)?(test_\w+\.py)::(\w+)`", prose(page)):
+        assert f"def {function}(" in (ROOT / "tests" / path).read_text(encoding="utf-8"), f"{page.name}: {function}"
+
+
 def shown_commands(page: Path) -> list[str]:
     """Every `morphobench ...` in the fenced blocks of a page: all of shell blocks, after a $ in others."""
     found = []

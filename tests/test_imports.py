@@ -18,7 +18,7 @@ LAYERS = [
     {"features"},
     {"measurements", "trivial", "recovery", "controls"},
     {"tasks"},
-    {"scoring", "notes", "export"},
+    {"scoring", "notes", "track_contents", "export"},
     {"evaluation"},
     {"report", "comparison"},
     {"leaderboard"},

@@ -15,9 +15,9 @@ from tiny_tier import SIZE, tiny_tier
 from morphobench.datasets.tier import Tier
 from morphobench.errors import BadInput
 from morphobench.ingest.images import decode_png, encode_png
+from morphobench.ingest.manifest import manifest_toml
 from morphobench.ingest.submission import (
     image_name,
-    manifest_toml,
     new_submission,
     open_submission,
     pack_submission,

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from morphobench.metrics import kernel_distance, kernel_distance_by_compound, kernel_distance_subsets
-from morphobench.metrics.kernel import compound_resamples, kernel_resamples
+from morphobench.metrics.compounds import counted_mean
+from morphobench.metrics.kernel import kernel_resamples, kernel_resamples_by_compound
 
 
 @pytest.fixture
@@ -64,7 +65,8 @@ def test_by_compound_is_the_distance_of_each(pair):
     expected = [kernel_distance(a[a_names == name], b[b_names == name]) for name in "xyz"]
     assert values == pytest.approx(expected)
     counts = {"x": np.array([1, 0]), "y": np.array([1, 3]), "z": np.array([1, 1])}
-    means = compound_resamples(a, a_names, b, b_names, np.ones((2, 60)), np.ones((2, 50)), counts)
+    resampled = kernel_resamples_by_compound(a, a_names, b, b_names, np.ones((2, 60)), np.ones((2, 50)))
+    means = counted_mean(resampled, counts)
     assert means == pytest.approx([values.mean(), (3 * values[1] + values[2]) / 4])
     with pytest.raises(ValueError, match="1 compounds are on only one side, the first is 'z'"):
         kernel_distance_by_compound(a[:40], a_names[:40], b, b_names)

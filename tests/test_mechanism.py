@@ -188,6 +188,7 @@ def conditions(noise: float = 0.3) -> dict[str, np.ndarray]:
         "generated": images(effect, plates), "real": images(effect, plates),
         "vehicle": images(np.zeros((80, 8)), vehicle_plates), "compounds": compounds, "plates": plates,
         "vehicle_plates": vehicle_plates, "doses": doses, "mechanisms": np.repeat(["one", "two", "three"], 32),
+        "batches": plates,
     }  # fmt: skip
 
 
@@ -231,6 +232,32 @@ def test_one_draw_of_everything_is_the_score(key: str, monkeypatch: pytest.Monke
     ones = ClusterDraws(3, dict.fromkeys("abcdef", np.ones(3, int)), dict.fromkeys("pqrs", np.ones(3, int)))
     monkeypatch.setattr("morphobench.metrics.replicates.draw_clusters", lambda *_: ones)
     np.testing.assert_allclose(metric.resample(inputs, 3, 0), metric.score(inputs))
+
+
+def test_a_batch_of_several_plates_gives_one_profile_and_no_neighbours() -> None:
+    """Two weeks of two plates each: 6 compounds x 2 doses x 2 weeks, by a plain search over means."""
+    fields = conditions(noise=1.0) | {"batches": np.tile(list("11112222"), 12)}
+    inputs = inputs_of("nscb", fields)
+    verdicts, joint = inputs.batch_matches
+    assert len(verdicts) == 24
+    white, seen = inputs.corrected, []
+    for number in range(24):
+        mine = joint == number
+        compound, week = fields["compounds"][mine][0], fields["batches"][mine][0]
+        assert set(zip(fields["compounds"][mine], fields["doses"][mine], fields["batches"][mine], strict=True)) == {
+            (compound, fields["doses"][mine][0], week)
+        }
+        query, nearest, answer = white[0][mine].mean(axis=0), -2.0, ""
+        for other in range(24):
+            rows = joint == other
+            if fields["compounds"][rows][0] != compound and fields["batches"][rows][0] != week:
+                reference = white[1][rows].mean(axis=0)
+                likeness = query @ reference / np.linalg.norm(query) / np.linalg.norm(reference)
+                if likeness > nearest:
+                    nearest, answer = likeness, fields["mechanisms"][rows][0]
+        seen.append(answer == fields["mechanisms"][mine][0])
+    np.testing.assert_array_equal(verdicts, seen)
+    assert 0.2 < np.mean(seen) < 1
 
 
 def test_what_has_no_answer_is_counted_and_left_out() -> None:

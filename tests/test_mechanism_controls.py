@@ -50,6 +50,7 @@ def controls(tmp_path_factory: pytest.TempPathFactory) -> dict[str, MechanismInp
                 vehicle_plates=wells["plate"].to_numpy(str),
                 doses=rows["dose_um"].to_numpy(float),
                 mechanisms=tier.mechanisms(rows),
+                batches=tier.batches(rows),
             )
             for name in CONTROLS
         }

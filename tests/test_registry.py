@@ -13,6 +13,7 @@ from morphobench.metrics import (
     MechanismInputs,
     MemorisationInputs,
     MorphologyInputs,
+    MorphologyProfileInputs,
     ProbabilityInputs,
     ProfileInputs,
     SeparabilityInputs,
@@ -58,7 +59,10 @@ def bundle(kind, rows=slice(None), replicate_plates=False):
         vehicle, vehicle_plates = random.normal(size=(20, 12)), np.repeat(["p", "q"], 10)
         profiles = (features[rows], others[rows], vehicle, compounds, plates, vehicle_plates)
         doses, mechanisms = np.tile(np.repeat([1.0, 2.0], 2), 8), np.where(np.isin(COMPOUNDS, ["a", "b"]), "one", "two")
-        return kind(*profiles, *((doses[rows], mechanisms[rows]) if kind is MechanismInputs else ()))
+        return kind(*profiles, *((doses[rows], mechanisms[rows], plates) if kind is MechanismInputs else ()))
+    if kind is MorphologyProfileInputs:
+        vehicle, vehicle_plates = random.normal(size=(20, 12)), np.repeat(["p", "q"], 10)
+        return MorphologyProfileInputs(features[rows], others[rows], vehicle, compounds, plates, vehicle_plates)
     if kind is MorphologyInputs:
         area = np.abs(features[:, 0])[rows], np.abs(others[:, 0]), np.full(10, 3.0) + random.normal(size=10)
         vehicle_plates = np.repeat(["p", "v"], 5)
@@ -180,6 +184,7 @@ def test_biased_blind_and_one_sided_rows_are_shown_and_not_ranked():
         "fd_infinity",
         "fd_per_compound",
         "is",
+        "lfc_pearson",
     } | one_sided | reliance | memorised
 
 

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from tiny_tier import tiny_tier
 
-from morphobench.contents import COMPARTMENTS
 from morphobench.controls import own_controls_path, read_controls, shipped_controls_path, write_controls
 from morphobench.datasets.tier import Tier
 from morphobench.errors import BadInput
 from morphobench.features.extractor import Features
+from morphobench.features.profile import PROFILE_COLUMNS, QUALITY_COLUMNS
 from morphobench.measurements import Measurements
 from morphobench.notes import floor_note, track_notes
 from morphobench.schema import Score
@@ -36,8 +36,8 @@ def measurements(plates: int = 3, annotated: int = 4) -> Measurements:
         return effect + random.normal(size=(n, 8))
 
     def profile(rows: int) -> dict[str, np.ndarray]:
-        names = [f"AreaOccupied_AreaOccupied_{part.capitalize()}{s}" for part in COMPARTMENTS for s in ("", "Inner")]
-        return {name: random.random(rows) for name in names}
+        flags = dict.fromkeys(QUALITY_COLUMNS, np.zeros(rows))
+        return {name: random.random(rows) for name in PROFILE_COLUMNS} | flags
 
     pre = np.full((n, 8), 8.0)
     return Measurements(
@@ -47,6 +47,7 @@ def measurements(plates: int = 3, annotated: int = 4) -> Measurements:
         plates=places,
         doses=np.ones(n),
         mechanisms=mechanisms,
+        batches=places,
         vehicle_plates=np.repeat(np.unique(places), 4),
         train_compounds=compounds,
         train_mechanisms=mechanisms,

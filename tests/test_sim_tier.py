@@ -1,5 +1,6 @@
 """The sim tier: its frozen split, its profiles, and images rendered into a cache."""
 
+import dataclasses
 import errno
 import os
 from pathlib import Path
@@ -67,6 +68,15 @@ def test_no_plate_serves_two_roles(tier: Tier) -> None:
 
 def test_no_ood_compound_is_trained_on(tier: Tier) -> None:
     assert not set(tier.rows("train")["compound"]) & set(tier.rows("ood")["compound"])
+
+
+def test_batches_are_plates_or_the_weeks_in_their_names(tier: Tier) -> None:
+    rows = tier.test_rows("id").head(3)
+    assert tier.batches(rows).tolist() == rows["plate"].tolist()
+    weekly = dataclasses.replace(tier, spec=tier.spec.model_copy(update={"batch": "week"}))
+    named = rows.assign(plate=["Week1_22123", "Week10_40111", "Week1_22141"])
+    assert weekly.batches(named).tolist() == ["Week1", "Week10", "Week1"]
+    assert load_tier("sim").spec.batch == "plate"
 
 
 def test_doses_belong_to_the_series_and_fall_from_the_top(tier: Tier) -> None:

@@ -81,7 +81,8 @@ def tiny_tier(folder: Path, images_per_compound: int = 6) -> Tier:
     spec = TierSpec(
         name="tiny", version="1", title="tiny", kind="built", simulated=True, image_size=SIZE, um_per_pixel=1.0,
         channels=("actin", "tubulin", "DNA"), extractor="efficientnet_lite0", embedding="efficientnet_lite0",
-        nucleus_diameter=(4, 12), counts=samples["split"].value_counts().to_dict(), panel_compounds=("alpha", "gamma"),
+        nucleus_diameter=(4, 12), batch="plate",
+        counts=samples["split"].value_counts().to_dict(), panel_compounds=("alpha", "gamma"),
         tracks={name: Track(title=name, split=name, replicate_split=f"{name}_replicate") for name in ("id", "ood")},
         licence="CC0",
     )  # fmt: skip

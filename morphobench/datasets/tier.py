@@ -18,7 +18,7 @@ from pydantic import BeforeValidator, Field, ValidationError
 
 from morphobench.datasets import held_out
 from morphobench.errors import BadInput
-from morphobench.schema import Condition, Conditions, Record
+from morphobench.schema import Condition, Conditions, Record, first_fault
 
 HERE = Path(__file__).parent
 SPLITS = ("train", "id", "ood", "id_replicate", "ood_replicate", "vehicle")
@@ -76,6 +76,7 @@ class TierSpec(Record):
     extractor: str = Field(description="frozen protocol of the realism scores")
     embedding: str = Field(description="extractor of the separability score and the maps")
     nucleus_diameter: tuple[float, float] = Field(description="smallest and largest, pixels")
+    batch: Literal["plate", "week"] = Field(description="what was prepared together; a week is in its plates' names")
     tracks: dict[str, Track]
     counts: dict[str, int] = Field(description="images per split")
     panel_compounds: tuple[str, ...] = Field(description="the drugs of the report's image panel")
@@ -187,6 +188,11 @@ class Tier:
         known = dict(zip(self.compounds["compound"], self.compounds["moa"], strict=True))
         return np.array([known.get(compound, "") for compound in rows["compound"]], dtype=str)
 
+    def batches(self, rows: pd.DataFrame) -> np.ndarray:
+        """What each sample was prepared with, (N,) str: its plate, or the week before the `_` of its plate's name."""
+        plates = rows["plate"].astype(str)
+        return (plates.str.partition("_")[0] if self.spec.batch == "week" else plates).to_numpy(dtype=str)
+
     def images(self, rows: pd.DataFrame) -> ImageSet:
         """The real images of these samples."""
         return self.read_images(rows)
@@ -203,6 +209,4 @@ def read_spec(path: Path) -> TierSpec:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise BadInput(f"{path}: not TOML ({error})") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        raise BadInput(f"{path}: {key}: {first['msg']}") from error
+        raise BadInput(f"{path}: {first_fault(error)}") from error

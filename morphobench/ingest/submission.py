@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from pydantic import ValidationError
 
 from morphobench.datasets.swaps import KINDS, place, swaps
 from morphobench.datasets.tier import Tier
@@ -20,7 +18,8 @@ from morphobench.errors import BadInput
 from morphobench.ingest.archive import Source, open_source
 from morphobench.ingest.expression import EXPRESSION, EXPRESSION_BYTES, G_PRE, read_expression, write_expression
 from morphobench.ingest.images import decode_png, encode_png
-from morphobench.schema import OWN, Condition, Conditions, Manifest
+from morphobench.ingest.manifest import MANIFEST, MANIFEST_BYTES, manifest_toml, read_manifest
+from morphobench.schema import Condition, Conditions, Manifest
 from morphobench.storage import (
     atomic_dir,
     atomic_path,
@@ -31,10 +30,8 @@ from morphobench.storage import (
     sha256_text,
 )
 
-MANIFEST = "submission.toml"
 CONDITIONS = "conditions.csv"
 ZIP_DATE = (1980, 1, 1, 0, 0, 0)
-MANIFEST_BYTES = 64 << 10
 
 
 def image_name(condition: Condition, folder: str = "") -> str:
@@ -114,7 +111,7 @@ def open_submission(path: Path, tier: Tier, tracks: Sequence[str] | None = None)
     Raises BadInput that names the first file or value that is wrong.
     """
     source = open_source(path)
-    manifest = _read_manifest(source, tier)
+    manifest = read_manifest(source, tier)
     wanted = {track: tier.conditions(track) for track in (tracks or tier.default_tracks)}
     swapped = _swapped_conditions(source, tier, wanted)
     names = _check_names(source, tier, wanted | swapped)
@@ -220,57 +217,6 @@ def refuse_inside(out: Path, submission: Path) -> None:
     place, folder = out.resolve(), submission.resolve()
     if folder.is_dir() and (place == folder or folder in place.parents):
         raise BadInput(f"{out}: in the submission's own folder {submission}; name a place outside it")
-
-
-def manifest_toml(manifest: Manifest) -> str:
-    """`submission.toml` text of a manifest; fields that are unset are left out."""
-    lines = []
-    for key, value in manifest.model_dump().items():
-        if isinstance(value, bool):
-            lines.append(f"{key} = {str(value).lower()}")
-        elif isinstance(value, int):
-            lines.append(f"{key} = {value}")
-        elif value is not None:
-            lines.append(f"{key} = {_toml_string(value)}")
-    return "\n".join(lines) + "\n"
-
-
-def _toml_string(value: str) -> str:
-    escaped = "".join(
-        f"\\u{ord(char):04x}" if ord(char) < 32 or ord(char) == 127 else {"\\": "\\\\", '"': '\\"'}.get(char, char)
-        for char in value
-    )
-    return f'"{escaped}"'
-
-
-def _read_manifest(source: Source, tier: Tier) -> Manifest:
-    where = f"{source.path}: {MANIFEST}"
-    if MANIFEST not in source.names():
-        raise BadInput(f"{where}: not there; start from `morphobench submission new`")
-    try:
-        content = tomllib.loads(source.read(MANIFEST, MANIFEST_BYTES).decode("utf-8"))
-    except (ValueError, RecursionError) as error:
-        # Besides what is not TOML: numbers of thousands of digits, brackets in thousands of brackets.
-        raise BadInput(f"{where}: not TOML that can be read ({error})") from error
-    try:
-        manifest = Manifest.model_validate(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise BadInput(f"{where}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
-    if manifest.tier != tier.spec.name:
-        raise BadInput(f"{where}: made for tier {manifest.tier!r}, not {tier.spec.name!r}; give --tier {manifest.tier}")
-    if manifest.tier_version != tier.spec.version or manifest.split_sha256 != tier.split_sha256:
-        raise BadInput(
-            f"{where}: made for {manifest.tier} {manifest.tier_version}, split {manifest.split_sha256[:12]}; "
-            f"here is {tier.spec.version}, split {tier.split_sha256[:12]}; generate for the new conditions"
-        )
-    if manifest.training_set not in ("", OWN, *tier.spec.tracks):
-        tracks = ", ".join(tier.spec.tracks)
-        raise BadInput(
-            f"{where}: training_set: {manifest.training_set!r} is no track of {manifest.tier}; name one of {tracks}, "
-            f"or {OWN!r} where each track's images come from a model trained for it"
-        )
-    return manifest
 
 
 def _check_names(source: Source, tier: Tier, wanted: Mapping[str, Conditions]) -> set[str]:

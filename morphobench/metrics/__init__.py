@@ -26,18 +26,21 @@ from morphobench.metrics.inputs import (
     CopyInputs,
     ExpressionInputs,
     FeatureInputs,
-    MechanismInputs,
     MemorisationInputs,
     MorphologyInputs,
     ProbabilityInputs,
-    ProfileInputs,
     SeparabilityInputs,
     SwapInputs,
 )
 from morphobench.metrics.kernel import kernel_distance, kernel_distance_by_compound, kernel_distance_subsets
 from morphobench.metrics.mechanism import average_precision, discrimination, mechanism_matches
-from morphobench.metrics.morphology import area_occupied_shift, area_occupied_shift_by_compound
+from morphobench.metrics.morphology import (
+    area_occupied_shift,
+    area_occupied_shift_by_compound,
+    profile_correlation,
+)
 from morphobench.metrics.neighbours import coverage, density, precision, recall
+from morphobench.metrics.profile_inputs import MechanismInputs, MorphologyProfileInputs, ProfileInputs
 from morphobench.metrics.registry import METRICS, Metric, key_for, scaled
 from morphobench.metrics.separability import lda_projection, lda_separability
 from morphobench.metrics.vehicle_correction import scale_by_vehicle, typical_variation_normalization
@@ -54,6 +57,7 @@ __all__ = [
     "MemorisationInputs",
     "Metric",
     "MorphologyInputs",
+    "MorphologyProfileInputs",
     "ProbabilityInputs",
     "ProfileInputs",
     "SeparabilityInputs",
@@ -84,6 +88,7 @@ __all__ = [
     "mechanism_matches",
     "percentile_interval",
     "precision",
+    "profile_correlation",
     "recall",
     "recentred_interval",
     "scale_by_vehicle",

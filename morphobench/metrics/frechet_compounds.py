@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from morphobench.metrics.bootstrap import draw_clusters, few_clusters_widening, recentred_interval
+from morphobench.metrics.compounds import by_compound, resamples_by_compound, shared_compounds
 from morphobench.metrics.frechet import checked_pair, frechet_distance, frechet_resamples
-from morphobench.metrics.kernel import shared_compounds
 
 FEWEST_UNITS = 3
 BLOCK = 2**22
@@ -79,9 +79,7 @@ def frechet_distance_by_compound(
     Raises ValueError when the two sides hold different compounds or one has fewer than two rows of a compound, or as
     `frechet_distance`.
     """
-    checked_pair(a, b)
-    names = shared_compounds(a_compounds, b_compounds)
-    return np.array([frechet_distance(a[a_compounds == name], b[b_compounds == name]) for name in names])
+    return by_compound(frechet_distance, a, a_compounds, b, b_compounds)
 
 
 def frechet_resamples_by_compound(
@@ -97,12 +95,7 @@ def frechet_resamples_by_compound(
     The first order and not `FrechetGram.resamples`: a resample repeats images and is biased by it, and its spread is
     too wide even after the bias is taken off. Raises as `frechet_distance_by_compound`.
     """
-    checked_pair(a, b)
-    found = {}
-    for name in shared_compounds(a_compounds, b_compounds):
-        mine, true = a_compounds == name, b_compounds == name
-        found[str(name)] = frechet_resamples(a[mine], b[true], weights_a[:, mine], weights_b[:, true])
-    return found
+    return resamples_by_compound(frechet_resamples, a, a_compounds, b, b_compounds, weights_a, weights_b)
 
 
 def frechet_intervals_by_compound(

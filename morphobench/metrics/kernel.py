@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from morphobench.metrics.compounds import by_compound, resamples_by_compound
 from morphobench.metrics.frechet import checked_pair
 
 
@@ -73,46 +74,22 @@ def kernel_distance_by_compound(
     Raises ValueError when the two sides hold different compounds or one has fewer than two rows of a compound, or as
     `kernel_distance`.
     """
-    checked_pair(a, b)
-    names = shared_compounds(a_compounds, b_compounds)
-    return np.array([kernel_distance(a[a_compounds == name], b[b_compounds == name]) for name in names])
+    return by_compound(kernel_distance, a, a_compounds, b, b_compounds)
 
 
-def compound_resamples(
+def kernel_resamples_by_compound(
     a: np.ndarray,
     a_compounds: np.ndarray,
     b: np.ndarray,
     b_compounds: np.ndarray,
     weights_a: np.ndarray,
     weights_b: np.ndarray,
-    compound_counts: dict[str, np.ndarray],
-) -> np.ndarray:
-    """Mean of `kernel_distance_by_compound` under R sets of row weights (R, n), (R, m) and compound counts: (R,)."""
-    values = {}
-    for name in shared_compounds(a_compounds, b_compounds):
-        mine, true = a_compounds == name, b_compounds == name
-        values[str(name)] = kernel_resamples(a[mine], b[true], weights_a[:, mine], weights_b[:, true])
-    return counted_mean(values, compound_counts)
+) -> dict[str, np.ndarray]:
+    """`kernel_resamples` of each compound under R sets of row weights (R, n), (R, m): {name: (R,)}.
 
-
-def counted_mean(values: dict[str, np.ndarray], counts: dict[str, np.ndarray]) -> np.ndarray:
-    """Mean over compounds of {name: (R,)} by how often each was drawn, NaN left out and where nothing is left: (R,)."""
-    replicates = len(next(iter(values.values())))
-    total, count = np.zeros(replicates), np.zeros(replicates)
-    for name, resampled in values.items():
-        times = np.where(np.isfinite(resampled), counts[name], 0)
-        total[times > 0] += (times * resampled)[times > 0]
-        count += times
-    return np.divide(total, count, out=np.full(len(total), np.nan), where=count > 0)
-
-
-def shared_compounds(a_compounds: np.ndarray, b_compounds: np.ndarray) -> np.ndarray:
-    """The compounds of both sides, sorted; ValueError where one is on a single side."""
-    names = np.unique(a_compounds)
-    odd = sorted(set(names) ^ set(np.unique(b_compounds)))
-    if odd:
-        raise ValueError(f"{len(odd)} compounds are on only one side, the first is {str(odd[0])!r}")
-    return names
+    Raises as `kernel_distance_by_compound`.
+    """
+    return resamples_by_compound(kernel_resamples, a, a_compounds, b, b_compounds, weights_a, weights_b)
 
 
 def _row_scores(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -16,7 +16,9 @@ class Metric:
     """A row.
 
     `compute` and `resample` are the score and its replicates; `count` is the N of the smaller side; `undefined` how
-    many items have no value (they are left out, never counted as 0); `ranked` whether the board orders by it.
+    many items have no value (they are left out, never counted as 0); `ranked` whether the board orders by it. Where the
+    score is a mean over compounds, `by_compound` gives the value of each, NaN for one without, and
+    `compound_intervals`, of (inputs, replicates, seed), their 95% intervals, None where nothing is known of the spread.
     """
 
     key: str
@@ -32,6 +34,8 @@ class Metric:
     undefined: Callable[[Any], int] = lambda inputs: 0
     target: float | None = None
     ranked: bool = True
+    by_compound: Callable[[Any], Mapping[str, float]] | None = None
+    compound_intervals: Callable[[Any, int, int], Mapping[str, tuple[float, float] | None]] | None = None
 
     def score(self, inputs: Any) -> float:
         """The value for one bundle. Raises ValueError, with the reason, where there is none; never returns NaN."""

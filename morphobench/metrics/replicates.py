@@ -10,8 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from scipy.sparse import csr_array
 
 from morphobench.metrics.bootstrap import ClusterDraws, draw_clusters
+from morphobench.metrics.compounds import counted_mean
 from morphobench.metrics.expression import centroid_resamples, per_compound_resamples, pooled_resamples
 from morphobench.metrics.frechet import frechet_resamples
 from morphobench.metrics.frechet_compounds import frechet_resamples_by_compound
@@ -20,18 +22,17 @@ from morphobench.metrics.inputs import (
     CopyInputs,
     ExpressionInputs,
     FeatureInputs,
-    MechanismInputs,
     MemorisationInputs,
     MorphologyInputs,
-    MorphologyProfileInputs,
     ProbabilityInputs,
-    ProfileInputs,
     SeparabilityInputs,
     SwapInputs,
 )
-from morphobench.metrics.kernel import compound_resamples, counted_mean, kernel_resamples
+from morphobench.metrics.kernel import kernel_resamples, kernel_resamples_by_compound
+from morphobench.metrics.labels import OneLabelled
 from morphobench.metrics.morphology import profile_resamples, shift_resamples
 from morphobench.metrics.neighbours import weighted_means
+from morphobench.metrics.profile_inputs import MechanismInputs, MorphologyProfileInputs, ProfileInputs
 from morphobench.metrics.reliance import error_resamples, gap_resamples
 from morphobench.metrics.separability import balanced_resamples, lda_correct
 
@@ -48,16 +49,7 @@ def frechet_infinity_replicates(inputs: FeatureInputs, replicates: int, seed: in
 
 def frechet_by_compound_replicates(inputs: FeatureInputs, replicates: int, seed: int) -> np.ndarray:
     """Frechet distance per compound, averaged."""
-    draws = _feature_draws(inputs, replicates, seed)
-    values = frechet_resamples_by_compound(
-        inputs.generated,
-        inputs.generated_compounds,
-        inputs.real,
-        inputs.real_compounds,
-        draws.plate_weights(inputs.generated_plates),
-        draws.plate_weights(inputs.real_plates),
-    )
-    return counted_mean(values, draws.compound_counts)
+    return _averaged_by_compound(frechet_resamples_by_compound, inputs, replicates, seed)
 
 
 def kernel_replicates(inputs: FeatureInputs, replicates: int, seed: int) -> np.ndarray:
@@ -67,16 +59,7 @@ def kernel_replicates(inputs: FeatureInputs, replicates: int, seed: int) -> np.n
 
 def kernel_by_compound_replicates(inputs: FeatureInputs, replicates: int, seed: int) -> np.ndarray:
     """Kernel distance per compound, averaged."""
-    draws = _feature_draws(inputs, replicates, seed)
-    return compound_resamples(
-        inputs.generated,
-        inputs.generated_compounds,
-        inputs.real,
-        inputs.real_compounds,
-        draws.plate_weights(inputs.generated_plates),
-        draws.plate_weights(inputs.real_plates),
-        draws.compound_counts,
-    )
+    return _averaged_by_compound(kernel_resamples_by_compound, inputs, replicates, seed)
 
 
 def precision_replicates(inputs: FeatureInputs, replicates: int, seed: int) -> np.ndarray:
@@ -102,47 +85,39 @@ def coverage_replicates(inputs: FeatureInputs, replicates: int, seed: int) -> np
 
 def duplicate_replicates(inputs: CopyInputs, replicates: int, seed: int) -> np.ndarray:
     """Share of copies: which images are copies stays, and the images are drawn."""
-    draws = _draws([inputs.compounds], [inputs.plates], replicates, seed)
-    return weighted_means(inputs.copied, draws.weights(inputs.compounds, inputs.plates))
+    return weighted_means(inputs.copied, _row_weights(inputs, replicates, seed))
 
 
 def train_copy_replicates(inputs: MemorisationInputs, replicates: int, seed: int) -> np.ndarray:
     """Share of copies of training images; here and in the next row the verdicts stay, and the images are drawn."""
-    return weighted_means(inputs.copied, _memorisation_weights(inputs, replicates, seed))
+    return weighted_means(inputs.copied, _row_weights(inputs, replicates, seed))
 
 
 def near_copy_replicates(inputs: MemorisationInputs, replicates: int, seed: int) -> np.ndarray:
     """Share of near copies of training images."""
-    return weighted_means(inputs.near, _memorisation_weights(inputs, replicates, seed))
+    return weighted_means(inputs.near, _row_weights(inputs, replicates, seed))
 
 
 def train_distance_replicates(inputs: MemorisationInputs, replicates: int, seed: int) -> np.ndarray:
     """Ratio of mean distances to the nearest training image; generated and real images are drawn together."""
-    weights = _memorisation_weights(inputs, replicates, seed)
+    weights = _row_weights(inputs, replicates, seed)
     return weighted_means(inputs.distance, weights) / weighted_means(inputs.real_distance, weights)
-
-
-def _memorisation_weights(inputs: MemorisationInputs, replicates: int, seed: int) -> np.ndarray:
-    draws = _draws([inputs.compounds], [inputs.plates], replicates, seed)
-    return draws.weights(inputs.compounds, inputs.plates)
 
 
 def inception_replicates(inputs: ProbabilityInputs, replicates: int, seed: int) -> np.ndarray:
     """Inception score of all images in one chunk: its spread stands for that of the chunked score."""
-    draws = _draws([inputs.compounds], [inputs.plates], replicates, seed)
-    return inception_resamples(inputs.probabilities, draws.weights(inputs.compounds, inputs.plates))
+    return inception_resamples(inputs.probabilities, _row_weights(inputs, replicates, seed))
 
 
 def separability_replicates(inputs: SeparabilityInputs, replicates: int, seed: int) -> np.ndarray:
     """Balanced accuracy of the LDA; the classifier stays as fitted, only the generated images are drawn."""
     correct = lda_correct(inputs.train_x, inputs.train_y, inputs.generated_x, inputs.generated_y)
-    draws = _draws([inputs.compounds], [inputs.plates], replicates, seed)
-    return balanced_resamples(correct, inputs.generated_y, draws.weights(inputs.compounds, inputs.plates))
+    return balanced_resamples(correct, inputs.generated_y, _row_weights(inputs, replicates, seed))
 
 
 def nsc_replicates(inputs: MechanismInputs, replicates: int, seed: int) -> np.ndarray:
     """NSC; profiles are averaged anew over the drawn plates, verdicts count as often as their compound is drawn."""
-    draws = _draws([inputs.compounds], [inputs.plates], replicates, seed)
+    draws = _own_draws(inputs, replicates, seed)
     _, first = inputs.matches()
     verdicts = _of_plate_draws(lambda weights: inputs.matches(weights)[0], draws, inputs.plates)
     return _drawn_means(verdicts, draws, inputs.compounds[first])
@@ -160,7 +135,7 @@ def replicate_map_replicates(inputs: ProfileInputs, replicates: int, seed: int) 
 
 def discrimination_replicates(inputs: ProfileInputs, replicates: int, seed: int) -> np.ndarray:
     """Discrimination rank; profiles are averaged anew over the drawn plates, the rivals stay."""
-    draws = _draws([inputs.compounds], [inputs.plates], replicates, seed)
+    draws = _own_draws(inputs, replicates, seed)
     ranks = _of_plate_draws(inputs.discrimination, draws, inputs.plates)
     return _drawn_means(ranks, draws, np.unique(inputs.compounds))
 
@@ -193,14 +168,14 @@ def shift_replicates(inputs: MorphologyInputs, replicates: int, seed: int) -> np
 
 def profile_correlation_replicates(inputs: MorphologyProfileInputs, replicates: int, seed: int) -> np.ndarray:
     """Correlation of profiles, averaged; the vehicle images stay."""
-    draws = _draws([inputs.compounds], [inputs.plates], replicates, seed)
+    draws = _own_draws(inputs, replicates, seed)
     weights = draws.plate_weights(inputs.plates)
     return profile_resamples(*inputs.changes, inputs.compounds, weights, draws.compound_counts)
 
 
 def pooled_lfc_replicates(inputs: ExpressionInputs, replicates: int, seed: int) -> np.ndarray:
     """The paper's pooled LFC correlation."""
-    draws = _draws([inputs.compounds], [inputs.plates], replicates, seed)
+    draws = _own_draws(inputs, replicates, seed)
     profiles = (inputs.predicted_post, inputs.pre, inputs.measured_post, inputs.compounds)
     return pooled_resamples(*profiles, draws.plate_weights(inputs.plates), draws.compound_counts)
 
@@ -217,7 +192,7 @@ def lfc_perturbed_mean_replicates(inputs: ExpressionInputs, replicates: int, see
 
 def centroid_replicates(inputs: ExpressionInputs, replicates: int, seed: int) -> np.ndarray:
     """Centroid accuracy, averaged over compounds."""
-    draws = _draws([inputs.compounds], [inputs.plates], replicates, seed)
+    draws = _own_draws(inputs, replicates, seed)
     profiles = (inputs.predicted_post, inputs.pre, inputs.measured_post, inputs.compounds)
     return centroid_resamples(*profiles, draws.plate_weights(inputs.plates), draws.compound_counts)
 
@@ -243,7 +218,7 @@ def _swap_counts(inputs: SwapInputs, replicates: int, seed: int) -> tuple[dict[s
 
 
 def _per_compound_replicates(inputs: ExpressionInputs, centred: bool, replicates: int, seed: int) -> np.ndarray:
-    draws = _draws([inputs.compounds], [inputs.plates], replicates, seed)
+    draws = _own_draws(inputs, replicates, seed)
     profiles = (inputs.predicted_post, inputs.pre, inputs.measured_post, inputs.compounds)
     return per_compound_resamples(*profiles, centred, draws.plate_weights(inputs.plates), draws.compound_counts)
 
@@ -268,13 +243,22 @@ def _drawn_means(values: np.ndarray, draws: ClusterDraws, compounds: np.ndarray)
 
 
 def _verdict_replicates(
-    verdicts: np.ndarray, rows: np.ndarray, inputs: ProfileInputs, replicates: int, seed: int
+    verdicts: np.ndarray, joint: np.ndarray, inputs: ProfileInputs, replicates: int, seed: int
 ) -> np.ndarray:
-    """Mean of the verdicts (K,) that are defined, each drawn with the compound and the plate of its row (K,)."""
-    draws = _draws([inputs.compounds], [inputs.plates], replicates, seed)
+    """Mean of the verdicts (K,) that are defined, each drawn as often as its rows are on average; joint (N,): whose."""
+    weights = _row_weights(inputs, replicates, seed)
+    rows = csr_array((np.ones(len(joint)), (np.arange(len(joint)), joint)), shape=(len(joint), len(verdicts)))
     known = np.isfinite(verdicts)
-    weights = draws.weights(inputs.compounds[rows[known]], inputs.plates[rows[known]])
-    return weighted_means(verdicts[known], weights)
+    return weighted_means(verdicts[known], ((weights @ rows) / np.bincount(joint))[:, known])
+
+
+def _row_weights(inputs: OneLabelled, replicates: int, seed: int) -> np.ndarray:
+    """How often each row of a bundle is drawn, (3 R, N)."""
+    return _own_draws(inputs, replicates, seed).weights(inputs.compounds, inputs.plates)
+
+
+def _own_draws(inputs: OneLabelled, replicates: int, seed: int) -> ClusterDraws:
+    return _draws([inputs.compounds], [inputs.plates], replicates, seed)
 
 
 def _draws(compounds: Sequence[np.ndarray], plates: Sequence[np.ndarray], replicates: int, seed: int) -> ClusterDraws:
@@ -287,6 +271,21 @@ def _image_weights(inputs: FeatureInputs, replicates: int, seed: int) -> tuple[n
         draws.weights(inputs.generated_compounds, inputs.generated_plates),
         draws.weights(inputs.real_compounds, inputs.real_plates),
     )
+
+
+def _averaged_by_compound(
+    resample: Callable[..., dict[str, np.ndarray]], inputs: FeatureInputs, replicates: int, seed: int
+) -> np.ndarray:
+    draws = _feature_draws(inputs, replicates, seed)
+    values = resample(
+        inputs.generated,
+        inputs.generated_compounds,
+        inputs.real,
+        inputs.real_compounds,
+        draws.plate_weights(inputs.generated_plates),
+        draws.plate_weights(inputs.real_plates),
+    )
+    return counted_mean(values, draws.compound_counts)
 
 
 def _feature_draws(inputs: FeatureInputs, replicates: int, seed: int) -> ClusterDraws:

@@ -11,6 +11,7 @@ import morphobench
 from morphobench import storage
 from morphobench.contents import Evaluation, TrackContents
 from morphobench.report import reading
+from morphobench.report.compounds import CompoundTable, compound_table
 from morphobench.report.distributions import area_by_compound, area_violins
 from morphobench.report.drawing import Picture, house_type
 from morphobench.report.expression import PredictorTable, enrichment_chart, lfc_heatmaps, predictor_table
@@ -57,6 +58,7 @@ class TrackPage:
     images: str
     verdict: list[Sentence]
     rows: list[Row]
+    compounds: CompoundTable | None
     panel: list[Picture]
     maps: list[Picture]
     predictors: PredictorTable | None
@@ -109,6 +111,7 @@ def _track(evaluation: Evaluation, track: TrackContents) -> TrackPage:
         images=f"{len(track.compounds):,} generated images of {compounds} compounds",
         verdict=verdict(report, track.track),
         rows=[_row(score) for score in scores],
+        compounds=compound_table(scores),
         panel=panel_pictures(evaluation, track),
         maps=[picture for picture in maps if picture],
         predictors=predictor_table(scores, report.submission.name),

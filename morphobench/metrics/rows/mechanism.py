@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from morphobench.metrics import replicates as resample
-from morphobench.metrics.inputs import MechanismInputs, ProfileInputs, SeparabilityInputs
+from morphobench.metrics.inputs import SeparabilityInputs
 from morphobench.metrics.metric import Metric
-from morphobench.metrics.rows.counts import compounds, undefined_of
+from morphobench.metrics.profile_inputs import MechanismInputs, ProfileInputs
+from morphobench.metrics.rows.counts import compounds, named, undefined_of
 from morphobench.metrics.separability import lda_separability
 
 
@@ -49,9 +50,9 @@ ROWS = (
         version=1,
         inputs=MechanismInputs,
         direction="max",
-        unit="share of treatments on plates",
+        unit="share of treatments in batches",
         smallest_n=4,
-        summary="The same for profiles of single plates, with neighbours of other compounds on other plates only.",
+        summary="The same for profiles of single batches, with neighbours of other compounds in other batches only.",
         compute=lambda inputs: np.nanmean(inputs.batch_matches[0]),
         resample=resample.nscb_replicates,
         count=lambda inputs: len(inputs.asked(batched=True)),
@@ -81,5 +82,6 @@ ROWS = (
         compute=lambda inputs: inputs.discrimination().mean(),
         resample=resample.discrimination_replicates,
         count=compounds,
+        by_compound=lambda inputs: named(inputs.compounds, inputs.discrimination()),
     ),
 )

@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+import numpy as np
+
 from morphobench.metrics import replicates as resample
 from morphobench.metrics.frechet import frechet_distance
-from morphobench.metrics.frechet_compounds import frechet_distance_by_compound
+from morphobench.metrics.frechet_compounds import frechet_distance_by_compound, frechet_intervals_by_compound
 from morphobench.metrics.inception_score import inception_score
 from morphobench.metrics.inputs import FeatureInputs, ProbabilityInputs
 from morphobench.metrics.kernel import kernel_distance, kernel_distance_by_compound
 from morphobench.metrics.metric import Metric
-from morphobench.metrics.rows.counts import smaller_side
+from morphobench.metrics.rows.counts import named, smaller_side
 
 
-def _kd_per_compound(inputs: FeatureInputs) -> float:
+def _distances(inputs: FeatureInputs) -> np.ndarray:
     sides = (inputs.generated, inputs.generated_compounds, inputs.real, inputs.real_compounds)
-    return float(kernel_distance_by_compound(*sides).mean())
+    return frechet_distance_by_compound(*sides)
 
 
-def _fd_per_compound(inputs: FeatureInputs) -> float:
+def _distance_intervals(inputs: FeatureInputs, replicates: int, seed: int) -> Mapping[str, tuple[float, float] | None]:
+    generated = (inputs.generated, inputs.generated_compounds, inputs.generated_plates)
+    real = (inputs.real, inputs.real_compounds, inputs.real_plates)
+    return frechet_intervals_by_compound(*generated, *real, replicates, seed)
+
+
+def _kernel_distances(inputs: FeatureInputs) -> np.ndarray:
     sides = (inputs.generated, inputs.generated_compounds, inputs.real, inputs.real_compounds)
-    return float(frechet_distance_by_compound(*sides).mean())
+    return kernel_distance_by_compound(*sides)
 
 
 ROWS = (
@@ -56,9 +66,10 @@ ROWS = (
         unit="squared MMD",
         smallest_n=8,
         summary="Kernel distance between generated and real images of the same compound, averaged over compounds.",
-        compute=_kd_per_compound,
+        compute=lambda inputs: _kernel_distances(inputs).mean(),
         resample=resample.kernel_by_compound_replicates,
         count=smaller_side,
+        by_compound=lambda inputs: named(inputs.real_compounds, _kernel_distances(inputs)),
     ),
     Metric(
         key="fd_infinity",
@@ -82,9 +93,11 @@ ROWS = (
         smallest_n=8,
         summary="Frechet distance of each compound's images, averaged; biased up as few images make a compound.",
         ranked=False,
-        compute=_fd_per_compound,
+        compute=lambda inputs: _distances(inputs).mean(),
         resample=resample.frechet_by_compound_replicates,
         count=smaller_side,
+        by_compound=lambda inputs: named(inputs.real_compounds, _distances(inputs)),
+        compound_intervals=_distance_intervals,
     ),
     Metric(
         key="is",

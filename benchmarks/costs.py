@@ -1,0 +1,73 @@
+"""What each row of METRICS costs on one track: seconds of its value, and of its 95% interval besides.
+
+    python benchmarks/costs.py [--track id] [--write]
+
+Real replicates of the sim tier are scored as a model's images would be, from measurements that are already at hand;
+each row starts from its arrays, with nothing that another row may have left. `--write` puts the table into
+docs/metrics.md. The images are rendered and measured on first use.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import tempfile
+import time
+from pathlib import Path
+
+from metric_validation import write_between
+
+from morphobench import evaluation, provenance, scoring
+from morphobench.datasets import load_tier
+from morphobench.ingest.submission import open_submission
+from morphobench.measurements import Measurements, measure_track
+from morphobench.storage import cache_dir
+from morphobench.tasks import Task, tasks
+
+PAGE = Path(__file__).parents[1] / "docs" / "metrics.md"
+
+
+def measurements(track: str) -> Measurements:
+    """What `morphobench evaluate --model real-replicates` measures of a track of the sim tier."""
+    tier = load_tier("sim")
+    protocol = evaluation.chosen_protocol(tier, [], None, {}, "cpu")
+    with tempfile.TemporaryDirectory() as place:
+        folder = evaluation.generate("real-replicates", tier, [track], Path(place), 0, protocol)
+        submission = open_submission(folder, tier, [track])
+        return measure_track(submission, tier, track, protocol, cache_dir(), evaluation.Stopwatch().stage)
+
+
+def cost(task: Task) -> tuple[float, float]:
+    """Seconds of a row's value, and of its interval from the same arrays without what the value left behind."""
+    bundle = dataclasses.replace(task.inputs)
+    start = time.perf_counter()
+    task.metric.score(bundle)
+    value = time.perf_counter() - start
+    start = time.perf_counter()
+    task.metric.interval(bundle, scoring.REPLICATES, scoring.BOOTSTRAP_SEED)
+    return value, time.perf_counter() - start
+
+
+def main() -> None:
+    """Measure, print, write if asked."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--track", default="id")
+    parser.add_argument("--write", action="store_true", help="into docs/metrics.md")
+    arguments = parser.parse_args()
+    measured = measurements(arguments.track)
+    lines = ["| score | N | value, s | interval, s |", "|---|---|---|---|"]
+    for task in tasks(measured, load_tier("sim")):
+        if task.inputs is not None:
+            seconds = (f"{each:.3f}" for each in cost(task))
+            lines.append(f"| `{task.key}` | {task.metric.count(task.inputs):,} | {' | '.join(seconds)} |")
+        else:
+            lines.append(f"| `{task.key}` | | not asked: {task.reason} | |")
+    setting = provenance.hardware("cpu") | provenance.versions()
+    note = f"`python benchmarks/costs.py`; {', '.join(f'{name} {value}' for name, value in setting.items())}."
+    print("\n".join([*lines, "", note]))
+    if arguments.write:
+        write_between(PAGE, "costs", [*lines, "", note])
+
+
+if __name__ == "__main__":
+    main()
