@@ -186,12 +186,12 @@ def _memorisation_inputs(measured: Measurements) -> MemorisationInputs:
 
 
 def mistrusted(measured: Measurements) -> str:
-    """Why nothing that the segmentation measures is scored: too many generated images with a flag of MISTRUSTED; "" else.
+    """Why nothing that the segmentation measures is scored: too many generated images have a flag of MISTRUSTED.
 
-    What is drawn from `profiles` asks this first.
+    "" where they are few enough. What is drawn from `profiles` asks this first.
     """
-    columns = [f"ImageQuality_Flag{flag}" for flag in MISTRUSTED]
-    flags = [measured.profiles["generated"][column] > 0 for column in columns if column in measured.profiles["generated"]]
+    columns = {f"ImageQuality_Flag{flag}" for flag in MISTRUSTED}
+    flags = [values > 0 for column, values in measured.profiles["generated"].items() if column in columns]
     count, n = int(np.any(flags, axis=0).sum()), len(measured.compounds)
     if count <= MOST_MISTRUSTED * n:
         return ""

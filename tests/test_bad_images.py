@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from test_scoring import by_key, measurements
 from tiny_tier import SIZE, tiny_tier
 
-from morphobench import evaluation
+from morphobench import evaluation, metrics
 from morphobench.datasets.tier import Tier
 from morphobench.errors import BadInput
 from morphobench.features.extractor import Features
@@ -159,6 +159,84 @@ def test_features_that_are_not_numbers_take_their_own_scores_only(tmp_path: Path
     assert "rows hold values that are not finite" in scores["lda_separability"].reason
     assert scores["area_occupied_shift[cells]"].value is not None
     assert track_notes(spoilt, tier)
+
+
+@pytest.mark.filterwarnings("error")
+def test_features_too_large_to_square_are_named(tmp_path: Path) -> None:
+    measured, tier = measurements(), tiny_tier(tmp_path)
+    large = measured.features["x"]["generated"].embedding.copy()
+    large[3] *= 1e160
+    sides = {"generated": Features(large, None), "real": measured.features["x"]["real"]}
+    embedding = {**measured.embedding, "generated": large}
+    scores = by_key(score_track(dataclasses.replace(measured, features={"x": sides}, embedding=embedding), tier))
+    said = "1 of 36 rows hold values beyond 1e+50, whose powers overflow; scale them"
+    for key in ("fd[x]", "fd_per_compound[x]", "kd[x]", "kd_per_compound[x]", "precision[x]", "coverage[x]"):
+        assert (scores[key].value, scores[key].reason) == (None, said)
+    for key in ("lda_separability", "nsc", "discrimination_rank"):
+        assert scores[key].value is None
+        assert "hold values beyond 1e+50" in scores[key].reason
+
+
+def test_embeddings_that_do_not_vary_have_no_discriminant(tmp_path: Path) -> None:
+    measured, tier = measurements(), tiny_tier(tmp_path)
+    zeros = {name: np.zeros_like(values) for name, values in measured.embedding.items()}
+    score = by_key(score_track(dataclasses.replace(measured, embedding=zeros), tier))["lda_separability"]
+    assert score.reason == "the 24 training embeddings do not vary within their classes: no discriminant can be fitted"
+
+
+def test_a_compound_with_one_image_is_named_and_takes_the_rows_per_compound_only(tmp_path: Path) -> None:
+    measured, tier = measurements(), tiny_tier(tmp_path)
+    compounds = np.where(measured.compounds == "f", "e", measured.compounds)
+    compounds[-1] = "z"
+    scores = by_key(score_track(dataclasses.replace(measured, compounds=compounds), tier))
+    for key in ("fd_per_compound[x]", "kd_per_compound[x]"):
+        said = "1 compounds have fewer than two images on a side, the first is 'z' (1 against 1)"
+        assert (scores[key].value, scores[key].reason) == (None, said)
+    assert scores["kd[x]"].value is not None
+
+
+def test_a_track_without_vehicle_images_says_so(tmp_path: Path) -> None:
+    measured, tier = measurements(), tiny_tier(tmp_path)
+    none = {
+        "profiles": {**measured.profiles, "vehicle": {k: v[:0] for k, v in measured.profiles["vehicle"].items()}},
+        "embedding": {**measured.embedding, "vehicle": measured.embedding["vehicle"][:0]},
+        "vehicle_plates": measured.vehicle_plates[:0],
+    }
+    scores = by_key(score_track(dataclasses.replace(measured, **none), tier))
+    said = "there are no vehicle images of these plates: what is missed is measured against their gap"
+    assert scores["area_occupied_shift[cells]"].reason == said
+    assert scores["nsc"].reason == "3 plates have no vehicle wells, the first is 'E00'"
+    assert scores["kd[x]"].value is not None
+
+
+def test_lists_are_as_good_as_arrays_and_words_are_named() -> None:
+    random = np.random.default_rng(0)
+    a, b = random.normal(size=(24, 4)), random.normal(size=(24, 4))
+    names, plates = np.repeat(["x", "y", "z"], 8), np.tile(["p", "q"], 12)
+    p = np.exp(a) / np.exp(a).sum(axis=1, keepdims=True)
+    calls = [
+        *((function, (a, b)) for function in (metrics.frechet_distance, metrics.kernel_distance, metrics.precision)),
+        (lambda *sides: metrics.fd_infinity(*sides).value, (a, b)),
+        (metrics.frechet_distance_by_compound, (a, names, b, names)),
+        (metrics.kernel_distance_by_compound, (a, names, b, names)),
+        (lambda probabilities: metrics.inception_score(probabilities, splits=2), (p,)),
+        (metrics.lda_separability, (a, names, b, names)),
+        (metrics.lda_projection, (a, names, b)),
+        (metrics.discrimination, (a, b)),
+        (lambda x, y, own: metrics.average_precision(x, y, (own, own)), (a, b, names)),
+        (lambda x, y, own, m: metrics.mechanism_matches(x, y, (own, own), (m, m)), (a, b, names, plates)),
+        (lambda *wells: metrics.scale_by_vehicle(*wells, "z-score"), (a, plates, b, plates)),
+        (metrics.typical_variation_normalization, (a, b)),
+        (metrics.lfc_pearson_per_compound, (a, 0 * a, b, names)),
+        (metrics.profile_correlation, (a, b, names)),
+        (metrics.area_occupied_shift_by_compound, (a[:, 0], names, plates, b[:, 0], names, b[:, 1], plates)),
+    ]
+    for function, arrays in calls:
+        np.testing.assert_array_equal(function(*(array.tolist() for array in arrays)), function(*arrays))
+    with pytest.raises(ValueError, match="rows that are no numbers, or not equally many: a table of numbers is needed"):
+        metrics.frechet_distance([[1, 2], [3]], b)
+    with pytest.raises(ValueError, match="rows that are no numbers"):
+        metrics.kernel_distance([["x", "y"]], b)
 
 
 def vit_file(path: Path, architecture: dict[str, int], value: float | None = None) -> Path:

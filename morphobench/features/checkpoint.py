@@ -54,7 +54,8 @@ def read_state_dict(path: Path) -> StateDict:
             raise BadInput(f"{path}: holds objects that run code; save the network's state_dict() alone") from error
         raise BadInput(f"{path}: cut short, or not a .safetensors or torch file of weights; fetch it again") from error
     if isinstance(state, dict):
-        state = next((state[name] for name in WRAPPERS if isinstance(state.get(name), dict)), state)
+        wrapped: list[StateDict] = [inner for name in WRAPPERS if isinstance(inner := state.get(name), dict)]
+        state = wrapped[0] if wrapped else state
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         held = ", ".join(repr(str(name)) for name in list(state)[:5]) if isinstance(state, dict) else "no table"
         raise BadInput(f"{path}: holds no table of tensors by name ({held}); save the network's state_dict() alone")

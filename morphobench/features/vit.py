@@ -115,7 +115,7 @@ def _check_tensors(state: StateDict, model: str, path: Path) -> None:
     from timm.models.vision_transformer import checkpoint_filter_fn
 
     with torch.device("meta"):
-        own = timm.create_model(model, pretrained=False, num_classes=0)
+        own: Any = timm.create_model(model, pretrained=False, num_classes=0)
     expected = {name: tuple(tensor.shape) for name, tensor in own.state_dict().items()}
     renamed = {
         name: tensor

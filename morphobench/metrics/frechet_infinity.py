@@ -104,9 +104,7 @@ def fd_infinity(a: np.ndarray, b: np.ndarray, seed: int = SEED) -> Extrapolation
     return Extrapolation(sizes, distances, value, slope, 1 - left / spread if spread else 1.0, tuple(parts))
 
 
-def _cut(
-    n: int, m: int, parts: float, rounds: int, random: np.random.Generator
-) -> list[tuple[np.ndarray, np.ndarray]]:
+def _cut(n: int, m: int, parts: float, rounds: int, random: np.random.Generator) -> list[tuple[np.ndarray, np.ndarray]]:
     """Rows of both sides in parts of n / parts and m / parts, of several rounds in turn.
 
     The parts of a round are runs of a shuffled circle, for p = q / 2 the q runs that go round it twice: every row is

@@ -142,7 +142,7 @@ def profile_correlation(generated: np.ndarray, real: np.ndarray, compounds: np.n
     generated, real: changes (N, F) in vehicle standard deviations; compounds (N,). 0 where the generated change is the
     same in every measurement, NaN where the real one is. Raises ValueError for shapes that differ or NaN.
     """
-    return lfc_pearson_per_compound(generated, np.zeros_like(real), real, compounds)
+    return lfc_pearson_per_compound(generated, np.zeros_like(real, dtype=np.float64), real, compounds)
 
 
 def profile_resamples(
