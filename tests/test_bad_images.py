@@ -9,14 +9,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import load_file
 from safetensors.torch import save_file
 from test_scoring import by_key, measurements
 from tiny_tier import SIZE, tiny_tier
 
 from morphobench import evaluation, metrics
+from morphobench.datasets import load_tier
 from morphobench.datasets.tier import Tier
 from morphobench.errors import BadInput
 from morphobench.features.extractor import Features
+from morphobench.features.profile import measure
+from morphobench.features.segment import ENGINE
 from morphobench.features.torchvision_ops import ensure_torchvision
 from morphobench.notes import track_notes
 from morphobench.schema import Conditions, Report
@@ -111,6 +115,28 @@ def test_a_twentieth_of_noise_and_saturated_images_is_scored_and_more_is_not(tmp
     both = {f"ImageQuality_Flag{name}": (np.arange(n) < 2) * 1.0 for name in ("Noise", "Saturated")}
     profiles = {**measured.profiles, "generated": {**measured.profiles["generated"], **both}}
     assert mistrusted(dataclasses.replace(measured, profiles=profiles)) == ""  # an image counts once
+
+
+def test_a_twentieth_of_noise_moves_the_areas_by_what_the_limit_says() -> None:
+    tier = load_tier("sim")
+    folder = tier.folder / "features" / "sim"
+    real, vehicle = (load_file(folder / f"{ENGINE}__{name}.safetensors") for name in ("id", "vehicle"))
+    rows, beside = tier.rows("id"), tier.rows("vehicle")
+    kept = beside["plate"].isin(set(rows["plate"])).to_numpy()
+    compounds, plates = rows["compound"].to_numpy(dtype=str), rows["plate"].to_numpy(dtype=str)
+    random = np.random.default_rng(0)
+    image = random.integers(0, 256, (128, 128, 3), dtype=np.uint8)
+    found = measure(image, tier.spec.nucleus_diameter)
+    assert found["ImageQuality_FlagNoise"] == 1
+    hit = random.permutation(len(rows))[: len(rows) // 20]
+    for part, low, high in (("Cells", 0.1, 0.2), ("Cytoplasm", 0.1, 0.2), ("Nuclei", 0.6, 1.0)):
+        column = f"AreaOccupied_AreaOccupied_{part}"
+        area = real[column].astype(float)
+        generated = area.copy()
+        generated[hit] = found[column]
+        there = vehicle[column][kept], beside["plate"].to_numpy(dtype=str)[kept]
+        sides = (compounds, plates, area, compounds, *there)
+        assert low < 1 - metrics.area_occupied_shift_by_compound(generated, *sides) < high
 
 
 def test_a_plate_with_too_few_vehicle_images_is_noted(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import json
 import logging
 import pickle
 from pathlib import Path
+from typing import Any
 
 import pooch
 import torch
@@ -44,6 +45,7 @@ def read_state_dict(path: Path) -> StateDict:
 
     Raises BadInput where it is cut short or another format, or a weight is not finite (every feature would be NaN).
     """
+    state: Any
     try:
         if path.suffix == ".safetensors":
             state = load_file(path)
@@ -54,7 +56,7 @@ def read_state_dict(path: Path) -> StateDict:
             raise BadInput(f"{path}: holds objects that run code; save the network's state_dict() alone") from error
         raise BadInput(f"{path}: cut short, or not a .safetensors or torch file of weights; fetch it again") from error
     if isinstance(state, dict):
-        wrapped: list[StateDict] = [inner for name in WRAPPERS if isinstance(inner := state.get(name), dict)]
+        wrapped = [inner for name in WRAPPERS if isinstance(inner := state.get(name), dict)]
         state = wrapped[0] if wrapped else state
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         held = ", ".join(repr(str(name)) for name in list(state)[:5]) if isinstance(state, dict) else "no table"
