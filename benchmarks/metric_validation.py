@@ -21,7 +21,9 @@ from pathlib import Path
 import numpy as np
 from validation_ladders import (
     CLEAR,
+    COPIED,
     CORRUPTIONS,
+    DISGUISED,
     DROPPED,
     DUPLICATED,
     STEP,
@@ -32,7 +34,7 @@ from validation_ladders import (
     corrupted,
     key_for_row,
     ladders,
-    score,
+    scores,
 )
 from validation_sets import DOSES, Design
 
@@ -50,11 +52,13 @@ MOVED = 2.0
 A quarter of it is then half a deviation; two samples of one law, 32 images each, lie about 0.3 apart by Wasserstein-1.
 """
 AREAS = tuple(key for key in METRICS if key.startswith("area_occupied_shift"))
-LFC = ("lfc_pearson", "lfc_pearson_vehicle", "lfc_pearson_perturbed_mean", "centroid_accuracy")
-PROFILES = ("replicate_map", "discrimination_rank")
-DOSED = ("fd", "kd", "kd_per_compound", "lda_separability", *AREAS, *LFC)
+CORRELATIONS = ("lfc_pearson", "lfc_pearson_vehicle", "lfc_pearson_perturbed_mean")
+LFC = (*CORRELATIONS, "centroid_accuracy")
+PROFILES = ("replicate_map", "discrimination_rank", "nsc", "nscb")
+DISTANCES = ("fd", "fd_infinity", "fd_per_compound", "kd", "kd_per_compound")
+DOSED = (*DISTANCES, "lda_separability", *PROFILES, *AREAS, "profile_correlation", *LFC)
 """Rows of the registry that must prefer each next dose; those of features with the tier's own extractor alone."""
-SPOILT = ("fd", "kd", "kd_per_compound", "precision", "density", "coverage")
+SPOILT = (*DISTANCES, "precision", "density", "coverage")
 CLAIMS: dict[str, tuple[str, ...]] = {
     WRONG: (
         "fd_per_compound",
@@ -62,14 +66,17 @@ CLAIMS: dict[str, tuple[str, ...]] = {
         "lda_separability",
         *PROFILES,
         *AREAS,
+        "profile_correlation",
         *LFC,
     ),
     "blur": SPOILT,
-    "noise": (*SPOILT, *LFC),
+    "noise": (*SPOILT, *CORRELATIONS),
     "JPEG": SPOILT,
-    "brighter": ("fd", "kd", "kd_per_compound", "density"),
-    DUPLICATED: ("fd", "recall", "coverage", "duplicates"),
-    DROPPED: ("fd", "kd", "kd_per_compound", "recall", "coverage", "lda_separability", *LFC),
+    "brighter": (*DISTANCES, "density"),
+    DUPLICATED: ("fd", "fd_infinity", "fd_per_compound", "recall", "coverage", "duplicates"),
+    DROPPED: (*DISTANCES, "recall", "coverage", "lda_separability", *PROFILES, *LFC),
+    COPIED: ("duplicates", "train_copies", "near_copies", "nearest_train_distance"),
+    DISGUISED: ("train_copies", "near_copies"),
 }
 """Rows of the registry that claim to see a corruption; those of features with the tier's own extractor alone."""
 EXTRACTOR = "efficientnet_lite0"
@@ -78,12 +85,13 @@ EXTRACTOR = "efficientnet_lite0"
 def dose_ladders(experiment: Experiment) -> dict[str, Ladders]:
     """By mechanism: its area shifts and its kernel distances; under "all" every score of all mechanisms together."""
     design = experiment.design
+    sets = [experiment.dose(dose) for dose in DOSES]
     found = {}
     for number, mechanism in enumerate(design.mechanisms):
         rows = number * design.slots + np.arange(design.slots)
-        found[mechanism] = ladders([score(experiment, experiment.dose(d), rows, _own) for d in DOSES], rising=True)
+        found[mechanism] = ladders(scores(experiment, sets, rows, _own), rising=True)
     rows = np.arange(len(design.compounds))
-    found["all"] = ladders([score(experiment, experiment.dose(d), rows) for d in DOSES], rising=True)
+    found["all"] = ladders(scores(experiment, sets, rows), rising=True)
     return found
 
 
@@ -99,14 +107,12 @@ def shares(corruption: str) -> tuple[float, ...]:
 def corruption_ladders(experiment: Experiment, wanted: Callable[[str], bool] = lambda key: True) -> dict[str, Ladders]:
     """By corruption, every score along the growing share."""
     rows = np.arange(len(experiment.design.compounds))
-    clean = score(experiment, experiment.dose(1.0), rows, wanted)
-    return {
-        name: ladders(
-            [clean] + [score(experiment, corrupted(experiment, name, s), rows, wanted) for s in shares(name)[1:]],
-            rising=False,
-        )
-        for name in CORRUPTIONS
-    }
+    (clean,) = scores(experiment, [experiment.dose(1.0)], rows, wanted)
+    found = {}
+    for name in CORRUPTIONS:
+        sets = [corrupted(experiment, name, share) for share in shares(name)[1:]]
+        found[name] = ladders([clean, *scores(experiment, sets, rows, wanted)], rising=False)
+    return found
 
 
 def claimed(corruption: str, key: str) -> bool:

@@ -23,7 +23,8 @@ def parts(data: Path | None, cellprofiler: str | None) -> tuple[list[list[str]],
     everywhere = [
         ["evaluate.py"], ["frechet.py", "--all"], ["frechet_compounds.py"], ["interval_coverage.py"], ["features.py"],
         ["memory.py"], ["costs.py"], ["sim.py"], ["export.py"], ["metric_validation.py"], ["reliance.py"],
-        ["enrichment_recovery.py"], ["build.py"], ["l1000.py"],
+        ["enrichment_recovery.py"], ["profiles.py"],
+        ["build.py"], ["l1000.py"],
     ]  # fmt: skip
     with_data = [
         ["ljosa.py", "--data", f"{data}/bbbc021"],

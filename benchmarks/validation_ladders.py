@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
+from typing import Any
 
+import joblib
 import numpy as np
 import pandas as pd
-from validation_sets import SPOIL, ArrayImages, Design, Pool
+from validation_sets import SPOIL, Design, Pool, disguised
 
-from morphobench import storage
 from morphobench.datasets.simulate import expression
 from morphobench.datasets.simulate.mechanisms import VEHICLE
-from morphobench.features.cache import extract
-from morphobench.features.extractor import load_extractor
 from morphobench.measurements import Measurements
 from morphobench.metrics.bootstrap import ROUNDING
+from morphobench.metrics.frechet import frechet_resamples
+from morphobench.metrics.inputs import FeatureInputs
+from morphobench.metrics.profile_inputs import MechanismInputs
 from morphobench.metrics.registry import METRICS
-from morphobench.tasks import tasks
+from morphobench.tasks import Task, tasks
 
 VEHICLE_WELLS = 16
 """Per plate, averaged to G_pre."""
@@ -29,7 +31,10 @@ CLEAR = 3.0
 STEP = 2.0
 """Standard errors from which a single step counts; a smaller one is flat."""
 WRONG, DUPLICATED, DROPPED = "wrong compound", "duplicated", "dropped"
-CORRUPTIONS = (WRONG, *SPOIL, DUPLICATED, DROPPED)
+COPIED, DISGUISED = "copied", "copied, disguised"
+CORRUPTIONS = (WRONG, *SPOIL, DUPLICATED, DROPPED, COPIED, DISGUISED)
+STAY = ("train_x", "train_y", "vehicle", "vehicle_plates")
+"""Fields of a bundle of arrays that keep all rows where a plate is left out."""
 
 
 class Experiment:
@@ -70,11 +75,20 @@ class Experiment:
             means[plate] = expression.measured(version, wells).mean(axis=0)
         return np.stack([means[plate] for plate in self.design.row_plates()])
 
-    @cached_property
-    def train(self) -> np.ndarray:
-        """Embeddings of training images on other plates, (N, D)."""
-        images = ArrayImages(self.design.draw("train", 1.0, prefix="W"))
-        return extract(images, load_extractor(self.design.tier.spec.embedding), storage.cache_dir()).embedding
+    @property
+    def train(self) -> Pool:
+        """Training images of the same mechanisms, on other plates."""
+        return self._pool("train", self._train_pixels, 1.0)
+
+    @property
+    def disguised(self) -> Pool:
+        """The training images, turned and with a little noise; the profiles are theirs."""
+
+        def pixels() -> np.ndarray:
+            random = np.random.default_rng(0)
+            return np.stack([disguised(image, random) for image in self._train_pixels()])
+
+        return replace(self._pool("disguised", pixels, 1.0), profile=self.train.profile)
 
     def spoilt(self, name: str) -> Pool:
         """The generated images at full activity, every one spoilt: a key of SPOIL; noise spoils the profile too."""
@@ -101,6 +115,7 @@ class Experiment:
             plates=design.row_plates()[rows],
             doses=np.ones(len(rows)),
             mechanisms=compounds,
+            batches=design.row_plates()[rows],
             vehicle_plates=design.row_plates()[: 2 * design.slots],
             train_compounds=design.compounds,
             train_mechanisms=design.compounds,
@@ -113,12 +128,17 @@ class Experiment:
                 "generated": generated.features[name].embedding,
                 "real": real.features[name].embedding,
                 "vehicle": self.vehicle.features[name].embedding,
-                "train": self.train,
+                "train": self.train.features[name].embedding,
             },
             profiles={"generated": generated.profiles, "real": real.profiles, "vehicle": self.vehicle.profiles},
             pixel_hashes=generated.hashes,
             expression={"pre": self.pre[rows], "post": real.profile, "predicted": generated.profile},
             protocol={},
+            thumbnails={
+                "generated": generated.thumbnails,
+                "real": real.thumbnails,
+                "train": self.train.thumbnails,
+            },
         )
 
     def _clean(self, share: float) -> np.ndarray:
@@ -126,6 +146,11 @@ class Experiment:
         if name not in self._pixels:
             self._pixels[name] = self.design.draw(name, share)
         return self._pixels[name]
+
+    def _train_pixels(self) -> np.ndarray:
+        if "train" not in self._pixels:
+            self._pixels["train"] = self.design.draw("train", 1.0, prefix="W")
+        return self._pixels["train"]
 
     def _pool(self, name: str, pixels: Callable[[], np.ndarray], share: float) -> Pool:
         if name not in self._pools:
@@ -155,24 +180,75 @@ class Scored:
         return change / error if error > ROUNDING * abs(change) else float(np.copysign(np.inf, change))
 
 
-def score(
-    experiment: Experiment, generated: Pool, rows: np.ndarray, wanted: Callable[[str], bool] = lambda key: True
-) -> dict[str, Scored]:
-    """The rows of the registry that some rows of a set allow, as an evaluation computes them, with a plate less too."""
+def scores(
+    experiment: Experiment, sets: Sequence[Pool], rows: np.ndarray, wanted: Callable[[str], bool] = lambda key: True
+) -> list[dict[str, Scored]]:
+    """The rows of the registry that some rows of sets allow, as an evaluation computes them, with a plate less too.
 
-    def values(rows: np.ndarray) -> dict[str, float]:
-        found = tasks(experiment.measurements(generated, rows), experiment.design.tier)
-        asked = [task for task in found if task.inputs is not None and wanted(task.key)]
-        enough = [task for task in asked if task.metric.count(task.inputs) >= task.metric.smallest_n]
-        return {task.key: task.metric.score(task.inputs) for task in enough}
+    Sets are shared among processes whose linear algebra has one thread each: two threads that wait for each other on
+    a busy machine made the decompositions of `fd_infinity` fifty times slower.
+    """
+    plates = np.unique(experiment.design.row_plates()[rows])
+    # All tasks are made before the first is handed on: what they measure uses the same processes.
+    found = [[task for task in asked(experiment, generated, rows) if wanted(task.key)] for generated in sets]
+    return list(joblib.Parallel(n_jobs=-1)(joblib.delayed(_scored)(each, plates) for each in found))
 
-    plates = experiment.design.row_plates()[rows]
-    whole, parts = values(rows), [values(rows[plates != plate]) for plate in np.unique(plates)]
-    return {
-        key: Scored(value, np.array([part[key] for part in parts]), METRICS[key_for_row(key)].direction)
-        for key, value in whole.items()
-        if all(key in part for part in parts)
-    }
+
+def _scored(found: Sequence[Task], plates: np.ndarray) -> dict[str, Scored]:
+    values = {}
+    for task in found:
+        metric, inputs = task.metric, task.inputs
+        if inputs is None or metric.count(inputs) < metric.smallest_n:
+            continue
+        if metric.key in FIRST_ORDER:
+            parts = FIRST_ORDER[metric.key](inputs, plates)
+        else:
+            less = [without(inputs, plate) for plate in plates]
+            if min(map(metric.count, less)) < metric.smallest_n:
+                continue
+            parts = np.array([metric.score(part) for part in less])
+        values[task.key] = Scored(metric.score(inputs), parts, metric.direction)
+    return values
+
+
+def asked(experiment: Experiment, generated: Pool, rows: np.ndarray) -> Iterator[Task]:
+    """The tasks of an evaluation; NSC and NSCB, which need a mechanism's second compound, with twins for compounds."""
+    measured = experiment.measurements(generated, rows)
+    for task in tasks(measured, experiment.design.tier):
+        if task.metric.inputs is not MechanismInputs:
+            yield task
+    halved = replace(measured, compounds=experiment.design.twins[rows], features={}, thumbnails={})
+    for task in tasks(halved, experiment.design.tier):
+        if task.metric.inputs is MechanismInputs:
+            yield task
+
+
+def without(inputs: Any, plate: str) -> Any:
+    """A bundle of arrays without the conditions on a plate; training and vehicle images stay."""
+    kept = {}
+    for field in fields(inputs):
+        values = getattr(inputs, field.name)
+        if isinstance(values, np.ndarray) and field.name not in STAY:
+            side = "real" if field.name.startswith("real") else "generated"
+            kept[field.name] = values[getattr(inputs, f"{side}_plates", getattr(inputs, "plates", None)) != plate]
+    return replace(inputs, **kept)
+
+
+def _weights(inputs: FeatureInputs, plates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Weights of both sides' rows, 0 on the plate that is left out: (P, n), (P, m)."""
+    return tuple(  # type: ignore[return-value]
+        (labels[None] != plates[:, None]).astype(float) for labels in (inputs.generated_plates, inputs.real_plates)
+    )
+
+
+FIRST_ORDER: dict[str, Callable[[FeatureInputs, np.ndarray], np.ndarray]] = {
+    "fd": lambda inputs, plates: frechet_resamples(inputs.generated, inputs.real, *_weights(inputs, plates)),
+    "fd_infinity": lambda inputs, plates: inputs.extrapolation.resamples(*_weights(inputs, plates)),
+}
+"""Rows whose score with a plate less is taken from the influences of its images, as the replicates of an interval are.
+
+One decomposition serves all plates. What bias fewer images add is not in it.
+"""
 
 
 def key_for_row(key: str) -> str:
@@ -242,6 +318,7 @@ def corrupted(experiment: Experiment, corruption: str, share: float) -> Pool:
 
     wrong compound: by those of another mechanism on the same plates, so that the mixture stays the same. duplicated: by
     one image of the same mechanism. dropped: a share of the mechanisms by further images of the others, none twice.
+    copied: by training images of the same mechanism; disguised, they are turned and noisy.
     """
     design, good = experiment.design, experiment.dose(1.0)
     count, slots = len(design.mechanisms), design.slots
@@ -259,4 +336,6 @@ def corrupted(experiment: Experiment, corruption: str, share: float) -> Pool:
         images = np.arange(slots)[None]
         at, rows = ((side[:, None] * slots + images).ravel() for side in (lost, kept))
         return good.replaced(at, experiment.spare, rows)
+    if corruption in (COPIED, DISGUISED):
+        return good.replaced(at, experiment.train if corruption == COPIED else experiment.disguised, at)
     return good.replaced(at, experiment.spoilt(corruption), at)

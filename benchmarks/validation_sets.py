@@ -27,14 +27,17 @@ from morphobench.datasets.simulate.microscope import plate_optics
 from morphobench.datasets.simulate.render import render, streams
 from morphobench.datasets.tier import Tier
 from morphobench.features.cache import extract
-from morphobench.features.extractor import Features, load_extractor
+from morphobench.features.extractor import Extractor, Features, load_extractor
 from morphobench.features.pixels import pixel_hashes
 from morphobench.features.profile import Profiles, measure_images
+from morphobench.features.thumbnails import thumbnails
 
 DOSES = (0.0, 0.25, 0.5, 1.0)
 """Activity of a generated set, as a share of the real set's."""
 BLUR, NOISE, QUALITY, BRIGHTNESS = 1.5, 15.0, 25, 1.25
 """Pixels; grey levels; of JPEG; factor."""
+DISGUISE = 5.0
+"""Grey levels of noise on a training image that is handed back turned."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,7 @@ class Pool:
     features: Mapping[str, Features]
     profiles: Profiles
     hashes: np.ndarray
+    thumbnails: np.ndarray
     profile: np.ndarray  # (N, 978) log2
 
     def take(self, rows: np.ndarray) -> Pool:
@@ -75,6 +79,7 @@ class Pool:
             {name: _rows(values, rows) for name, values in self.features.items()},
             {name: values[rows] for name, values in self.profiles.items()},
             self.hashes[rows],
+            self.thumbnails[rows],
             self.profile[rows],
         )
 
@@ -84,6 +89,7 @@ class Pool:
             {name: _joined(values, other.features[name]) for name, values in self.features.items()},
             {name: np.concatenate([values, other.profiles[name]]) for name, values in self.profiles.items()},
             np.concatenate([self.hashes, other.hashes]),
+            np.concatenate([self.thumbnails, other.thumbnails]),
             np.concatenate([self.profile, other.profile]),
         )
         chosen = np.arange(len(self.hashes))
@@ -105,6 +111,11 @@ class Design:
     def slots(self) -> int:
         """Images per mechanism."""
         return self.plates * self.images
+
+    @property
+    def twins(self) -> np.ndarray:
+        """The same mechanisms as two compounds each, whose images alternate on every plate, (N,)."""
+        return np.char.add(self.compounds, np.where(np.arange(len(self.compounds)) % self.slots % 2, " b", " a"))
 
     @property
     def compounds(self) -> np.ndarray:
@@ -129,9 +140,9 @@ class Design:
     def measure(self, pixels: np.ndarray, profile: np.ndarray) -> Pool:
         """Measure images as an evaluation does; results are kept in the cache folder."""
         images, cache = ArrayImages(pixels), storage.cache_dir()
-        features = {name: extract(images, load_extractor(name), cache) for name in self.extractors}
+        features = {name: extract(images, _extractor(name), cache) for name in self.extractors}
         profiles = measure_images(images, self.tier.spec.nucleus_diameter, cache)
-        return Pool(features, profiles, pixel_hashes(images, cache), profile)
+        return Pool(features, profiles, pixel_hashes(images, cache), thumbnails(images, cache), profile)
 
     def profiles(self, name: str, share: float) -> np.ndarray:
         """Measured profiles (N, 978) of wells of each mechanism's compound, at this share of its highest activity.
@@ -179,6 +190,11 @@ SPOIL: dict[str, Callable[[np.ndarray, np.random.Generator], np.ndarray]] = {
 """What is done to single images, uint8 (H, W, 3)."""
 
 
+def disguised(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """An image (H, W, 3) turned by a quarter, under noise of DISGUISE."""
+    return _to_uint8(np.rot90(image) + random.normal(0, DISGUISE, image.shape))
+
+
 def _seed(*parts: object) -> np.random.SeedSequence:
     return np.random.SeedSequence(int(storage.sha256_text("validation", *map(str, parts)), 16))
 
@@ -188,6 +204,11 @@ def _planted(activity: dict[str, float], seed: np.random.SeedSequence) -> tuple[
     inside = cells.in_frame(128)
     areas = (np.sum(np.asarray(radius)[inside] ** 2) for radius in (cells.radius, cells.nucleus_radius))
     return (float(inside.sum()), *map(float, areas))  # type: ignore[return-value]
+
+
+@cache
+def _extractor(name: str) -> Extractor:
+    return load_extractor(name)
 
 
 @cache

@@ -10,15 +10,26 @@ import numpy as np
 import pytest
 
 from morphobench.datasets import load_tier
-from morphobench.metrics import METRICS, MemorisationInputs, SwapInputs
+from morphobench.metrics import METRICS, SwapInputs
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 import metric_validation as validation
-from validation_ladders import Experiment, Ladder, Scored, corrupted, key_for_row, ladders, score
+from validation_ladders import (
+    FIRST_ORDER,
+    Experiment,
+    Ladder,
+    Scored,
+    asked,
+    corrupted,
+    key_for_row,
+    ladders,
+    scores,
+    without,
+)
 from validation_sets import DOSES, Design
 
-ELSEWHERE = {key for key, metric in METRICS.items() if metric.inputs in (MemorisationInputs, SwapInputs)}
-"""Rows that need a model which answers conditions, or training images it may copy: test_reliance, test_memorisation."""
+ELSEWHERE = {key for key, metric in METRICS.items() if metric.inputs is SwapInputs}
+"""Rows that need a model which answers conditions: test_reliance."""
 MECHANISMS = ("Cholesterol-lowering", "DNA damage", "Microtubule stabilizers")
 
 
@@ -35,7 +46,7 @@ def experiment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Experiment]
 @pytest.fixture(scope="module")
 def doses(experiment: Experiment) -> dict[str, Ladder]:
     rows = np.arange(len(experiment.design.compounds))
-    return ladders([score(experiment, experiment.dose(dose), rows) for dose in DOSES], rising=True)
+    return ladders(scores(experiment, [experiment.dose(dose) for dose in DOSES], rows), rising=True)
 
 
 @pytest.mark.parametrize("key", ["kd[sim_vit]", "kd_per_compound[sim_vit]", "fd[sim_vit]", "lda_separability"])
@@ -64,15 +75,21 @@ def test_a_nearer_dose_moves_areas_and_genes(doses: dict[str, Ladder], key: str)
         ("duplicated", "duplicates"),
         ("duplicated", "recall[sim_vit]"),
         ("duplicated", "coverage[sim_vit]"),
+        ("wrong compound", "nsc"),
+        ("wrong compound", "nscb"),
+        ("copied", "duplicates"),
+        ("copied", "nearest_train_distance"),
+        ("copied, disguised", "train_copies"),
+        ("copied, disguised", "near_copies"),
     ],
 )
 def test_a_corruption_is_seen_by_who_claims_to(experiment: Experiment, corruption: str, key: str) -> None:
     assert key_for_row(key) in validation.CLAIMS[corruption]
     rows = np.arange(len(experiment.design.compounds))
     sets = [experiment.dose(1.0), *(corrupted(experiment, corruption, share) for share in (0.5, 1.0))]
-    ladder = ladders([score(experiment, each, rows, key.__eq__) for each in sets], rising=False)[key]
+    ladder = ladders(scores(experiment, sets, rows, key.__eq__), rising=False)[key]
     clean, half, whole = (scored.value for scored in ladder.scores)
-    better = 1 if ladder.scores[0].direction == "max" else -1
+    better = -1 if ladder.scores[0].direction == "min" else 1
     assert better * clean > better * half, ladder.values
     assert better * half > better * whole, ladder.values
 
@@ -82,7 +99,7 @@ def test_swapped_compounds_leave_every_pooled_score_as_it_was(experiment: Experi
     rows = np.arange(len(experiment.design.compounds))
     pooled = ("fd", "kd", "precision", "recall", "density", "coverage", "duplicates")
     sets = [experiment.dose(1.0), corrupted(experiment, "wrong compound", 1.0)]
-    clean, swapped = (score(experiment, each, rows, lambda key: key_for_row(key) in pooled) for each in sets)
+    clean, swapped = scores(experiment, sets, rows, lambda key: key_for_row(key) in pooled)
     for key, scored in swapped.items():
         assert scored.value == pytest.approx(clean[key].value, rel=1e-6, abs=1e-9), key
 
@@ -90,13 +107,35 @@ def test_swapped_compounds_leave_every_pooled_score_as_it_was(experiment: Experi
 def test_every_image_score_is_in_the_experiment(doses: dict[str, Ladder]) -> None:
     """A new row of the registry cannot stay unvalidated; the small network has no classes for `is`.
 
-    `nsc` and `nscb` ask another compound of the same mechanism; here every mechanism stands for one. `fd_infinity`
-    needs more images than the experiment has; `tests/test_frechet_infinity.py` knows its truth.
+    `fd_infinity` needs more images than the experiment has; `tests/test_frechet_infinity.py` knows its truth.
     """
-    left_out = {"is", "nsc", "nscb", "fd_infinity"} | ELSEWHERE
+    left_out = {"is", "fd_infinity"} | ELSEWHERE
     assert {key_for_row(key) for key in doses} == set(METRICS) - left_out
     claims = {key for claims in validation.CLAIMS.values() for key in claims}
-    assert claims == set(METRICS) - left_out
+    assert claims == set(METRICS) - {"is"} - ELSEWHERE
+
+
+def test_a_plate_is_left_out_as_if_it_had_never_been_there(experiment: Experiment) -> None:
+    generated, rows = experiment.dose(0.5), np.arange(len(experiment.design.compounds))
+    plates = experiment.design.row_plates()
+
+    def exact(key: str) -> bool:
+        return key_for_row(key) not in FIRST_ORDER
+
+    (scored,) = scores(experiment, [generated], rows, exact)
+    for number, plate in enumerate(np.unique(plates)):
+        (less,) = scores(experiment, [generated], rows[plates != plate], exact)
+        for key, found in scored.items():
+            assert found.left_out[number] == pytest.approx(less[key].value), key
+
+
+@pytest.mark.parametrize("dose", [0.25, 0.5])
+def test_influences_give_the_error_that_leaving_plates_out_gives(experiment: Experiment, dose: float) -> None:
+    plates = np.unique(experiment.design.row_plates())
+    rows = np.arange(len(experiment.design.compounds))
+    task = next(task for task in asked(experiment, experiment.dose(dose), rows) if task.key == "fd[sim_vit]")
+    exact = [task.metric.score(without(task.inputs, plate)) for plate in plates]
+    assert np.std(FIRST_ORDER["fd"](task.inputs, plates)) == pytest.approx(np.std(exact), rel=0.2)
 
 
 def test_a_ladder_that_leads_back_or_nowhere_fails() -> None:

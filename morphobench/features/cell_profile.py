@@ -2,7 +2,8 @@
 
 Columns bear the names that CellProfiler's own export gives its averages: `Mean_Cells_AreaShape_Area`,
 `StDev_Nuclei_Texture_Contrast_DNA_3_00_256`. The cells are those of `segment`; the measurements are cp-measure's
-(CellProfiler's modules as functions); docs/precision.md compares them.
+(CellProfiler's modules as functions), but for `colocalisation`, `granularity` and `radial`. docs/precision.md compares
+each with CellProfiler's own.
 
 Where a cell lies in the field says nothing of the cell: positions, bounding boxes and object numbers are left out.
 """
@@ -11,14 +12,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator
-from itertools import combinations
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import joblib
 import numpy as np
 from cp_measure.bulk import get_core_measurements
-from cp_measure.core import measurecolocalization as colocalisation
+from cp_measure.core.numba.measureobjectintensity import get_intensity
 from cp_measure.core.numba.measuretexture import get_texture
 from cp_measure.multimask.measureobjectneighbors import measureobjectneighbors
 from rich.console import Console
@@ -26,48 +27,70 @@ from rich.progress import track
 
 from morphobench.datasets.tier import ImageSet
 from morphobench.features.cache import cached_array
+from morphobench.features.colocalisation import GREY_LEVELS, Thresholds, colocalisation, costes_thresholds
+from morphobench.features.granularity import Spectrum, granular_spectrum, granularity
+from morphobench.features.radial import draw_rings, radial_distribution
 from morphobench.features.segment import ENGINE, segment
 from morphobench.storage import sha256_text
 
-VERSION = "morphobench-cell-profile-1"
+VERSION = "morphobench-cell-profile-2"
 """Changes whenever a value may change: part of the key of every cached table."""
 CHANNELS = ("Actin", "Tubulin", "DNA")
 """Red, green, blue."""
 COMPARTMENTS = ("Cells", "Cytoplasm", "Nuclei")
-STATISTICS: dict[str, Callable[[np.ndarray], Any]] = {"Mean": np.mean, "Median": np.median, "StDev": np.std}
+STATISTICS: dict[str, Callable[..., Any]] = {"Mean": np.nanmean, "Median": np.nanmedian, "StDev": np.nanstd}
 """Over the cells of an image that have a value. As CellProfiler's, the deviation is that of the population."""
 PLACES = ("Location_", "AreaShape_Center_", "AreaShape_BoundingBoxM", "AreaShape_SpatialMoment_")
+NOT_CELLPROFILERS = ("FilledArea", "PerimeterCrofton")
+"""cp-measure has them; CellProfiler has no column of these names."""
 ADJACENT = "Adjacent"
 BATCH = 8
 
 Table = dict[str, np.ndarray]
 
 
-def measure_objects(labels: np.ndarray, channels: np.ndarray, names: tuple[str, ...] = CHANNELS) -> Table:
+@dataclass(frozen=True)
+class Field:
+    """The channels of one image, float32 (C, H, W) in 0..1, one per name, and what they give all sets of objects."""
+
+    channels: np.ndarray
+    names: tuple[str, ...]
+    thresholds: Thresholds
+    spectra: list[Spectrum]
+
+
+def prepare(channels: np.ndarray, names: tuple[str, ...] = CHANNELS, steps: int = GREY_LEVELS) -> Field:
+    """Costes' thresholds and the granular spectra of an image; steps: what its grey levels were divided by."""
+    return Field(channels, names, costes_thresholds(channels, steps), [granular_spectrum(one) for one in channels])
+
+
+def measure_objects(labels: np.ndarray, field: Field) -> Table:
     """Every measurement of every object: column without its compartment -> (n,).
 
-    labels: int32 (H, W), objects that are present in ascending order; channels: float32 (C, H, W) in 0..1, one per
-    name. Quartiles follow CellProfiler's convention, not numpy's. Empty for no object.
+    labels: int32 (H, W), objects that are present in ascending order. Quartiles follow CellProfiler's convention, not
+    numpy's. Empty for no object.
     """
     if not labels.any():
         return {}
-    core = get_core_measurements(legacy=True)
+    labels = _contiguous(labels)
+    core, rings = get_core_measurements(sanitize=False), draw_rings(labels)
     table: Table = {}
     for family in ("sizeshape", "zernike", "feret"):
-        table |= {f"AreaShape_{key}": value for key, value in core[family](labels, None).items()}
-    for name, pixels in zip(names, channels, strict=True):
-        for key, value in core["intensity"](labels, pixels).items():
+        for key, value in core[family](labels, None).items():
+            if key not in NOT_CELLPROFILERS:
+                table[f"AreaShape_{key}"] = value
+    for name, pixels, spectrum in zip(field.names, field.channels, field.spectra, strict=True):
+        for key, value in get_intensity(labels, pixels, legacy=True).items():
             table[f"{key}_{name}"] = value
-        for key, value in core["granularity"](labels, pixels).items():
+        for key, value in granularity(labels, spectrum).items():
             table[f"{key}_{name}"] = value
-        for key, value in core["radial_distribution"](labels, pixels).items():
-            module, feature, ring = key.split("_")
-            table[f"{module}_{feature}_{name}_{ring}"] = value
-        for key, value in get_texture(_contiguous(labels), pixels).items():
+        for key, value in radial_distribution(pixels, rings).items():
+            feature, ring = key.split("_")
+            table[f"RadialDistribution_{feature}_{name}_{ring}"] = value
+        for key, value in get_texture(labels, pixels).items():
             feature, rest = key.split("_", 1)
             table[f"Texture_{feature}_{name}_{rest}"] = value
-    for (first, a), (second, b) in combinations(zip(names, channels, strict=True), 2):
-        table |= _colocalisation(_contiguous(labels), a, b, first, second)
+    table |= colocalisation(labels, field.channels, field.names, field.thresholds)
     return {key: np.asarray(value, dtype=float) for key, value in table.items()}
 
 
@@ -75,7 +98,8 @@ def measure_neighbours(labels: np.ndarray) -> Table:
     """MeasureObjectNeighbors of touching objects: column without its compartment -> (n,). Empty for no object."""
     if not labels.any():
         return {}
-    found = measureobjectneighbors(_contiguous(labels), _contiguous(labels), distance_method=ADJACENT)
+    labels = _contiguous(labels)
+    found = measureobjectneighbors(labels, labels, distance_method=ADJACENT)
     return {key: np.asarray(value, dtype=float) for key, value in found.items() if "ObjectNumber" not in key}
 
 
@@ -89,20 +113,23 @@ def cell_profile(image: np.ndarray, diameter: tuple[float, float]) -> dict[str, 
         raise ValueError(f"{image.dtype=}, {image.shape=}: not uint8 (H, W, 3)")
     channels = np.ascontiguousarray((image / 255).astype(np.float32).transpose(2, 0, 1))
     masks = segment(channels[2], channels[1], diameter)
-    row = {}
+    field = prepare(channels)
+    row: dict[str, float] = {}
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")  # of objects of one pixel or one grey level, whose value is NaN
         for compartment in COMPARTMENTS:
             labels = getattr(masks, compartment.lower())
-            table = measure_objects(labels, channels)
+            table = measure_objects(labels, field)
             if compartment != "Cytoplasm":
                 table |= measure_neighbours(labels)
-            for column, values in table.items():
-                if column.startswith(PLACES):
-                    continue
-                known = values[np.isfinite(values)]
-                for name, statistic in STATISTICS.items():
-                    row[f"{name}_{compartment}_{column}"] = float(statistic(known)) if known.size else float("nan")
+            columns = [column for column in table if not column.startswith(PLACES)]
+            if not columns:
+                continue
+            values = np.stack([table[column] for column in columns])  # (columns, n)
+            values[~np.isfinite(values)] = np.nan
+            averages = np.stack([statistic(values, axis=1) for statistic in STATISTICS.values()], axis=1)
+            for column, found in zip(columns, averages.tolist(), strict=True):
+                row |= {f"{name}_{compartment}_{column}": value for name, value in zip(STATISTICS, found, strict=True)}
     return row
 
 
@@ -139,22 +166,3 @@ def _contiguous(labels: np.ndarray) -> np.ndarray:
     present = np.bincount(labels.ravel()) > 0
     present[0] = False
     return np.where(present, np.cumsum(present), 0)[labels].astype(np.int32)
-
-
-def _colocalisation(labels: np.ndarray, a: np.ndarray, b: np.ndarray, first: str, second: str) -> Table:
-    """MeasureColocalization of two channels, threshold 15% of the maximum, Costes for 8-bit images."""
-    pair, reverse = f"{first}_{second}", f"{second}_{first}"
-    found = {
-        f"Correlation_Correlation_{pair}": colocalisation.get_correlation_pearson(a, b, labels)["Correlation_Pearson"]
-    }
-    both_ways = {
-        "Manders": colocalisation.get_correlation_manders_fold(a, b, labels),
-        "RWC": colocalisation.get_correlation_rwc(a, b, labels),
-        "Costes": colocalisation.get_correlation_costes(a, b, labels, scale_max=255),
-    }
-    overlap = colocalisation.get_correlation_overlap(a, b, labels)
-    found[f"Correlation_Overlap_{pair}"] = overlap["Correlation_Overlap"]
-    for feature, values in (both_ways | {"K": overlap}).items():
-        found[f"Correlation_{feature}_{pair}"] = values[f"Correlation_{feature}_1"]
-        found[f"Correlation_{feature}_{reverse}"] = values[f"Correlation_{feature}_2"]
-    return found
