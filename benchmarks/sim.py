@@ -165,11 +165,14 @@ def constant_areas(tier: Tier) -> Iterator[Figure]:
         rows = tier.rows(split)
         beside = tier.rows("vehicle")["plate"].isin(set(rows["plate"])).to_numpy()
         real, compounds = shipped(tier, ENGINE, split), rows["compound"].to_numpy(dtype=str)
+        plates, vehicle_plates = rows["plate"].to_numpy(dtype=str), tier.rows("vehicle")["plate"].to_numpy(dtype=str)
         for part in COMPARTMENTS:
             column = f"AreaOccupied_AreaOccupied_{part.capitalize()}"
             area = real[column].astype(float)
             medians = pd.Series(area).groupby(compounds).transform("median").to_numpy()
-            value = area_occupied_shift_by_compound(medians, compounds, area, compounds, vehicle[column][beside])
+            value = area_occupied_shift_by_compound(
+                medians, compounds, plates, area, compounds, vehicle[column][beside], vehicle_plates[beside]
+            )
             yield Figure("constant area", f"{split}: median of each compound, {part}", f"{value:.3f}")
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from morphobench.controls import VEHICLE
 from morphobench.datasets.tier import Tier
 from morphobench.measurements import Measurements
+from morphobench.metrics.inputs import MorphologyInputs
 from morphobench.metrics.memorisation import feature_copies
 from morphobench.schema import OWN, Score
 from morphobench.tasks import MIN_COMPOUNDS, MIN_PLATES, Task, tasks
@@ -70,6 +71,13 @@ def track_notes(measured: Measurements, tier: Tier) -> tuple[str, ...]:
                 f"{measured.track}: lda_separability asks for {classes} mechanisms; one answer for all scores at most "
                 f"{1 / classes:.3f}"
             )
+    # The first speaks for all: areas that are not numbers aside, they are of the same images.
+    shift = next((task.inputs for task in known if isinstance(task.inputs, MorphologyInputs)), None)
+    if shift is not None and shift.unmatched:
+        found.append(
+            f"{measured.track}: the vehicle samples of {shift.unmatched} compounds are not of their plates, which have "
+            "too few vehicle images: area_occupied_shift takes them from all plates"
+        )
     found += _copies(measured)
     n = len(measured.compounds)
     flags = {

@@ -11,7 +11,13 @@ import pytest
 from scipy.linalg import sqrtm
 
 from morphobench.features.torchvision_ops import ensure_torchvision
-from morphobench.metrics import frechet_distance, inception_score, kernel_distance, kernel_distance_subsets
+from morphobench.metrics import (
+    fd_infinity,
+    frechet_distance,
+    inception_score,
+    kernel_distance,
+    kernel_distance_subsets,
+)
 
 ensure_torchvision()
 import torch  # noqa: E402
@@ -175,3 +181,9 @@ def test_scores_do_not_depend_on_the_order_of_the_images(pair: Pair) -> None:
     order = np.random.default_rng(1).permutation(len(a))
     assert frechet_distance(a[order], b[order]) == pytest.approx(frechet_distance(a, b), rel=1e-12)
     assert kernel_distance(a[order], b[order]) == pytest.approx(kernel_distance(a, b), rel=1e-12)
+    assert fd_infinity(a[order], b[order]).value == fd_infinity(a, b).value
+    probabilities = np.exp(a) / np.exp(a).sum(axis=1, keepdims=True)
+    whole = inception_score(probabilities, splits=1)
+    assert inception_score(probabilities[order], splits=1) == pytest.approx(whole, rel=1e-12)
+    # The published score is a mean over chunks of the shuffled rows: it has an order, and conditions fix it.
+    assert abs(inception_score(probabilities[order]) / inception_score(probabilities) - 1) > 1e-4

@@ -9,18 +9,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import load_file
 from safetensors.torch import save_file
 from test_scoring import by_key, measurements
 from tiny_tier import SIZE, tiny_tier
 
-from morphobench import evaluation
+from morphobench import evaluation, metrics
+from morphobench.datasets import load_tier
 from morphobench.datasets.tier import Tier
 from morphobench.errors import BadInput
 from morphobench.features.extractor import Features
+from morphobench.features.profile import measure
+from morphobench.features.segment import ENGINE
 from morphobench.features.torchvision_ops import ensure_torchvision
 from morphobench.notes import track_notes
 from morphobench.schema import Conditions, Report
 from morphobench.scoring import score_track
+from morphobench.tasks import mistrusted
 
 LITE = "efficientnet_lite0"
 SMALL = {"img_size": 32, "patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 2}
@@ -39,6 +44,10 @@ class Same:
 
 def flat(level: int) -> np.ndarray:
     return np.full((SIZE, SIZE, 3), level, dtype=np.uint8)
+
+
+def noise() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8)
 
 
 def one_nucleus() -> np.ndarray:
@@ -62,11 +71,11 @@ def report(image: np.ndarray, tier: Tier, place: Path) -> Report:
 
 @pytest.mark.parametrize(
     ("image", "flag"),
-    [(flat(128), "empty"), (flat(0), "empty"), (flat(255), "saturated"), (one_nucleus(), "")],
-    ids=["constant", "black", "saturated", "one nucleus"],
+    [(flat(128), "empty"), (flat(0), "empty"), (flat(255), "saturated"), (noise(), "noise"), (one_nucleus(), "")],
+    ids=["constant", "black", "saturated", "noise", "one nucleus"],
 )
 def test_images_without_cells_are_scored_and_flagged(image: np.ndarray, flag: str, place: Path) -> None:
-    """Realism and copies have values, what needs more images says so, and the areas come with a warning."""
+    """Realism and copies have values, what needs more images says so, and areas in what is no cells are not scored."""
     found = report(image, tiny_tier(place / "tier"), place)
     scores = by_key(list(found.scores))
     assert all((score.value is None) == bool(score.reason) for score in scores.values())
@@ -77,7 +86,68 @@ def test_images_without_cells_are_scored_and_flagged(image: np.ndarray, flag: st
     assert scores["lfc_pearson_vehicle"].reason == "the submission predicts no expression"
     warned = f"id: 12 of 12 generated images are flagged as {flag} by the segmentation; their areas are not to be read"
     assert any(note.startswith(warned) for note in found.notes) == bool(flag)
+    refused = (
+        "12 of 12 generated images are flagged as noise or saturated, more than 5%: what the segmentation finds in "
+        "them is no cells"
+    )
+    areas = [score for key, score in scores.items() if key.startswith("area_occupied_shift")]
+    assert len(areas) == 6
+    for score in areas:
+        assert (score.value is None) == (flag in ("noise", "saturated"))
+        assert score.reason == (refused if score.value is None else "")
+    assert (scores["profile_correlation"].reason == refused) == (flag in ("noise", "saturated"))
     assert "NaN" not in json.dumps(found.model_dump(mode="json"))
+
+
+def test_a_twentieth_of_noise_and_saturated_images_is_scored_and_more_is_not(tmp_path: Path) -> None:
+    measured, tier = measurements(4), tiny_tier(tmp_path)
+    n = len(measured.compounds)
+    assert n == 48
+    for noisy, saturated, empty, scored in ((2, 0, 0, True), (2, 1, 0, False), (0, 3, 0, False), (0, 0, 48, True)):
+        flags = {"Noise": range(noisy), "Saturated": range(noisy, noisy + saturated), "Empty": range(empty)}
+        columns = {f"ImageQuality_Flag{name}": np.isin(np.arange(n), rows) * 1.0 for name, rows in flags.items()}
+        generated = {**measured.profiles["generated"], **columns}
+        spoilt = dataclasses.replace(measured, profiles={**measured.profiles, "generated": generated})
+        for key, score in by_key(score_track(spoilt, tier)).items():
+            if key.startswith(("area_occupied_shift", "profile_correlation")):
+                assert (score.value is not None) == scored, (key, noisy, saturated)
+                assert scored or score.reason.startswith("3 of 48 generated images are flagged as noise or saturated")
+    both = {f"ImageQuality_Flag{name}": (np.arange(n) < 2) * 1.0 for name in ("Noise", "Saturated")}
+    profiles = {**measured.profiles, "generated": {**measured.profiles["generated"], **both}}
+    assert mistrusted(dataclasses.replace(measured, profiles=profiles)) == ""  # an image counts once
+
+
+def test_a_twentieth_of_noise_moves_the_areas_by_what_the_limit_says() -> None:
+    tier = load_tier("sim")
+    folder = tier.folder / "features" / "sim"
+    real, vehicle = (load_file(folder / f"{ENGINE}__{name}.safetensors") for name in ("id", "vehicle"))
+    rows, beside = tier.rows("id"), tier.rows("vehicle")
+    kept = beside["plate"].isin(set(rows["plate"])).to_numpy()
+    compounds, plates = rows["compound"].to_numpy(dtype=str), rows["plate"].to_numpy(dtype=str)
+    random = np.random.default_rng(0)
+    image = random.integers(0, 256, (128, 128, 3), dtype=np.uint8)
+    found = measure(image, tier.spec.nucleus_diameter)
+    assert found["ImageQuality_FlagNoise"] == 1
+    hit = random.permutation(len(rows))[: len(rows) // 20]
+    for part, low, high in (("Cells", 0.1, 0.2), ("Cytoplasm", 0.1, 0.2), ("Nuclei", 0.6, 1.0)):
+        column = f"AreaOccupied_AreaOccupied_{part}"
+        area = real[column].astype(float)
+        generated = area.copy()
+        generated[hit] = found[column]
+        there = vehicle[column][kept], beside["plate"].to_numpy(dtype=str)[kept]
+        sides = (compounds, plates, area, compounds, *there)
+        assert low < 1 - metrics.area_occupied_shift_by_compound(generated, *sides) < high
+
+
+def test_a_plate_with_too_few_vehicle_images_is_noted(tmp_path: Path) -> None:
+    measured, tier = measurements(), tiny_tier(tmp_path)
+    said = "id: the vehicle samples of 6 compounds are not of their plates, which have too few vehicle images"
+    assert not any(note.startswith(said) for note in track_notes(measured, tier))
+    few = np.where(measured.vehicle_plates == "E02", "E01", measured.vehicle_plates)
+    few[0] = "E02"
+    found = dataclasses.replace(measured, vehicle_plates=few)
+    assert sum(note.startswith(said) for note in track_notes(found, tier)) == 1
+    assert by_key(score_track(found, tier))["area_occupied_shift[cells]"].value is not None
 
 
 def test_two_images_of_a_compound_are_too_few_for_most_scores(place: Path) -> None:
@@ -117,6 +187,84 @@ def test_features_that_are_not_numbers_take_their_own_scores_only(tmp_path: Path
     assert "rows hold values that are not finite" in scores["lda_separability"].reason
     assert scores["area_occupied_shift[cells]"].value is not None
     assert track_notes(spoilt, tier)
+
+
+@pytest.mark.filterwarnings("error")
+def test_features_too_large_to_square_are_named(tmp_path: Path) -> None:
+    measured, tier = measurements(), tiny_tier(tmp_path)
+    large = measured.features["x"]["generated"].embedding.copy()
+    large[3] *= 1e160
+    sides = {"generated": Features(large, None), "real": measured.features["x"]["real"]}
+    embedding = {**measured.embedding, "generated": large}
+    scores = by_key(score_track(dataclasses.replace(measured, features={"x": sides}, embedding=embedding), tier))
+    said = "1 of 36 rows hold values beyond 1e+50, whose powers overflow; scale them"
+    for key in ("fd[x]", "fd_per_compound[x]", "kd[x]", "kd_per_compound[x]", "precision[x]", "coverage[x]"):
+        assert (scores[key].value, scores[key].reason) == (None, said)
+    for key in ("lda_separability", "nsc", "discrimination_rank"):
+        assert scores[key].value is None
+        assert "hold values beyond 1e+50" in scores[key].reason
+
+
+def test_embeddings_that_do_not_vary_have_no_discriminant(tmp_path: Path) -> None:
+    measured, tier = measurements(), tiny_tier(tmp_path)
+    zeros = {name: np.zeros_like(values) for name, values in measured.embedding.items()}
+    score = by_key(score_track(dataclasses.replace(measured, embedding=zeros), tier))["lda_separability"]
+    assert score.reason == "the 24 training embeddings do not vary within their classes: no discriminant can be fitted"
+
+
+def test_a_compound_with_one_image_is_named_and_takes_the_rows_per_compound_only(tmp_path: Path) -> None:
+    measured, tier = measurements(), tiny_tier(tmp_path)
+    compounds = np.where(measured.compounds == "f", "e", measured.compounds)
+    compounds[-1] = "z"
+    scores = by_key(score_track(dataclasses.replace(measured, compounds=compounds), tier))
+    for key in ("fd_per_compound[x]", "kd_per_compound[x]"):
+        said = "1 compounds have fewer than two images on a side, the first is 'z' (1 against 1)"
+        assert (scores[key].value, scores[key].reason) == (None, said)
+    assert scores["kd[x]"].value is not None
+
+
+def test_a_track_without_vehicle_images_says_so(tmp_path: Path) -> None:
+    measured, tier = measurements(), tiny_tier(tmp_path)
+    none = {
+        "profiles": {**measured.profiles, "vehicle": {k: v[:0] for k, v in measured.profiles["vehicle"].items()}},
+        "embedding": {**measured.embedding, "vehicle": measured.embedding["vehicle"][:0]},
+        "vehicle_plates": measured.vehicle_plates[:0],
+    }
+    scores = by_key(score_track(dataclasses.replace(measured, **none), tier))
+    said = "there are no vehicle images of these plates: what is missed is measured against their gap"
+    assert scores["area_occupied_shift[cells]"].reason == said
+    assert scores["nsc"].reason == "3 plates have no vehicle wells, the first is 'E00'"
+    assert scores["kd[x]"].value is not None
+
+
+def test_lists_are_as_good_as_arrays_and_words_are_named() -> None:
+    random = np.random.default_rng(0)
+    a, b = random.normal(size=(24, 4)), random.normal(size=(24, 4))
+    names, plates = np.repeat(["x", "y", "z"], 8), np.tile(["p", "q"], 12)
+    p = np.exp(a) / np.exp(a).sum(axis=1, keepdims=True)
+    calls = [
+        *((function, (a, b)) for function in (metrics.frechet_distance, metrics.kernel_distance, metrics.precision)),
+        (lambda *sides: metrics.fd_infinity(*sides).value, (a, b)),
+        (metrics.frechet_distance_by_compound, (a, names, b, names)),
+        (metrics.kernel_distance_by_compound, (a, names, b, names)),
+        (lambda probabilities: metrics.inception_score(probabilities, splits=2), (p,)),
+        (metrics.lda_separability, (a, names, b, names)),
+        (metrics.lda_projection, (a, names, b)),
+        (metrics.discrimination, (a, b)),
+        (lambda x, y, own: metrics.average_precision(x, y, (own, own)), (a, b, names)),
+        (lambda x, y, own, m: metrics.mechanism_matches(x, y, (own, own), (m, m)), (a, b, names, plates)),
+        (lambda *wells: metrics.scale_by_vehicle(*wells, "z-score"), (a, plates, b, plates)),
+        (metrics.typical_variation_normalization, (a, b)),
+        (metrics.lfc_pearson_per_compound, (a, 0 * a, b, names)),
+        (metrics.profile_correlation, (a, b, names)),
+        (metrics.area_occupied_shift_by_compound, (a[:, 0], names, plates, b[:, 0], names, b[:, 1], plates)),
+    ]
+    for function, arrays in calls:
+        np.testing.assert_array_equal(function(*(array.tolist() for array in arrays)), function(*arrays))
+    with pytest.raises(ValueError, match="rows that are no numbers, or not equally many: a table of numbers is needed"):
+        metrics.frechet_distance([[1, 2], [3]], b)
+    with pytest.raises(ValueError, match="rows that are no numbers"):
+        metrics.kernel_distance([["x", "y"]], b)
 
 
 def vit_file(path: Path, architecture: dict[str, int], value: float | None = None) -> Path:

@@ -101,6 +101,79 @@ def test_a_timm_vit_from_a_local_file_is_timms_own(tmp_path: Path) -> None:
         load_extractor("timm:vit_small_patch16_224", tmp_path / "tiny.pth")
 
 
+@pytest.mark.parametrize(
+    ("other", "says"),
+    [
+        ("vit_tiny_patch16_384", "pos_embed is 1 x 577 x 192 in the file and 1 x 197 x 192 in the model"),
+        ("vit_small_patch16_224", "cls_token is 1 x 1 x 384 in the file and 1 x 1 x 192 in the model"),
+        ("vit_small_patch32_224", "cls_token is 1 x 1 x 384 in the file and 1 x 1 x 192 in the model"),
+    ],
+)
+def test_a_file_of_another_vit_is_named_with_both_shapes(tmp_path: Path, other: str, says: str) -> None:
+    path = tmp_path / "other.safetensors"
+    save_file(timm.create_model(other, pretrained=False).state_dict(), path)
+    with pytest.raises(BadInput) as error:
+        load_extractor("timm:vit_tiny_patch16_224", path)
+    assert str(error.value) == (
+        f"{path}: not weights of vit_tiny_patch16_224: {says}; name the model that the file is of"
+    )
+
+
+def test_kernels_of_another_patch_are_not_resampled(tmp_path: Path) -> None:
+    """timm itself would load this file: same width and depth, patches of 32 pixels for 16."""
+    path = tmp_path / "patch32.safetensors"
+    network = timm.create_model("vit_tiny_patch16_224", pretrained=False, patch_size=32, num_classes=0)
+    save_file(network.state_dict(), path)
+    overlay = {"state_dict": network.state_dict()}
+    assert timm.create_model("vit_tiny_patch16_224", pretrained=True, pretrained_cfg_overlay=overlay, num_classes=0)
+    with pytest.raises(BadInput, match=r"pos_embed is 1 x 50 x 192 in the file and 1 x 197 x 192 in the model"):
+        load_extractor("timm:vit_tiny_patch16_224", path)
+    state = {**network.state_dict(), "pos_embed": torch.zeros(1, 197, 192)}
+    save_file(state, path)
+    with pytest.raises(BadInput, match=r"proj.weight is 192 x 3 x 32 x 32 in the file and 192 x 3 x 16 x 16 in"):
+        load_extractor("timm:vit_tiny_patch16_224", path)
+
+
+def test_the_classifier_is_not_needed_and_a_checkpoint_is_unwrapped(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    state = timm.create_model("vit_tiny_patch16_224", pretrained=False).state_dict()
+    headless = {name: tensor for name, tensor in state.items() if not name.startswith("head.")}
+    fewer = {**headless, "head.weight": torch.ones(5, 192), "head.bias": torch.ones(5)}
+    image = np.random.default_rng(0).integers(0, 256, (1, 32, 32, 3), dtype=np.uint8)
+    found = []
+    files = (state, headless, fewer, {"state_dict": state, "epoch": 3}, {"model": headless, "optimizer": {"lr": 0.1}})
+    for number, content in enumerate(files):
+        torch.save(content, tmp_path / f"{number}.pth")
+        found.append(load_extractor("timm:vit_tiny_patch16_224", tmp_path / f"{number}.pth").extract(image).embedding)
+    for embedding in found[1:]:
+        np.testing.assert_array_equal(embedding, found[0])
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ({"teacher": {}, "epoch": 3}, "holds no table of tensors by name ('teacher', 'epoch'); save the network's"),
+        ([1], "holds no table of tensors by name (no table); save the network's state_dict() alone"),
+        ({"model": {}, "args": Path("x")}, "holds objects that run code; save the network's state_dict() alone"),
+    ],
+    ids=["other names", "list", "other objects"],
+)
+def test_a_checkpoint_without_a_table_of_tensors_says_what_to_save(tmp_path: Path, content: object, says: str) -> None:
+    torch.save(content, tmp_path / "file.pth")
+    with pytest.raises(BadInput) as error:
+        load_extractor("timm:vit_tiny_patch16_224", tmp_path / "file.pth")
+    assert says in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_file_that_lacks_a_tensor_is_refused(tmp_path: Path) -> None:
+    state = timm.create_model("vit_tiny_patch16_224", pretrained=False).state_dict()
+    del state["blocks.3.attn.qkv.bias"]
+    save_file(state, tmp_path / "file.safetensors")
+    with pytest.raises(BadInput, match=r"the file lacks 'blocks.3.attn.qkv.bias', and 0 more differ"):
+        load_extractor("timm:vit_tiny_patch16_224", tmp_path / "file.safetensors")
+
+
 def test_a_file_that_runs_code_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "model.pth"
     torch.save(torch.nn.Linear(2, 2), path)

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
+import morphobench.datasets
+from morphobench.datasets import load_tier
 from morphobench.metrics import METRICS, FeatureInputs, fd_infinity, frechet_distance
-from morphobench.metrics.frechet import frechet_resamples
-from morphobench.metrics.frechet_infinity import PARTS
+from morphobench.metrics.frechet import frechet_influence
+from morphobench.metrics.frechet_infinity import INFLUENCE_ROUNDS, ROUNDS
+
+SHIPPED = Path(morphobench.datasets.__file__).parent / "features" / "sim"
 
 SCALE = np.arange(1, 49) ** -0.75
 
@@ -28,29 +35,58 @@ def test_the_line_is_the_least_squares_line_through_distances_at_several_n() -> 
     assert (np.diff(found.distances) > 0).all()
 
 
-def test_parts_are_disjoint_and_the_same_for_a_seed() -> None:
+def test_parts_hold_every_row_equally_often_and_are_the_same_for_a_seed() -> None:
     a, b = pair(120, 90, np.random.default_rng(0))
     found = fd_infinity(a, b)
-    thirds = [part.rows_a for part in found.influence_parts if len(part.rows_a) == 40]
-    assert len(thirds) == 12
-    assert sorted(np.concatenate(thirds[:3])) == list(range(120))
+    for size, runs, times in ((120, 1, 1), (80, 3, 2), (60, 2, 1), (48, 5, 2), (40, 3, 1)):
+        parts = [part for part in found.influence_parts if len(part.rows_a) == size]
+        assert len(parts) == runs * (INFLUENCE_ROUNDS if size < 120 else 1)
+        assert (np.bincount(np.concatenate([part.rows_a for part in parts[:runs]])) == times).all()
+        assert (np.bincount(np.concatenate([part.rows_b for part in parts[:runs]])) == times).all()
     assert fd_infinity(a, b).value == found.value
     assert fd_infinity(a, b, seed=1).value != found.value
 
 
-def test_replicates_are_lines_through_the_replicates_of_the_parts() -> None:
+def test_the_order_of_the_rows_moves_no_bit() -> None:
+    random = np.random.default_rng(0)
+    a, b = pair(120, 90, random)
+    order_a, order_b = random.permutation(120), random.permutation(90)
+    found, moved = fd_infinity(a, b), fd_infinity(a[order_a], b[order_b])
+    assert moved.value == found.value
+    assert moved.distances.tolist() == found.distances.tolist()
+    weights = random.integers(0, 3, (4, 120)), random.integers(0, 3, (4, 90))
+    expected = found.resamples(*weights)
+    assert moved.resamples(weights[0][:, order_a], weights[1][:, order_b]) == pytest.approx(expected, rel=1e-12)
+
+
+def test_replicates_move_as_the_lines_through_the_moved_distances() -> None:
     random = np.random.default_rng(0)
     a, b = pair(60, 60, random)
     found = fd_infinity(a, b)
     weights = random.multinomial(60, np.full(60, 1 / 60), size=(2, 7))
-    rows = {int(60 / p): [] for p in PARTS}
+    rows = {int(60 / p): [] for p in ROUNDS}
     for part in found.influence_parts:
-        sides = a[part.rows_a], b[part.rows_b], weights[0][:, part.rows_a], weights[1][:, part.rows_b]
-        rows[len(part.rows_a)].append(frechet_resamples(*sides))
-    heights = np.array([np.mean(rows[int(size)], axis=0) for size in found.sizes])
+        _, *influences = frechet_influence(a[part.rows_a], b[part.rows_b])
+        drawn = [side[:, part_rows] for side, part_rows in zip(weights, (part.rows_a, part.rows_b), strict=True)]
+        moved = [w @ i / w.sum(axis=1) for w, i in zip(drawn, influences, strict=True)]
+        rows[len(part.rows_a)].append(sum(moved))
+    heights = np.array([np.mean(rows[int(size)], axis=0) for size in found.sizes]) + found.distances[:, None]
     expected = np.polyfit(1 / found.sizes, heights, 1)[1]
     assert found.resamples(*weights) == pytest.approx(expected)
     assert found.resamples(np.ones((1, 60)), np.ones((1, 60)))[0] == pytest.approx(found.value)
+
+
+def test_the_seed_hardly_matters_beside_the_interval() -> None:
+    """352 shipped embeddings of `id` against as many of the training images, of all their compounds and plates."""
+    tier = load_tier("sim")
+    sides, labels = [], []
+    for name, rows, every in (("train", tier.training_rows("id"), 6), ("id", tier.test_rows("id"), 2)):
+        sides.append(load_file(SHIPPED / f"sim_vit__{name}.safetensors")["embedding"].astype(float)[::every])
+        labels += [rows[column].to_numpy(dtype=str)[::every] for column in ("compound", "plate")]
+    inputs = FeatureInputs(*sides, *labels)
+    low, high = METRICS["fd_infinity"].interval(inputs, 300, 0)
+    values = [fd_infinity(*sides, seed=seed).value for seed in range(8)]
+    assert 0 < np.std(values, ddof=1) < 0.025 * (high - low)
 
 
 @pytest.mark.parametrize("stretch", [1.0, 1.3])

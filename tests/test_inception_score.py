@@ -48,5 +48,5 @@ def test_bad_input_is_named():
         inception_score(np.random.default_rng(0).normal(size=(20, 5)))
     with pytest.raises(ValueError, match="splits=10"):
         inception_score(np.eye(3))
-    with pytest.raises(ValueError, match="no probabilities"):
+    with pytest.raises(ValueError, match="20 of 20 rows hold values that are not finite"):
         inception_score(np.full((20, 2), np.nan))

@@ -7,9 +7,15 @@ from hypothesis import strategies as st
 from scipy.stats import wasserstein_distance
 
 from morphobench.metrics import area_occupied_shift, area_occupied_shift_by_compound
-from morphobench.metrics.morphology import shift_resamples, wasserstein_resamples
+from morphobench.metrics.morphology import matched, shift_resamples, vehicle_samples, wasserstein_resamples
 
 REAL = np.array([0.1, 0.2, 0.3])
+
+
+def shift(generated, compounds, real, real_compounds, vehicle):
+    """The score of images that all lie on one plate."""
+    plates = [np.full(len(side), "p") for side in (generated, vehicle)]
+    return area_occupied_shift_by_compound(generated, compounds, plates[0], real, real_compounds, vehicle, plates[1])
 
 
 @pytest.mark.parametrize(
@@ -25,7 +31,7 @@ def test_no_gap_is_an_error_with_its_reason():
         area_occupied_shift(REAL + 1, REAL, REAL)
     names = np.array(["x", "x", "y"])
     with pytest.raises(ValueError, match="for every compound"):
-        area_occupied_shift_by_compound(REAL, names, np.full(3, 0.5), names, np.full(4, 0.5))
+        shift(REAL, names, np.full(3, 0.5), names, np.full(4, 0.5))
 
 
 @settings(max_examples=30, deadline=None)
@@ -45,32 +51,82 @@ def test_compounds_weigh_by_their_gap_and_inactive_ones_do_not_swamp():
     real = np.r_[REAL, REAL + 0.4]
     vehicle = REAL + 0.4  # "inert" has no gap at all
     generated = np.r_[REAL, REAL + 0.45]
-    assert area_occupied_shift_by_compound(generated, names, real, names, vehicle) == pytest.approx(1 - 0.05 / 0.4)
+    assert shift(generated, names, real, names, vehicle) == pytest.approx(1 - 0.05 / 0.4)
     swapped = np.r_[REAL + 0.4, REAL]  # the pooled distribution is perfect, every compound is wrong
     assert area_occupied_shift(swapped, real, vehicle) == pytest.approx(1)
-    assert area_occupied_shift_by_compound(swapped, names, real, names, vehicle) == pytest.approx(-1)
+    assert shift(swapped, names, real, names, vehicle) == pytest.approx(-1)
 
 
 def test_replicates_equal_the_score_on_repeated_rows():
     names = np.array(["x", "x", "x", "y", "y"])
+    plates = np.array(["p", "p", "q", "p", "q"])
     generated, real = np.array([0.1, 0.4, 0.2, 0.5, 0.9]), np.array([0.3, 0.3, 0.1, 0.8, 0.7])
-    vehicle = np.array([0.0, 0.05])
+    vehicle, beside = np.array([0.0, 0.05, 0.02, 0.3, 0.2]), np.array(["p", "p", "p", "q", "q"])
     rows = np.array([[1, 1, 1, 1, 1], [2, 0, 1, 1, 3], [0, 0, 0, 1, 1]])
-    counts = {"x": np.array([1, 1, 1]), "y": np.array([1, 2, 0])}
-    weights = (rows, rows, np.ones((3, 2)), counts)
-    values = shift_resamples(generated, names, real, names, vehicle, *weights)
+    counts = {"x": np.array([1, 1, 1, 1]), "y": np.array([1, 2, 0, 1])}
+    drawn = np.array([[1, 1, 1, 1, 1], [1, 2, 0, 0, 3], [1, 1, 1, 1, 1]])
+    which = np.array([0, 1, 2, 0])
+    sides = (generated, names, plates, real, names, vehicle, beside)
+    values = shift_resamples(*sides, rows, rows, drawn, which, counts)
     take_x, take_y = [0, 0, 2], [3, 4, 4, 4]
     missed = [wasserstein_distance(generated[take], real[take]) for take in (take_x, take_y)]
-    gap = [wasserstein_distance(vehicle, real[take]) for take in (take_x, take_y)]
-    assert values[0] == pytest.approx(area_occupied_shift_by_compound(generated, names, real, names, vehicle))
+    samples = vehicle_samples(plates[:3], beside), vehicle_samples(plates[3:], beside)
+    assert [len(each) for each in samples] == [1, 2]
+    gap = [
+        np.mean([wasserstein_distance(vehicle[k], real[take], drawn[1, k]) for k in each if drawn[1, k].any()])
+        for each, take in zip(samples, (take_x, take_y), strict=True)
+    ]
+    assert values[0] == values[3] == pytest.approx(area_occupied_shift_by_compound(*sides))
     assert values[1] == pytest.approx(1 - (missed[0] + 2 * missed[1]) / (gap[0] + 2 * gap[1]))
     assert np.isnan(values[2])  # "x" has no row and "y" was not drawn
+
+
+def test_vehicle_samples_are_disjoint_and_composed_as_the_images_they_stand_beside():
+    plates, beside = np.repeat(["p", "q"], [3, 1]), np.repeat(["q", "p", "r"], [4, 11, 50])
+    samples = vehicle_samples(plates, beside)
+    assert len(samples) == 3  # of p
+    assert all(sorted(beside[rows]) == sorted(plates) for rows in samples)
+    assert len(np.unique(np.concatenate(samples))) == 12
+    assert matched(plates, beside)
+    few = beside[3:]  # one image of q is left, two are asked for
+    assert not matched(np.append(plates, "q"), few)
+    samples = vehicle_samples(np.append(plates, "q"), few)
+    assert [len(rows) for rows in samples] == [5] * 12
+    assert len(np.unique(np.concatenate(samples))) == 60
+    assert [sorted(rows) for rows in vehicle_samples(plates, few[:2])] == [[0, 1]]
+
+
+def layout(effect, random):
+    """44 compounds x 4 plates x 4 images and 64 vehicle images a plate, which differ as much as images do.
+
+    Images that show the vehicle's law, real ones, and vehicle ones.
+    """
+    compounds, plates = np.repeat(np.arange(44), 16), np.tile(np.repeat(np.arange(4), 4), 44)
+    plate = random.normal(size=4)
+    real = plate[plates] + effect * random.normal(size=44)[compounds] + random.normal(size=704)
+    generated = plate[plates] + random.normal(size=704)
+    beside = np.repeat(np.arange(4), 64)
+    return generated, compounds, plates, real, compounds, plate[beside] + random.normal(size=256), beside
+
+
+@pytest.mark.parametrize("effect", [0.0, 0.5, 2.0])
+def test_0_is_the_vehicle_whatever_the_compounds_do_and_1_the_real_images(effect):
+    """With all 256 vehicle images at once the law of the vehicle scored -0.30, -0.15 and -0.02."""
+    sets = [layout(effect, np.random.default_rng(seed)) for seed in range(40)]
+    values = [area_occupied_shift_by_compound(*sides) for sides in sets]
+    assert np.mean(values) == pytest.approx(0, abs=0.005 + 3 * np.std(values) / np.sqrt(len(values)))
+    assert np.std(values) < 0.08
+    _, compounds, plates, real, *others = sets[0]
+    assert area_occupied_shift_by_compound(real, compounds, plates, real, *others) == 1
 
 
 def test_bad_input_is_named():
     with pytest.raises(ValueError, match=r"generated: sample.shape=\(3,\), 1 not finite"):
         area_occupied_shift(np.array([0.1, np.nan, 0.2]), REAL, REAL + 1)
-    with pytest.raises(ValueError, match=r"vehicle: sample.shape=\(0,\)"):
+    with pytest.raises(ValueError, match="there are no vehicle images of these plates"):
         area_occupied_shift(REAL, REAL, np.array([]))
+    with pytest.raises(ValueError, match=r"generated: sample.shape=\(0,\)"):
+        area_occupied_shift(np.array([]), REAL, REAL)
+    assert area_occupied_shift(list(REAL), list(REAL), list(REAL + 1)) == 1
     with pytest.raises(ValueError, match="1 compounds are in only one"):
-        area_occupied_shift_by_compound(REAL, np.array(["x", "x", "y"]), REAL, np.array(["x", "x", "x"]), REAL + 1)
+        shift(REAL, np.array(["x", "x", "y"]), REAL, np.array(["x", "x", "x"]), REAL + 1)

@@ -14,7 +14,16 @@ from tiny_tier import ArrayImages, tiny_tier
 from morphobench.features import Extractor, load_extractor
 from morphobench.features.cache import extract
 from morphobench.ingest.submission import open_submission, write_submission
-from morphobench.metrics import coverage, density, frechet_distance, kernel_distance, precision, recall
+from morphobench.metrics import (
+    coverage,
+    density,
+    fd_infinity,
+    frechet_distance,
+    inception_score,
+    kernel_distance,
+    precision,
+    recall,
+)
 from morphobench.schema import Manifest
 
 
@@ -47,7 +56,7 @@ def one_and_two_threads() -> Iterator[tuple[int, int]]:
 def scores(embedding: np.ndarray) -> list[float]:
     generated, real = embedding[:32], embedding[32:]
     metrics = (frechet_distance, kernel_distance, precision, recall, density, coverage)
-    return [metric(generated, real) for metric in metrics]
+    return [metric(generated, real) for metric in metrics] + [fd_infinity(generated, real).value]
 
 
 @pytest.mark.parametrize("size", [1, 7, 64])
@@ -65,6 +74,20 @@ def test_the_number_of_threads_moves_no_score(
     for threads in one_and_two_threads:
         torch.set_num_threads(threads)
         assert scores(extractor.extract(images).embedding) == pytest.approx(scores(whole), rel=1e-5)
+
+
+def test_the_order_of_the_images_moves_no_score_but_the_chunked_inception_score(
+    extractor: Extractor, images: np.ndarray, whole: np.ndarray
+) -> None:
+    random = np.random.default_rng(0)
+    order = np.r_[random.permutation(32), 32 + random.permutation(33)]
+    assert scores(whole[order]) == pytest.approx(scores(whole), rel=1e-10)
+    probabilities = extractor.extract(images).probabilities
+    assert probabilities is not None
+    assert inception_score(probabilities[order], splits=1) == pytest.approx(
+        inception_score(probabilities, splits=1), rel=1e-12
+    )
+    assert inception_score(probabilities[order]) != pytest.approx(inception_score(probabilities), rel=1e-6)
 
 
 def test_the_order_of_the_files_in_a_zip_changes_nothing(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import json
 import logging
 import pickle
 from pathlib import Path
+from typing import Any
 
 import pooch
 import torch
@@ -19,6 +20,8 @@ DOWNLOAD_ERRORS = (OSError, ValueError)
 """Raised where a download fails: the errors of requests are OSErrors, a bad address is a ValueError."""
 UNREADABLE = (SafetensorError, pickle.UnpicklingError, EOFError, RuntimeError, ValueError, KeyError)
 """Raised for a file of weights that is cut short, of another format, or holds code."""
+WRAPPERS = ("state_dict", "model")
+"""Names under which training scripts put a network's tensors beside their own state."""
 
 StateDict = dict[str, torch.Tensor]
 log = logging.getLogger(__name__)
@@ -38,19 +41,26 @@ def require_file(path: Path, sha256: str | None = None) -> str:
 
 
 def read_state_dict(path: Path) -> StateDict:
-    """Tensors by name from a .safetensors or torch file.
+    """Tensors by name from a .safetensors or torch file; those of a training checkpoint under one of WRAPPERS.
 
     Raises BadInput where it is cut short or another format, or a weight is not finite (every feature would be NaN).
     """
+    state: Any
     try:
         if path.suffix == ".safetensors":
             state = load_file(path)
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
     except UNREADABLE as error:
+        if isinstance(error, pickle.UnpicklingError) and "Unsupported" in str(error):
+            raise BadInput(f"{path}: holds objects that run code; save the network's state_dict() alone") from error
         raise BadInput(f"{path}: cut short, or not a .safetensors or torch file of weights; fetch it again") from error
+    if isinstance(state, dict):
+        wrapped = [inner for name in WRAPPERS if isinstance(inner := state.get(name), dict)]
+        state = wrapped[0] if wrapped else state
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise BadInput(f"{path}: holds no table of tensors by name; save the network's state_dict()")
+        held = ", ".join(repr(str(name)) for name in list(state)[:5]) if isinstance(state, dict) else "no table"
+        raise BadInput(f"{path}: holds no table of tensors by name ({held}); save the network's state_dict() alone")
     broken = [name for name, tensor in state.items() if not torch.isfinite(tensor).all()]
     if broken:
         raise BadInput(

@@ -11,6 +11,7 @@ import torch
 
 from morphobench.errors import BadInput
 from morphobench.features.checkpoint import (
+    StateDict,
     download,
     load_weights,
     read_architecture,
@@ -28,6 +29,9 @@ SIM_VIT_WEIGHTS = Path(__file__).parent / "weights" / "sim_vit.safetensors"
 HUB = "https://huggingface.co"
 LARGEST_INPUT = 224
 """Largest input of timm's ViTs: that of the published Fréchet distances of DINOv2 (Stein et al., NeurIPS 2023)."""
+CLASSIFIERS = ("head", "head_dist")
+"""Layers behind the embedding, which is all that is used."""
+RESAMPLED = ("flexi", "radio")
 
 
 def load_sim_vit(weights: Path | None = None, device: str = "cpu") -> Extractor:
@@ -65,7 +69,7 @@ def load_timm_vit(model: str, weights: Path | None = None, device: str = "cpu") 
     """The extractor `timm:<model>`: pooled embedding (before the classifier) of a vision transformer of timm.
 
     model: timm's name, with or without the tag of its weights, e.g. "vit_small_patch14_dinov2.lvd142m".
-    weights: a local .safetensors or torch file; by default downloaded from the hub.
+    weights: a local .safetensors or torch file, with the classifier or without; by default downloaded from the hub.
     Images are resized whole (no crop) to the model's input size, at most LARGEST_INPUT, and normalised by its own mean
     and deviation. Raises BadInput for an unknown model or a file of another one, Unavailable where the download fails.
     """
@@ -87,15 +91,55 @@ def load_timm_vit(model: str, weights: Path | None = None, device: str = "cpu") 
         raise BadInput(f"extractor {name!r}: timm publishes no weights under that name; give a file of weights")
     sha256 = require_file(path)
     size = min(config.input_size[-1], LARGEST_INPUT)
-    # timm renames the tensors of each family's published files and resamples positions; strict unless classes differ.
-    overlay = {"state_dict": read_state_dict(path)}
+    state = read_state_dict(path)
     try:
-        network: Any = timm.create_model(model, pretrained=True, pretrained_cfg_overlay=overlay, img_size=size)
+        _check_tensors(state, model, path)
+        # timm renames the tensors of each family's published files and resamples positions to another input size.
+        network: Any = timm.create_model(
+            model, pretrained=True, pretrained_cfg_overlay={"state_dict": state}, img_size=size, num_classes=0
+        )
     except (RuntimeError, KeyError, AttributeError) as error:
         detail = " ".join(str(error).split())[:160]
         raise BadInput(f"{path}: not weights of {model} ({detail})") from error
     network = network.eval().requires_grad_(False).to(device)
     return _extractor(name, network, sha256, device, size, config.mean, config.std)
+
+
+def _check_tensors(state: StateDict, model: str, path: Path) -> None:
+    """BadInput where a file's tensors are not those of a model of timm at its own input size, but for its classifier.
+
+    timm would resample the kernels and positions of another patch or input size, and load a network that nobody
+    trained. Families in RESAMPLED are published to be resampled; of theirs only the names are compared.
+    """
+    import timm
+    from timm.models.vision_transformer import checkpoint_filter_fn
+
+    with torch.device("meta"):
+        own: Any = timm.create_model(model, pretrained=False, num_classes=0)
+    expected = {name: tuple(tensor.shape) for name, tensor in own.state_dict().items()}
+    renamed = {
+        name: tensor
+        for name, tensor in checkpoint_filter_fn(dict(state), own).items()
+        if name.rpartition(".")[0] not in CLASSIFIERS
+    }
+    odd = sorted(set(expected) ^ set(renamed))
+    if odd:
+        where = "lacks" if odd[0] in expected else "has, and the model has not,"
+        raise BadInput(f"{path}: not weights of {model}: the file {where} {odd[0]!r}, and {len(odd) - 1} more differ")
+    kept = {tensor.untyped_storage().data_ptr() for tensor in state.values()}
+    for name, shape in expected.items():
+        found = tuple(renamed[name].shape)
+        if renamed[name].untyped_storage().data_ptr() not in kept and not any(part in model for part in RESAMPLED):
+            found = next((tuple(value.shape) for key, value in state.items() if key.endswith(name)), found)
+        if found != shape:
+            raise BadInput(
+                f"{path}: not weights of {model}: {name} is {_written(found)} in the file and {_written(shape)} in the "
+                "model; name the model that the file is of"
+            )
+
+
+def _written(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape))
 
 
 def _extractor(

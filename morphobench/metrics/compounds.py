@@ -18,10 +18,12 @@ def by_compound(
 ) -> np.ndarray:
     """Distance between the rows of a (n, d) and of b (m, d) that share a compound, in sorted order of compounds: (C,).
 
-    Raises ValueError when the two sides hold different compounds, or as `checked_pair` and `distance`.
+    Raises ValueError when the two sides hold different compounds, one has a single row of a compound, or as
+    `checked_pair` and `distance`.
     """
-    checked_pair(a, b)
-    names = shared_compounds(a_compounds, b_compounds)
+    a, b = checked_pair(a, b)
+    a_compounds, b_compounds = np.asarray(a_compounds), np.asarray(b_compounds)
+    names = paired_compounds(a_compounds, b_compounds)
     return np.array([distance(a[a_compounds == name], b[b_compounds == name]) for name in names])
 
 
@@ -40,7 +42,7 @@ def resamples_by_compound(
     """
     checked_pair(a, b)
     found = {}
-    for name in shared_compounds(a_compounds, b_compounds):
+    for name in paired_compounds(a_compounds, b_compounds):
         mine, true = a_compounds == name, b_compounds == name
         found[str(name)] = resample(a[mine], b[true], weights_a[:, mine], weights_b[:, true])
     return found
@@ -63,4 +65,18 @@ def shared_compounds(a_compounds: np.ndarray, b_compounds: np.ndarray) -> np.nda
     odd = sorted(set(names) ^ set(np.unique(b_compounds)))
     if odd:
         raise ValueError(f"{len(odd)} compounds are on only one side, the first is {str(odd[0])!r}")
+    return names
+
+
+def paired_compounds(a_compounds: np.ndarray, b_compounds: np.ndarray) -> np.ndarray:
+    """The compounds of both sides, sorted; ValueError, too, where one has a single row on a side: it has no spread."""
+    names = shared_compounds(a_compounds, b_compounds)
+    counts = [np.unique(side, return_counts=True)[1] for side in (a_compounds, b_compounds)]
+    fewest = np.minimum(*counts)
+    if len(names) and fewest.min() < 2:
+        first = int(np.argmax(fewest < 2))
+        raise ValueError(
+            f"{int((fewest < 2).sum())} compounds have fewer than two images on a side, the first is "
+            f"{str(names[first])!r} ({counts[0][first]} against {counts[1][first]})"
+        )
     return names

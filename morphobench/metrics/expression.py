@@ -153,6 +153,7 @@ def _changes(
     predicted_post: np.ndarray, pre: np.ndarray, measured_post: np.ndarray, compounds: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Predicted and measured LFC of every row (N, G) in float64, after the checks."""
+    predicted_post, pre, measured_post, compounds = map(np.asarray, (predicted_post, pre, measured_post, compounds))
     if not (predicted_post.shape == pre.shape == measured_post.shape == (len(compounds), *pre.shape[1:])):
         raise ValueError(f"{predicted_post.shape=}, {pre.shape=}, {measured_post.shape=}, {compounds.shape=} differ")
     if pre.ndim != 2 or pre.size == 0:
@@ -168,7 +169,7 @@ def _compound_means(
     changes: tuple[np.ndarray, np.ndarray], compounds: np.ndarray, weights: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Compounds in sorted order (C,), their weighted mean predicted and measured LFC (C, G); weight 0 leaves out."""
-    kept = np.flatnonzero(weights)
+    compounds, kept = np.asarray(compounds), np.flatnonzero(weights)
     names, member = np.unique(compounds[kept], return_inverse=True)
     total = np.bincount(member, weights[kept])
     # One entry per row: a dense (C, N) matrix would multiply each profile by C - 1 zeros in every replicate.

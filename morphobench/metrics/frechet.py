@@ -18,6 +18,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import lapack
 
+from morphobench.metrics.checks import table
+
 LARGE = 512
 """From here on eigenvalues of the smaller Gram matrix are tried before singular values, in a quarter of their time."""
 TOLERANCE = 1e-7
@@ -48,7 +50,7 @@ class FrechetReference:
         """Frechet distance from features (n, d) to this reference, >= 0."""
         mean, trace, rows = _moments(features)
         if mean.shape != self.mean.shape:
-            raise ValueError(f"{features.shape=} but the reference has {self.mean.size} features")
+            raise ValueError(f"features.shape={rows.shape} but the reference has {self.mean.size} features")
         n, d = rows.shape
         shift = mean - self.mean
         spread = float(shift @ shift + trace + self.trace)
@@ -123,13 +125,10 @@ def frechet_influence(a: np.ndarray, b: np.ndarray) -> tuple[float, np.ndarray, 
 
 
 def checked_features(features: np.ndarray) -> np.ndarray:
-    """Features (n, d) as float64; ValueError for another number of axes, n < 2, d < 1 or a value that is not finite."""
-    if features.ndim != 2 or features.shape[0] < 2 or features.shape[1] < 1:
-        raise ValueError(f"{features.shape=}: two rows or more of one feature or more are needed")
-    x = np.asarray(features, dtype=np.float64)
-    # A sum is one pass over the data; only where it is not finite is each value looked at.
-    if not np.isfinite(x.sum()) and not np.isfinite(x).all():
-        raise ValueError(f"{int((~np.isfinite(x)).any(axis=1).sum())} of {len(x)} rows hold values that are not finite")
+    """Features (n, d) as float64; ValueError for another number of axes, n < 2, d < 1, or as `table`."""
+    x = table(features)
+    if x.ndim != 2 or x.shape[0] < 2 or x.shape[1] < 1:
+        raise ValueError(f"features.shape={x.shape}: two rows or more of one feature or more are needed")
     return x
 
 
@@ -137,7 +136,7 @@ def checked_pair(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Two feature sets as float64, with the same number of features."""
     x, y = checked_features(a), checked_features(b)
     if x.shape[1] != y.shape[1]:
-        raise ValueError(f"{a.shape=} and {b.shape=}: the numbers of features differ")
+        raise ValueError(f"a.shape={x.shape} and b.shape={y.shape}: the numbers of features differ")
     return x, y
 
 

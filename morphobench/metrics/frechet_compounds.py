@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from morphobench.metrics.bootstrap import draw_clusters, few_clusters_widening, recentred_interval
-from morphobench.metrics.compounds import by_compound, resamples_by_compound, shared_compounds
+from morphobench.metrics.compounds import by_compound, paired_compounds, resamples_by_compound
 from morphobench.metrics.frechet import checked_pair, frechet_distance, frechet_resamples
 
 FEWEST_UNITS = 3
@@ -115,9 +115,10 @@ def frechet_intervals_by_compound(
     around the logarithm of the distance: few images give a skewed distance, whose interval must not pass 0. None for
     fewer than three units or a distance of 0. Raises as `frechet_distance_by_compound`.
     """
-    checked_pair(a, b)
+    a, b = checked_pair(a, b)
+    a_compounds, a_units, b_compounds, b_units = map(np.asarray, (a_compounds, a_units, b_compounds, b_units))
     found: dict[str, tuple[float, float] | None] = {}
-    for name in shared_compounds(a_compounds, b_compounds):
+    for name in paired_compounds(a_compounds, b_compounds):
         mine, true = a_compounds == name, b_compounds == name
         units = a_units[mine], b_units[true]
         fewest = min(len(np.unique(side)) for side in units)

@@ -12,6 +12,8 @@ from itertools import pairwise
 import numpy as np
 from scipy.special import xlogy
 
+from morphobench.metrics.checks import table
+
 
 def inception_score(probabilities: np.ndarray, splits: int = 10, seed: int = 2020) -> float:
     """Mean score over `splits` chunks of the shuffled images; probabilities (n, K), rows that sum to 1.
@@ -41,9 +43,9 @@ def inception_resamples(probabilities: np.ndarray, weights: np.ndarray) -> np.nd
 
 
 def _checked_probabilities(probabilities: np.ndarray) -> np.ndarray:
-    if probabilities.ndim != 2 or probabilities.shape[0] < 1:
-        raise ValueError(f"{probabilities.shape=}: (images, classes) is needed")
-    p = np.asarray(probabilities, dtype=np.float64)
-    if not (np.isfinite(p).all() and (p >= 0).all() and np.allclose(p.sum(axis=1), 1, atol=1e-3)):
-        raise ValueError(f"rows of {probabilities.shape=} are no probabilities; were logits given?")
+    p = table(probabilities)
+    if p.ndim != 2 or p.shape[0] < 1:
+        raise ValueError(f"probabilities.shape={p.shape}: (images, classes) is needed")
+    if not ((p >= 0).all() and np.allclose(p.sum(axis=1), 1, atol=1e-3)):
+        raise ValueError(f"rows of probabilities.shape={p.shape} are no probabilities; were logits given?")
     return p

@@ -16,6 +16,7 @@ from morphobench.metrics.duplicates import repeated
 from morphobench.metrics.frechet_infinity import Extrapolation, fd_infinity
 from morphobench.metrics.labels import OneLabelled, aligned, distinct
 from morphobench.metrics.memorisation import copies, near
+from morphobench.metrics.morphology import matched
 from morphobench.metrics.neighbours import Neighbourhoods, neighbourhoods
 from morphobench.metrics.reliance import UnitChange, unit_changes
 
@@ -165,6 +166,12 @@ class MorphologyInputs:
         aligned("generated", self.generated, self.generated_compounds, self.generated_plates)
         aligned("real", self.real, self.real_compounds, self.real_plates)
         aligned("vehicle", self.vehicle, self.vehicle_plates)
+
+    @property
+    def unmatched(self) -> int:
+        """Number of compounds whose plates have too few vehicle images for a sample composed as theirs."""
+        mine = (self.generated_plates[self.generated_compounds == name] for name in np.unique(self.generated_compounds))
+        return sum(not matched(plates, self.vehicle_plates) for plates in mine)
 
     @property
     def clusters(self) -> tuple[int, int]:

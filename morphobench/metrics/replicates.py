@@ -141,22 +141,27 @@ def discrimination_replicates(inputs: ProfileInputs, replicates: int, seed: int)
 
 
 def shift_replicates(inputs: MorphologyInputs, replicates: int, seed: int) -> np.ndarray:
-    """AreaOccupied shift; vehicle images are drawn by plate."""
+    """AreaOccupied shift; vehicle images are drawn by plate, the samples of them stay."""
     draws = _draws(
         [inputs.generated_compounds, inputs.real_compounds],
         [inputs.generated_plates, inputs.real_plates, inputs.vehicle_plates],
         replicates,
         seed,
     )
+    counts, which = np.unique(np.stack(list(draws.plate_counts.values())), axis=1, return_inverse=True)
+    distinct = ClusterDraws(counts.shape[1], {}, dict(zip(draws.plate_counts, counts, strict=True)))
     return shift_resamples(
         inputs.generated,
         inputs.generated_compounds,
+        inputs.generated_plates,
         inputs.real,
         inputs.real_compounds,
         inputs.vehicle,
-        draws.plate_weights(inputs.generated_plates),
-        draws.plate_weights(inputs.real_plates),
-        draws.plate_weights(inputs.vehicle_plates),
+        inputs.vehicle_plates,
+        distinct.plate_weights(inputs.generated_plates),
+        distinct.plate_weights(inputs.real_plates),
+        distinct.plate_weights(inputs.vehicle_plates),
+        which.reshape(-1),
         draws.compound_counts,
     )
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import numpy as np
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
+from morphobench.metrics.checks import table
+
 
 def lda_separability(
     train_x: np.ndarray, train_y: np.ndarray, generated_x: np.ndarray, generated_y: np.ndarray
@@ -18,10 +20,10 @@ def lda_separability(
     The LDA is fitted on real embeddings (m, d) with equal priors. train_y (m,) and generated_y (n,) are class names.
     Classes weigh equally on both sides, so that one answer for every image scores at most 1 / classes of generated_y,
     however common that class is. Raises ValueError when a generated class was not fitted, a fitted class has fewer than
-    two images, shapes differ, or a value is not finite.
+    two images or images that do not vary, shapes differ, or a value is not finite.
     """
     correct = lda_correct(train_x, train_y, generated_x, generated_y)
-    return float(balanced_resamples(correct, generated_y, np.ones((1, len(correct))))[0])
+    return float(balanced_resamples(correct, np.asarray(generated_y), np.ones((1, len(correct))))[0])
 
 
 def balanced_resamples(correct: np.ndarray, classes: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -41,14 +43,15 @@ def lda_correct(
     train_x: np.ndarray, train_y: np.ndarray, generated_x: np.ndarray, generated_y: np.ndarray
 ) -> np.ndarray:
     """Per generated image, whether the fitted LDA names its true class: bool (n,). Raises as `lda_separability`."""
-    _check(generated_x, generated_y)
+    generated_x, generated_y = _pair(generated_x, generated_y)
+    train_x, train_y = _pair(train_x, train_y)
     unseen = sorted(set(np.unique(generated_y)) - set(np.unique(train_y)))
     if unseen:
         raise ValueError(f"{len(unseen)} classes have no training images, the first is {str(unseen[0])!r}")
     model = _fit(train_x, train_y)
     if generated_x.shape[1] != train_x.shape[1]:
         raise ValueError(f"{train_x.shape=} and {generated_x.shape=}: the numbers of features differ")
-    return model.predict(np.asarray(generated_x, dtype=np.float64)) == generated_y
+    return np.asarray(model.predict(generated_x) == generated_y)
 
 
 def lda_projection(train_x: np.ndarray, train_y: np.ndarray, points: np.ndarray) -> np.ndarray:
@@ -58,11 +61,10 @@ def lda_projection(train_x: np.ndarray, train_y: np.ndarray, points: np.ndarray)
     """
     if len(np.unique(train_y)) < 3:
         raise ValueError(f"{len(np.unique(train_y))} classes span fewer than two axes; three or more are needed")
-    return _fit(train_x, train_y).transform(np.asarray(points, dtype=np.float64))[:, :2]
+    return _fit(*_pair(train_x, train_y)).transform(table(points))[:, :2]
 
 
 def _fit(train_x: np.ndarray, train_y: np.ndarray) -> LinearDiscriminantAnalysis:
-    _check(train_x, train_y)
     names, counts = np.unique(train_y, return_counts=True)
     if len(names) < 2 or counts.min() < 2:
         raise ValueError(f"{len(names)} classes, the smallest has {counts.min()} images; two of each are needed")
@@ -70,11 +72,17 @@ def _fit(train_x: np.ndarray, train_y: np.ndarray) -> LinearDiscriminantAnalysis
     # within-class covariance is singular. The eigen solver is the one that also gives the axes of the map.
     equal = np.full(len(names), 1 / len(names))
     model = LinearDiscriminantAnalysis(solver="eigen", shrinkage="auto", priors=equal)
-    return model.fit(np.asarray(train_x, np.float64), train_y)
+    try:
+        return model.fit(train_x, train_y)
+    except np.linalg.LinAlgError as error:
+        raise ValueError(
+            f"the {len(train_x)} training embeddings do not vary within their classes: no discriminant can be fitted"
+        ) from error
 
 
-def _check(x: np.ndarray, y: np.ndarray) -> None:
+def _pair(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Embeddings as float64 and their classes."""
+    x, y = table(x), np.asarray(y)
     if x.ndim != 2 or len(x) != len(y) or len(x) == 0:
         raise ValueError(f"{x.shape=} and {y.shape=} do not pair up")
-    if not np.isfinite(x).all():
-        raise ValueError(f"{int((~np.isfinite(x)).any(axis=1).sum())} of {len(x)} rows hold values that are not finite")
+    return x, y

@@ -13,6 +13,8 @@ from typing import Literal
 import numpy as np
 from sklearn.covariance import ledoit_wolf_shrinkage
 
+from morphobench.metrics.checks import table
+
 CONSTANT = 1e-9
 """A feature whose spread over a plate's vehicle wells is below this share of its largest size does not vary there."""
 PERCENTILES = (1, 99)
@@ -32,7 +34,8 @@ def scale_by_vehicle(
     how large a difference is. Raises ValueError where a plate has no vehicle well, shapes differ, or a value is not
     finite.
     """
-    _check(values, vehicle)
+    values, vehicle = _check(values, vehicle)
+    plates, vehicle_plates = np.asarray(plates), np.asarray(vehicle_plates)
     if len(plates) != len(values) or len(vehicle_plates) != len(vehicle):
         raise ValueError(f"{plates.shape=} and {vehicle_plates.shape=} do not pair up with the rows")
     bare = sorted(set(plates) - set(vehicle_plates))
@@ -41,7 +44,7 @@ def scale_by_vehicle(
     scaled = np.empty(values.shape, dtype=np.float64)
     for plate in np.unique(plates):
         rows = plates == plate
-        origin, unit = _origin_and_unit(np.asarray(vehicle[vehicle_plates == plate], dtype=np.float64), scale)
+        origin, unit = _origin_and_unit(vehicle[vehicle_plates == plate], scale)
         scaled[rows] = np.divide(values[rows] - origin, unit, out=np.zeros_like(scaled[rows]), where=unit > 0)
     return scaled
 
@@ -58,10 +61,9 @@ def typical_variation_normalization(
     (CORAL) is not part of this. Raises ValueError for fewer than two vehicle wells, for a covariance that is singular
     after shrinkage, when shapes differ, or where a value is not finite.
     """
-    _check(values, vehicle)
-    if len(vehicle) < 2:
-        raise ValueError(f"{len(vehicle)} vehicle wells: two or more are needed")
-    wells = np.asarray(vehicle, dtype=np.float64)
+    values, wells = _check(values, vehicle)
+    if len(wells) < 2:
+        raise ValueError(f"{len(wells)} vehicle wells: two or more are needed")
     mean = wells.mean(axis=0)
     share = float(ledoit_wolf_shrinkage(wells)) if shrinkage is None else shrinkage
     covariance = np.cov(wells, rowvar=False, ddof=0).reshape(wells.shape[1], -1)
@@ -84,10 +86,8 @@ def _origin_and_unit(wells: np.ndarray, scale: Scale) -> tuple[np.ndarray, np.nd
     return origin, np.where(unit > CONSTANT * np.abs(wells).max(axis=0), unit, 0.0)
 
 
-def _check(values: np.ndarray, vehicle: np.ndarray) -> None:
+def _check(values: np.ndarray, vehicle: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    values, vehicle = table(values), table(vehicle, "vehicle wells")
     if values.ndim != 2 or vehicle.ndim != 2 or values.shape[1] != vehicle.shape[1]:
         raise ValueError(f"{values.shape=} and {vehicle.shape=}: two matrices with the same features are needed")
-    for name, matrix in (("rows", values), ("vehicle wells", vehicle)):
-        if not np.isfinite(matrix).all():
-            wrong = int((~np.isfinite(matrix)).any(axis=1).sum())
-            raise ValueError(f"{wrong} of {len(matrix)} {name} hold values that are not finite")
+    return values, vehicle

@@ -13,8 +13,15 @@ from morphobench.metrics.rows.counts import compounds, defined_mean, named, smal
 
 
 def _shift(inputs: MorphologyInputs) -> float:
-    sides = (inputs.generated, inputs.generated_compounds, inputs.real, inputs.real_compounds)
-    return area_occupied_shift_by_compound(*sides, inputs.vehicle)
+    return area_occupied_shift_by_compound(
+        inputs.generated,
+        inputs.generated_compounds,
+        inputs.generated_plates,
+        inputs.real,
+        inputs.real_compounds,
+        inputs.vehicle,
+        inputs.vehicle_plates,
+    )
 
 
 def _correlations(inputs: MorphologyProfileInputs) -> np.ndarray:
@@ -24,7 +31,7 @@ def _correlations(inputs: MorphologyProfileInputs) -> np.ndarray:
 def _area_row(compartment: str, suffix: str, border: str) -> Metric:
     return Metric(
         key=f"area_occupied_shift[{compartment}{suffix}]",
-        version=1,
+        version=2,
         inputs=MorphologyInputs,
         direction="max",
         unit="share of the gap closed",

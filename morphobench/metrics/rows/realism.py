@@ -73,7 +73,7 @@ ROWS = (
     ),
     Metric(
         key="fd_infinity",
-        version=1,
+        version=2,
         inputs=FeatureInputs,
         direction="min",
         unit="squared feature units",
