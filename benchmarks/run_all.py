@@ -22,7 +22,7 @@ def parts(data: Path | None, cellprofiler: str | None) -> tuple[list[list[str]],
     """The commands to run, benchmarks first, and those that lack what they need."""
     everywhere = [
         ["evaluate.py"], ["frechet.py", "--all"], ["frechet_compounds.py"], ["interval_coverage.py"], ["features.py"],
-        ["memory.py"], ["costs.py"], ["sim.py"], ["export.py"], ["metric_validation.py"], ["reliance.py"],
+        ["memory.py"], ["costs.py"], ["small_samples.py"], ["sim.py"], ["export.py"], ["metric_validation.py"], ["reliance.py"],
         ["enrichment_recovery.py"], ["profiles.py"],
         ["build.py"], ["l1000.py"],
     ]  # fmt: skip
