@@ -21,10 +21,10 @@ HERE = Path(__file__).parent
 def parts(data: Path | None, cellprofiler: str | None) -> tuple[list[list[str]], list[str]]:
     """The commands to run, benchmarks first, and those that lack what they need."""
     everywhere = [
-        ["evaluate.py"], ["frechet.py", "--all"], ["frechet_compounds.py"], ["interval_coverage.py"], ["features.py"],
-        ["memory.py"], ["costs.py"], ["small_samples.py"], ["sim.py"], ["export.py"], ["metric_validation.py"], ["reliance.py"],
-        ["enrichment_recovery.py"], ["profiles.py"],
-        ["build.py"], ["l1000.py"],
+        ["evaluate.py"], ["frechet.py", "--all"], ["frechet_compounds.py"], ["interval_coverage.py"],
+        ["small_samples.py"], ["features.py"], ["memory.py"], ["costs.py"], ["sim.py"], ["export.py"],
+        ["metric_validation.py"], ["reliance.py"], ["enrichment_recovery.py"], ["profiles.py"], ["build.py"],
+        ["l1000.py"],
     ]  # fmt: skip
     with_data = [
         ["ljosa.py", "--data", f"{data}/bbbc021"],
