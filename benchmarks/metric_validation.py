@@ -185,12 +185,12 @@ def pooled_table(ladders: Ladders) -> list[str]:
 
 
 def corruption_table(corruptions: dict[str, Ladders]) -> list[str]:
-    """Markdown: from which share each score sees each corruption; what it claims is bold."""
+    """Markdown: from which share each score sees each corruption; what it claims is bold, what it refuses is said."""
     lines = [f"| score | {' | '.join(corruptions)} |", "|---" * (len(corruptions) + 1) + "|"]
     for key in next(iter(corruptions.values())):
         cells = []
         for name, by_key in corruptions.items():
-            text = _corruption_cell(by_key[key], shares(name))
+            text = _corruption_cell(by_key[key], shares(name)) if key in by_key else "refused"
             cells.append(f"**{text}**" if claimed(name, key) else text)
         lines.append(f"| `{key}` | {' | '.join(cells)} |")
     return lines

@@ -317,7 +317,8 @@ Ladders = dict[str, Ladder]
 
 def ladders(sets: Sequence[dict[str, Scored]], rising: bool) -> Ladders:
     """A ladder per score that all sets have."""
-    return {key: Ladder(tuple(each[key] for each in sets), rising) for key in sets[0]}
+    shared = [key for key in sets[0] if all(key in each for each in sets)]
+    return {key: Ladder(tuple(each[key] for each in sets), rising) for key in shared}
 
 
 def corrupted(experiment: Experiment, corruption: str, share: float) -> Pool:
