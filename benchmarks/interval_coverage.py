@@ -14,11 +14,15 @@ import argparse
 import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
+from morphobench.datasets.split_rules import SPLIT_FILE
 from morphobench.metrics import (
     METRICS,
     FeatureInputs,
@@ -127,6 +131,28 @@ def mean_coverage(cell: Cell, trials: int) -> Coverage:
     return tally.coverage(cell.name, layout, truth)
 
 
+def frozen_coverage(track: str, compound: float, plate: float, week: float, trials: int) -> Coverage:
+    """Coverage of a mean over the test images of a track of `morphogene`, as its split is frozen.
+
+    There compounds lie within plates, mostly one, and plates within the weeks of the screen, which nothing draws.
+    """
+    fields = pd.read_csv(Path(str(files("morphobench.datasets"))) / SPLIT_FILE)
+    fields = fields[fields["split"] == track]
+    compounds, plates = (fields[name].to_numpy(dtype=str) for name in ("compound", "plate"))
+    weeks = fields["plate"].str.partition("_")[0].to_numpy(dtype=str)
+    random, tally = np.random.default_rng(0), Tally()
+    members = [np.unique(labels, return_inverse=True)[1] for labels in (compounds, plates, weeks)]
+    clusters = len(set(compounds)), len(set(plates))
+    for trial in range(trials):
+        sample = random.normal(size=len(fields))
+        for member, spread in zip(members, (compound, plate, week), strict=True):
+            sample += spread * random.normal(size=member.max() + 1)[member]
+        weights = draw_clusters([compounds], [plates], REPLICATES, seed=trial).each_way().weights(compounds, plates)
+        tally.add(float(sample.mean()), weights @ sample / weights.sum(axis=1), clusters)
+    layout = f"{clusters[0]} on {clusters[1]} plates, {len(set(weeks))} weeks; {compound}, {plate}, week {week}, 1.0"
+    return tally.coverage(f"morphogene {track}", layout, 0.0)
+
+
 def feature_coverage(key: str, trials: int) -> Coverage:
     """Coverage of a distance's expectation at this N: 30 compounds or more, 4 plates, 2 images, 24 features."""
     random, metric = np.random.default_rng(0), METRICS[key]
@@ -177,7 +203,7 @@ def compound_coverage(images: int, d: int, decay: float, trials: int) -> list[tu
         ends.setdefault("half samples, recentred", []).append(recentred_interval(value, gram.resamples(*half)))
         first = frechet_resamples(a, b, *drawn)
         ends.setdefault("first order", []).append(recentred_interval(value, first))
-        used = log_interval(value, first, few_clusters_widening(images))
+        used = log_interval(value, first, few_clusters_widening(images)) or (value, value)
         ends.setdefault("first order, widened, logarithmic: in use", []).append(used)
     truth, error = float(np.mean(values)), float(np.std(values, ddof=1))
     found = []
@@ -202,6 +228,9 @@ def coverages(trials: int) -> Iterator[Coverage]:
     """Every cell."""
     for cell in CELLS:
         yield mean_coverage(cell, trials)
+    for track in ("id", "ood"):
+        for spreads in ((1.0, 0.3, 0.0), (0.5, 0.3, 0.5), (0.2, 0.3, 1.0)):
+            yield frozen_coverage(track, *spreads, min(trials, FEATURE_TRIALS))
     for key in (
         "fd",
         "fd_infinity",

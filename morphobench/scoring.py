@@ -64,7 +64,7 @@ def _score(
         value=value,
         n=n,
         nan=metric.undefined(task.inputs),
-        interval=metric.interval(task.inputs, REPLICATES, BOOTSTRAP_SEED) if task.clustered else None,
+        interval=metric.interval(task.inputs, REPLICATES, BOOTSTRAP_SEED, value) if task.clustered else None,
         trivial=beside(metric, task.inputs, value, trivial, REPLICATES if task.clustered else 0, BOOTSTRAP_SEED)
         if trivial
         else (),

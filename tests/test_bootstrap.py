@@ -99,6 +99,7 @@ def test_nothing_is_said_of_an_unknown_spread():
     assert clustered_interval(0.0, 1e-12 * values, (5, 4)) is not None
     assert clustered_interval(0.0, np.where(np.arange(300) < 60, np.nan, values), (5, 4)) is None
     assert clustered_interval(0.0, np.where(np.arange(300) < 40, np.nan, values), (5, 4)) is not None
+    assert clustered_interval(0.0, 1e200 * values, (5, 4)) is None
     with pytest.raises(ValueError, match="three arms"):
         clustered_interval(0.0, values[:-1], (5, 4))
 

@@ -7,7 +7,11 @@ import pytest
 
 from morphobench.metrics import METRICS, FeatureInputs, FrechetGram, frechet_distance, frechet_distance_by_compound
 from morphobench.metrics import frechet_compounds as module
-from morphobench.metrics.frechet_compounds import frechet_intervals_by_compound, frechet_resamples_by_compound
+from morphobench.metrics.frechet_compounds import (
+    frechet_intervals_by_compound,
+    frechet_resamples_by_compound,
+    log_interval,
+)
 
 
 def pair(n: int, m: int, d: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -113,3 +117,10 @@ def test_an_interval_is_of_its_own_compound_and_needs_three_units() -> None:
     assert found["a"] == alone["a"]
     assert found["a"] is not None
     assert found["a"][0] < frechet_distance(a[:12], b[:12]) < found["a"][1]
+
+
+def test_a_distance_that_is_lost_in_its_noise_has_no_interval():
+    near = np.array([0.9, 1.0, 1.1])
+    low, high = log_interval(2.0, 2.0 * near, 1.0)
+    assert (low, high) == pytest.approx((2 * np.exp(-0.095), 2 * np.exp(0.095)))
+    assert log_interval(1e-4, 1e-4 + 0.01 * (near - 1), 1.0) is None

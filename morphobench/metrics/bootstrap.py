@@ -97,8 +97,8 @@ def clustered_interval(
     arm's deviations from their mean, which have the right shape, are stretched to that spread.
 
     None where nothing is known of the spread: fewer than two clusters of a kind, fewer than half of an arm's replicates
-    defined, or all equal but for ROUNDING of their size or of `scale`. Raises ValueError when the replicates are not
-    three equal arms.
+    defined, all equal but for ROUNDING of their size or of `scale`, or so large that their square is no number. Raises
+    ValueError when the replicates are not three equal arms.
     """
     if resamples.ndim != 1 or len(resamples) % 3:
         raise ValueError(f"{resamples.shape=}: three arms of equally many replicates are needed")
@@ -107,7 +107,10 @@ def clustered_interval(
         return None
     if np.ptp(arms[0]) <= ROUNDING * max(scale, np.abs(arms[0]).max()):
         return None
-    both, by_compound, by_plate = (float(arm.var()) for arm in arms)
+    with np.errstate(over="ignore"):
+        both, by_compound, by_plate = (float(arm.var()) for arm in arms)
+    if not np.isfinite(both + by_compound + by_plate):
+        return None
     stretch_c, stretch_p = (k / (k - 1) for k in clusters)
     rest = max(0.0, both - by_compound - by_plate) * stretch_c * stretch_p
     parts = np.array([max(0.0, by_compound * stretch_c - rest), max(0.0, by_plate * stretch_p - rest), rest])

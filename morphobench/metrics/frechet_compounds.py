@@ -17,6 +17,8 @@ from morphobench.metrics.compounds import by_compound, paired_compounds, resampl
 from morphobench.metrics.frechet import checked_pair, frechet_distance, frechet_resamples
 
 FEWEST_UNITS = 3
+FARTHEST = 1000.0
+"""Times a distance that its interval may reach up or down; first-order replicates say nothing of so large a change."""
 BLOCK = 2**22
 """Numbers of the cross products of replicates that are held at a time: 32 MiB."""
 
@@ -132,9 +134,14 @@ def frechet_intervals_by_compound(
     return found
 
 
-def log_interval(value: float, resamples: np.ndarray, widening: float) -> tuple[float, float]:
-    """`recentred_interval` of a value > 0, its relative deviations laid around its logarithm: both ends are > 0."""
+def log_interval(value: float, resamples: np.ndarray, widening: float) -> tuple[float, float] | None:
+    """`recentred_interval` of a value > 0, its relative deviations laid around its logarithm: both ends are > 0.
+
+    None for one that spans more than FARTHEST of the value on a side: the distance is lost in its noise.
+    """
     low, high = recentred_interval(0.0, resamples / value, widening=widening)
+    if max(-low, high) > np.log(FARTHEST):
+        return None
     return value * float(np.exp(low)), value * float(np.exp(high))
 
 

@@ -49,11 +49,17 @@ class Metric:
             raise ValueError(f"{self.key} is not a finite number for these {n}")
         return value
 
-    def interval(self, inputs: Any, replicates: int, seed: int) -> tuple[float, float] | None:
-        """95% interval around `score`; None where nothing is known of its spread (see `clustered_interval`)."""
+    def interval(
+        self, inputs: Any, replicates: int, seed: int, value: float | None = None
+    ) -> tuple[float, float] | None:
+        """95% interval around `value`, the score if not given; None where nothing is known of its spread.
+
+        See `clustered_interval`.
+        """
         if min(inputs.clusters) < 2:
             return None
-        return clustered_interval(self.score(inputs), self.resample(inputs, replicates, seed), inputs.clusters)
+        centre = self.score(inputs) if value is None else value
+        return clustered_interval(centre, self.resample(inputs, replicates, seed), inputs.clusters)
 
 
 def scaled(
