@@ -72,7 +72,7 @@ CLAIMS: dict[str, tuple[str, ...]] = {
     "blur": SPOILT,
     "noise": (*SPOILT, *CORRELATIONS),
     "JPEG": SPOILT,
-    "brighter": (*DISTANCES, "density"),
+    "brighter": DISTANCES,
     DUPLICATED: ("fd", "fd_infinity", "fd_per_compound", "recall", "coverage", "duplicates"),
     DROPPED: (*DISTANCES, "recall", "coverage", "lda_separability", *PROFILES, *LFC),
     COPIED: ("train_copies", "near_copies", "nearest_train_distance"),
