@@ -222,11 +222,11 @@ def asked(experiment: Experiment, generated: Pool, rows: np.ndarray) -> Iterator
     """The tasks of an evaluation; NSC and NSCB, which need a mechanism's second compound, with twins for compounds."""
     measured = experiment.measurements(generated, rows)
     for task in tasks(measured, experiment.design.tier):
-        if task.metric.inputs is not MechanismInputs:
+        if not issubclass(task.metric.inputs, MechanismInputs):
             yield task
     halved = replace(measured, compounds=experiment.design.twins[rows], features={}, thumbnails={})
     for task in tasks(halved, experiment.design.tier):
-        if task.metric.inputs is MechanismInputs:
+        if issubclass(task.metric.inputs, MechanismInputs):
             yield task
 
 

@@ -12,6 +12,7 @@ from morphobench.datasets.tier import Tier
 from morphobench.measurements import Measurements
 from morphobench.metrics.inputs import MorphologyInputs
 from morphobench.metrics.memorisation import feature_copies
+from morphobench.metrics.morphology import bare
 from morphobench.schema import OWN, Score
 from morphobench.tasks import MIN_COMPOUNDS, MIN_PLATES, Task, tasks
 
@@ -75,8 +76,14 @@ def track_notes(measured: Measurements, tier: Tier) -> tuple[str, ...]:
     shift = next((task.inputs for task in known if isinstance(task.inputs, MorphologyInputs)), None)
     if shift is not None and shift.unmatched:
         found.append(
-            f"{measured.track}: the vehicle samples of {shift.unmatched} compounds are not of their plates, which have "
-            "too few vehicle images: area_occupied_shift takes them from all plates"
+            f"{measured.track}: {shift.unmatched} compounds have more images on a plate than it has vehicle images: "
+            "area_occupied_shift asks their generated images in samples of as many as both have"
+        )
+    left_out = bare(measured.compounds, measured.plates, measured.vehicle_plates)
+    if shift is not None and len(left_out):
+        found.append(
+            f"{measured.track}: area_occupied_shift leaves out {len(left_out)} compounds, the first is "
+            f"{str(left_out[0])!r}: none of their plates has vehicle images"
         )
     found += _copies(measured)
     n = len(measured.compounds)

@@ -24,7 +24,13 @@ from morphobench.metrics.inputs import (
     SeparabilityInputs,
     SwapInputs,
 )
-from morphobench.metrics.profile_inputs import MechanismInputs, MorphologyProfileInputs, ProfileInputs
+from morphobench.metrics.morphology import bare
+from morphobench.metrics.profile_inputs import (
+    BatchMechanismInputs,
+    MechanismInputs,
+    MorphologyProfileInputs,
+    ProfileInputs,
+)
 from morphobench.metrics.registry import METRICS, Metric, key_for
 
 MIN_COMPOUNDS, MIN_PLATES = 5, 3
@@ -77,9 +83,8 @@ def tasks(measured: Measurements, tier: Tier) -> Iterator[Task]:
             yield Task(METRICS["is"], key_for("is", extractor), inputs)
     other = "" if measured.embedding_name == tier.spec.embedding else f"[{measured.embedding_name}]"
     yield Task(METRICS["lda_separability"], f"lda_separability{other}", *_separability(measured))
-    mechanism, reason = _mechanism(measured)
-    yield Task(METRICS["nsc"], f"nsc{other}", mechanism, reason)
-    yield Task(METRICS["nscb"], f"nscb{other}", mechanism, reason)
+    yield Task(METRICS["nsc"], f"nsc{other}", *_mechanism(measured, MechanismInputs))
+    yield Task(METRICS["nscb"], f"nscb{other}", *_mechanism(measured, BatchMechanismInputs))
     profiles = ProfileInputs(*_profiles(measured, np.full(len(measured.compounds), True)))
     yield Task(METRICS["replicate_map"], f"replicate_map{other}", profiles)
     yield Task(METRICS["discrimination_rank"], f"discrimination_rank{other}", profiles)
@@ -121,12 +126,12 @@ def _separability(measured: Measurements) -> tuple[SeparabilityInputs | None, st
     )
 
 
-def _mechanism(measured: Measurements) -> tuple[MechanismInputs | None, str]:
+def _mechanism(measured: Measurements, kind: type[MechanismInputs]) -> tuple[MechanismInputs | None, str]:
     """Conditions whose compound has an annotated mechanism: others can neither be asked nor answer."""
     known = measured.mechanisms != ""
     labels = {"doses": measured.doses[known], "mechanisms": measured.mechanisms[known]}
     labels["batches"] = measured.batches[known]
-    inputs = MechanismInputs(*_profiles(measured, known), **labels)
+    inputs = kind(*_profiles(measured, known), **labels)
     if not len(inputs.asked()):
         return None, "no mechanism of this track is that of two compounds, so that one could be found by the other"
     return inputs, ""
@@ -187,9 +192,11 @@ def _morphology(measured: Measurements, compartment: str, edge: bool) -> tuple[M
         return None, reason
     generated, real, vehicle = (measured.area(name, edge)[compartment] for name in ("generated", "real", "vehicle"))
     # Images come in pairs that answer one condition, so an unmeasured one takes its partner with it.
-    keep = np.isfinite(generated) & np.isfinite(real)
+    keep, known = np.isfinite(generated) & np.isfinite(real), np.isfinite(vehicle)
+    # Where no plate of any compound has vehicle images the score itself says so.
+    compared = ~np.isin(measured.compounds, bare(measured.compounds, measured.plates, measured.vehicle_plates[known]))
+    keep &= compared | ~compared.any()
     compounds, plates = measured.compounds[keep], measured.plates[keep]
-    known = np.isfinite(vehicle)
     inputs = MorphologyInputs(
         generated[keep], real[keep], vehicle[known], compounds, plates, compounds, plates,
         measured.vehicle_plates[known], dropped=int((~keep).sum()),
@@ -198,7 +205,10 @@ def _morphology(measured: Measurements, compartment: str, edge: bool) -> tuple[M
 
 
 def _morphology_profiles(measured: Measurements) -> tuple[MorphologyProfileInputs | None, str]:
-    """Areas, number and looks of objects; an image without one takes its partner with it."""
+    """Areas, number and looks of objects; a real image without one takes its partner with it.
+
+    A generated one stays, as no change: were it left out, a model would choose what it is scored on.
+    """
     columns = (*AREA_COLUMNS[: len(OBJECTS)], "Count_Nuclei", *OBJECT_COLUMNS)
     sides = {
         name: np.stack([measured.profiles[name][column] for column in columns], axis=1)
@@ -209,9 +219,9 @@ def _morphology_profiles(measured: Measurements) -> tuple[MorphologyProfileInput
         return None, "the pipeline of this engine measures areas and counts only"
     if reason := mistrusted(measured):
         return None, reason
-    keep = known["generated"] & known["real"]
+    keep = known["real"]
     if not keep.any():
-        return None, "in no pair of a generated and a real image were cells found in both"
+        return None, "in no real image were objects of every set found"
     return (
         MorphologyProfileInputs(
             sides["generated"][keep],
@@ -220,7 +230,7 @@ def _morphology_profiles(measured: Measurements) -> tuple[MorphologyProfileInput
             measured.compounds[keep],
             measured.plates[keep],
             measured.vehicle_plates[known["vehicle"]],
-            dropped=int((~keep).sum()),
+            dropped=len(np.setdiff1d(measured.compounds, measured.compounds[keep])),
         ),
         "",
     )

@@ -19,13 +19,14 @@ from morphobench.datasets import load_tier
 from morphobench.datasets.tier import Tier
 from morphobench.errors import BadInput
 from morphobench.features.extractor import Features
+from morphobench.features.objects import OBJECT_COLUMNS
 from morphobench.features.profile import measure
 from morphobench.features.segment import ENGINE
 from morphobench.features.torchvision_ops import ensure_torchvision
 from morphobench.notes import track_notes
 from morphobench.schema import Conditions, Report
 from morphobench.scoring import score_track
-from morphobench.tasks import mistrusted
+from morphobench.tasks import Task, mistrusted, tasks
 
 LITE = "efficientnet_lite0"
 SMALL = {"img_size": 32, "patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 2}
@@ -141,13 +142,58 @@ def test_a_twentieth_of_noise_moves_the_areas_by_what_the_limit_says() -> None:
 
 def test_a_plate_with_too_few_vehicle_images_is_noted(tmp_path: Path) -> None:
     measured, tier = measurements(), tiny_tier(tmp_path)
-    said = "id: the vehicle samples of 6 compounds are not of their plates, which have too few vehicle images"
+    said = "id: 6 compounds have more images on a plate than it has vehicle images: area_occupied_shift asks their "
     assert not any(note.startswith(said) for note in track_notes(measured, tier))
     few = np.where(measured.vehicle_plates == "E02", "E01", measured.vehicle_plates)
     few[0] = "E02"
     found = dataclasses.replace(measured, vehicle_plates=few)
     assert sum(note.startswith(said) for note in track_notes(found, tier)) == 1
     assert by_key(score_track(found, tier))["area_occupied_shift[cells]"].value is not None
+
+
+def test_a_compound_whose_plates_have_no_vehicle_images_is_left_out_and_counted(tmp_path: Path) -> None:
+    measured, tier = measurements(), tiny_tier(tmp_path)
+    elsewhere = np.where(measured.compounds == "b", "Z1", measured.plates)
+    rows, key = measured.compounds != "b", "area_occupied_shift[cells]"
+    apart = dataclasses.replace(measured, plates=elsewhere)
+    found = next(task for task in tasks(apart, tier) if task.key == key)
+    areas = {name: measured.area(name, edge=True)["cells"] for name in ("generated", "real", "vehicle")}
+    labels = measured.compounds[rows], measured.plates[rows]
+    expected = metrics.area_occupied_shift_by_compound(
+        areas["generated"][rows], *labels, areas["real"][rows], labels[0], areas["vehicle"], measured.vehicle_plates
+    )
+    assert found.metric.score(found.inputs) == expected
+    assert (found.metric.count(found.inputs), found.metric.undefined(found.inputs)) == (30, 6)
+    assert found.inputs.clusters == (5, 3)
+    said = "id: area_occupied_shift leaves out 1 compounds, the first is 'b': none of their plates has vehicle images"
+    assert said in track_notes(apart, tier)
+    nowhere = dataclasses.replace(measured, plates=np.full(len(elsewhere), "Z1"))
+    assert by_key(score_track(nowhere, tier))[key].reason.startswith("there are no vehicle images of these plates")
+
+
+def test_a_generated_image_without_objects_shows_no_change_and_a_real_one_takes_its_pair(tmp_path: Path) -> None:
+    measured, tier = measurements(), tiny_tier(tmp_path)
+
+    def task(**broken: np.ndarray) -> Task:
+        profiles = dict(measured.profiles)
+        for name, rows in broken.items():
+            columns = {column: np.where(rows, np.nan, profiles[name][column]) for column in OBJECT_COLUMNS}
+            profiles[name] = {**profiles[name], **columns}
+        spoilt = dataclasses.replace(measured, profiles=profiles)
+        return next(each for each in tasks(spoilt, tier) if each.key == "profile_correlation")
+
+    whole, b = task(), measured.compounds == "b"
+    blank = task(generated=b)
+    assert (blank.metric.count(blank.inputs), blank.metric.undefined(blank.inputs)) == (6, 0)
+    values = whole.metric.by_compound(whole.inputs)
+    assert blank.metric.by_compound(blank.inputs) == pytest.approx({**values, "b": 0.0})
+    one = np.arange(len(b)) == np.flatnonzero(b)[0]
+    single = task(real=one)
+    assert (len(single.inputs.compounds), single.metric.undefined(single.inputs)) == (len(b) - 1, 0)
+    gone = task(real=b)
+    assert (gone.metric.count(gone.inputs), gone.metric.undefined(gone.inputs)) == (5, 1)
+    every = task(real=np.full(len(b), True))
+    assert (every.inputs, every.reason) == (None, "in no real image were objects of every set found")
 
 
 def test_two_images_of_a_compound_are_too_few_for_most_scores(place: Path) -> None:

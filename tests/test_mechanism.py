@@ -11,7 +11,7 @@ from copairs.map import average_precision as copairs_average_precision
 from scipy.spatial.distance import cdist
 
 from morphobench.metrics import METRICS, ProfileInputs
-from morphobench.metrics.bootstrap import ClusterDraws
+from morphobench.metrics.bootstrap import ClusterDraws, clustered_interval
 from morphobench.metrics.mechanism import (
     answerable,
     average_precision,
@@ -269,6 +269,14 @@ def test_what_has_no_answer_is_counted_and_left_out() -> None:
         assert metric.count(inputs) == 4
         assert inputs.clusters == (4, 4)
         assert metric.score(inputs) > 0.75
+    # Both compounds of "three" in one batch: another compound has the mechanism, but not in another batch.
+    weeks = np.where(fields["plates"] < "r", "1", "2")
+    together = fields | {"batches": np.where(fields["mechanisms"] == "three", "1", weeks)}
+    for key, compounds in (("nsc", 6), ("nscb", 4)):
+        metric, inputs = METRICS[key], inputs_of(key, together)
+        assert (metric.count(inputs), inputs.clusters) == (compounds, (compounds, 4))
+        arms = metric.resample(inputs, 100, 0)
+        assert metric.interval(inputs, 100, 0) == clustered_interval(metric.score(inputs), arms, (compounds, 4))
     one_plate = {
         name: values[fields["vehicle_plates" if name.startswith("vehicle") else "plates"] == "p"]
         for name, values in fields.items()

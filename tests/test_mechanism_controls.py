@@ -11,7 +11,7 @@ from morphobench.datasets import load_tier
 from morphobench.datasets.tier import ImageSet
 from morphobench.features.cache import extract
 from morphobench.features.extractor import load_extractor
-from morphobench.metrics import METRICS, MechanismInputs
+from morphobench.metrics import METRICS, BatchMechanismInputs
 from morphobench.models import load_model
 
 PAIRS = (
@@ -23,7 +23,7 @@ CONTROLS = ("real-replicates", "vehicle", "wrong-compound")
 
 
 @pytest.fixture(scope="module")
-def controls(tmp_path_factory: pytest.TempPathFactory) -> dict[str, MechanismInputs]:
+def controls(tmp_path_factory: pytest.TempPathFactory) -> dict[str, BatchMechanismInputs]:
     """Bundles of the controls on the `id` track, cut to eight compounds on two test plates."""
     tier, cache = load_tier("sim"), tmp_path_factory.mktemp("cache")
     samples = tier.samples
@@ -41,7 +41,7 @@ def controls(tmp_path_factory: pytest.TempPathFactory) -> dict[str, MechanismInp
         patch.setenv("MORPHOBENCH_CACHE", str(cache))
         real, untreated = embedding(tier.images(rows)), embedding(tier.images(wells))
         return {
-            name: MechanismInputs(
+            name: BatchMechanismInputs(
                 generated=embedding(tier.images(load_model(name, tier, "cpu").rows(tier.conditions("id")))),  # type: ignore[attr-defined]
                 real=real,
                 vehicle=untreated,
@@ -61,7 +61,7 @@ def controls(tmp_path_factory: pytest.TempPathFactory) -> dict[str, MechanismInp
     [("nsc", 0.6, 0.143), ("nscb", 0.55, 0.143), ("replicate_map", 0.55, 0.340), ("discrimination_rank", 0.7, 0.5)],
 )
 def test_replicates_lead_home_and_other_images_do_not(
-    controls: dict[str, MechanismInputs], key: str, reached: float, chance: float
+    controls: dict[str, BatchMechanismInputs], key: str, reached: float, chance: float
 ) -> None:
     scores = {name: METRICS[key].score(inputs) for name, inputs in controls.items()}
     assert scores["real-replicates"] > reached, scores
@@ -69,7 +69,7 @@ def test_replicates_lead_home_and_other_images_do_not(
     assert abs(scores["vehicle"] - chance) < 0.2, scores
 
 
-def test_chance_is_what_the_labels_say(controls: dict[str, MechanismInputs]) -> None:
+def test_chance_is_what_the_labels_say(controls: dict[str, BatchMechanismInputs]) -> None:
     """Of seven other compounds one has the mechanism; of eight profiles on the other plate one is the compound's."""
     inputs = controls["vehicle"]
     assert inputs.mechanism_chance() == pytest.approx(1 / 7)

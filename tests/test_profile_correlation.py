@@ -4,7 +4,12 @@ import dataclasses
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
+from morphobench.datasets import load_tier
+from morphobench.features.objects import OBJECT_COLUMNS, OBJECTS
+from morphobench.features.profile import AREA_COLUMNS
+from morphobench.features.segment import ENGINE
 from morphobench.metrics import METRICS, MorphologyProfileInputs, profile_correlation
 
 METRIC = METRICS["profile_correlation"]
@@ -67,8 +72,65 @@ def test_what_cannot_be_correlated_is_said(inputs: MorphologyProfileInputs) -> N
         METRIC.score(
             dataclasses.replace(inputs, vehicle=inputs.vehicle[kept], vehicle_plates=inputs.vehicle_plates[kept])
         )
-    broken = inputs.generated.copy()
-    broken[3, 4] = np.nan
-    with pytest.raises(ValueError, match="not finite"):
-        METRIC.score(dataclasses.replace(inputs, generated=broken))
+    for name, value in (("real", np.nan), ("vehicle", np.nan), ("generated", np.inf)):
+        broken = getattr(inputs, name).copy()
+        broken[3, 4] = value
+        with pytest.raises(ValueError, match="not finite"):
+            METRIC.score(dataclasses.replace(inputs, **{name: broken}))
     assert METRIC.undefined(dataclasses.replace(inputs, dropped=4)) == 4
+
+
+def test_an_image_without_a_measurement_shows_no_change_in_any(inputs: MorphologyProfileInputs) -> None:
+    broken = inputs.generated.copy()
+    broken[[3, 20], [4, 5]] = np.nan
+    generated, real = dataclasses.replace(inputs, generated=broken).changes
+    assert (generated[[3, 20]] == 0).all()
+    others = np.setdiff1d(np.arange(60), [3, 20])
+    np.testing.assert_array_equal(generated[others], inputs.changes[0][others])
+    np.testing.assert_array_equal(real, inputs.changes[1])
+
+
+def test_blank_images_of_all_but_the_best_compounds_win_nothing(inputs: MorphologyProfileInputs) -> None:
+    random = np.random.default_rng(1)
+    noisy = inputs.generated + 20 * random.normal(size=inputs.generated.shape) * (inputs.compounds >= "c")[:, None]
+    model = dataclasses.replace(inputs, generated=noisy)
+    values = METRIC.by_compound(model)
+    assert min(values[name] for name in "ab") > 0.9 > 0.75 > max(values[name] for name in "cde")
+    assert min(values.values()) > 0
+    blank = dataclasses.replace(model, generated=np.where((inputs.compounds >= "c")[:, None], np.nan, noisy))
+    assert METRIC.by_compound(blank) == pytest.approx({**values, **dict.fromkeys("cde", 0.0)})
+    assert METRIC.count(blank) == 5
+    assert METRIC.undefined(blank) == 0
+    assert METRIC.score(blank) == pytest.approx((values["a"] + values["b"]) / 5)
+    assert METRIC.score(blank) < METRIC.score(model)
+    low, high = METRIC.interval(blank, 100, 0)
+    assert low < METRIC.score(blank) < high
+    black = dataclasses.replace(model, generated=np.full_like(noisy, np.nan))
+    assert METRIC.score(black) == 0
+
+
+def test_a_mean_drug_that_knows_no_compound_scores_well_above_the_vehicle_on_sim() -> None:
+    """Why the row is shown and not ranked: real images of all other compounds, averaged, stand in for each compound."""
+    tier = load_tier("sim")
+    folder = tier.folder / "features" / "sim"
+    columns = (*AREA_COLUMNS[: len(OBJECTS)], "Count_Nuclei", *OBJECT_COLUMNS)
+    real, vehicle = (
+        np.stack([load_file(folder / f"{ENGINE}__{name}.safetensors")[column] for column in columns], axis=1)
+        for name in ("id", "vehicle")
+    )
+    rows, beside = tier.rows("id"), tier.rows("vehicle")["plate"].to_numpy(str)
+    compounds, plates = (rows[name].to_numpy(str) for name in ("compound", "plate"))
+    mean_drug, undrugged, random = np.empty_like(real), np.empty_like(real), np.random.default_rng(0)
+    for plate in np.unique(plates):
+        here = plates == plate
+        undrugged[here] = random.permutation(np.resize(vehicle[beside == plate], (here.sum(), len(columns))))
+        for compound in np.unique(compounds[here]):
+            mean_drug[here & (compounds == compound)] = real[here & (compounds != compound)].mean(axis=0)
+    kept = np.isin(beside, plates)
+    labels = vehicle[kept], compounds, plates, beside[kept]
+    knows_nothing = MorphologyProfileInputs(mean_drug, real, *labels)
+    none = METRIC.score(MorphologyProfileInputs(undrugged, real, *labels))
+    assert 0.3 < METRIC.score(knows_nothing) < 0.42
+    assert abs(none) < 0.15
+    assert METRIC.interval(knows_nothing, 200, 0)[0] > none + 0.1
+    assert not METRIC.ranked

@@ -59,7 +59,7 @@ def bundle(kind, rows=slice(None), replicate_plates=False):
         vehicle, vehicle_plates = random.normal(size=(20, 12)), np.repeat(["p", "q"], 10)
         profiles = (features[rows], others[rows], vehicle, compounds, plates, vehicle_plates)
         doses, mechanisms = np.tile(np.repeat([1.0, 2.0], 2), 8), np.where(np.isin(COMPOUNDS, ["a", "b"]), "one", "two")
-        return kind(*profiles, *((doses[rows], mechanisms[rows], plates) if kind is MechanismInputs else ()))
+        return kind(*profiles, *((doses[rows], mechanisms[rows], plates) if issubclass(kind, MechanismInputs) else ()))
     if kind is MorphologyProfileInputs:
         vehicle, vehicle_plates = random.normal(size=(20, 12)), np.repeat(["p", "q"], 10)
         return MorphologyProfileInputs(features[rows], others[rows], vehicle, compounds, plates, vehicle_plates)
@@ -200,6 +200,7 @@ def test_biased_blind_and_one_sided_rows_are_shown_and_not_ranked():
         "fd_per_compound",
         "is",
         "lfc_pearson",
+        "profile_correlation",
     } | one_sided | reliance | memorised
 
 

@@ -40,13 +40,19 @@ from morphobench.metrics.morphology import (
     profile_correlation,
 )
 from morphobench.metrics.neighbours import coverage, density, precision, recall
-from morphobench.metrics.profile_inputs import MechanismInputs, MorphologyProfileInputs, ProfileInputs
+from morphobench.metrics.profile_inputs import (
+    BatchMechanismInputs,
+    MechanismInputs,
+    MorphologyProfileInputs,
+    ProfileInputs,
+)
 from morphobench.metrics.registry import METRICS, Metric, key_for, scaled
 from morphobench.metrics.separability import lda_projection, lda_separability
 from morphobench.metrics.vehicle_correction import scale_by_vehicle, typical_variation_normalization
 
 __all__ = [
     "METRICS",
+    "BatchMechanismInputs",
     "CopyInputs",
     "ExpressionInputs",
     "Extrapolation",

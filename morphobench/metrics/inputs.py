@@ -149,7 +149,8 @@ class SeparabilityInputs(OneLabelled):
 class MorphologyInputs:
     """One measurement per generated (N,), real (M,) and vehicle (V,) image, as a share 0..1; images without it are out.
 
-    `dropped` is how many generated and real images were left out because the measurement was not a number.
+    `dropped` is how many pairs of a generated and a real image were left out: of images whose measurement was not a
+    number, and of compounds none of whose plates has vehicle images.
     """
 
     generated: np.ndarray
@@ -169,7 +170,7 @@ class MorphologyInputs:
 
     @property
     def unmatched(self) -> int:
-        """Number of compounds whose plates have too few vehicle images for a sample composed as theirs."""
+        """Number of compounds of whose plates one has fewer vehicle images than the compound's own."""
         mine = (self.generated_plates[self.generated_compounds == name] for name in np.unique(self.generated_compounds))
         return sum(not matched(plates, self.vehicle_plates) for plates in mine)
 

@@ -2,27 +2,31 @@
 
 A measurement (AreaOccupied, the share of the image under an object) has a distribution over images. The shift is
 judged by Wasserstein-1 distances, in the measurement's own units, so that no bandwidth or bin is chosen. Few images
-lie farther from any others than many do, so the vehicle is asked in samples as small as the generated ones. Many
-measurements together are a profile; the change of a compound's mean profile is judged by its direction.
+lie farther from any others than many do, so generated and vehicle images are asked in samples of the same number and
+plates. Many measurements together are a profile; the change of a compound's mean profile is judged by its direction.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import numpy as np
 
 from morphobench.metrics.expression import lfc_pearson_per_compound, per_compound_resamples
 
 SEED = 2020
-"""Which vehicle images make a sample together."""
+"""Which images of a plate make a sample together."""
+
+NO_VEHICLE = "there are no vehicle images of these plates: what is missed is measured against their gap"
 
 
 def area_occupied_shift(generated: np.ndarray, real: np.ndarray, vehicle: np.ndarray) -> float:
     """Gap closed, 1 - W1(generated, real) / W1(vehicle, real), of three samples (n,), (m,), (v,) of one measurement.
 
     1 when generated and real agree, 0 when the generated images are as far from real as the vehicle, negative when
-    farther; not clipped. W1(vehicle, real) is the mean over disjoint samples of n vehicle images, because few images
-    lie farther from any others than many do. Raises ValueError for an empty sample, a NaN (drop and count them first),
-    or no gap to close.
+    farther; not clipped. Both distances are means over disjoint samples of min(n, v) images, because few images lie
+    farther from any others than many do. Raises ValueError for an empty sample, a NaN (drop and count them first), or
+    no gap to close.
     """
     one, two, three = (np.full(len(side), "") for side in (generated, real, vehicle))
     return area_occupied_shift_by_compound(generated, one, one, real, two, vehicle, three)
@@ -39,9 +43,10 @@ def area_occupied_shift_by_compound(
 ) -> float:
     """Gap closed summed over compounds: 1 - sum_c W1(generated_c, real_c) / sum_c W1(vehicle, real_c).
 
-    W1(vehicle, real_c) is the mean over `vehicle_samples`. A compound weighs by its real gap, so one that does nothing,
+    Both are means over `samples` of the same composition. A compound weighs by its real gap, so one that does nothing,
     whose own ratio divides by almost zero, cannot swamp the rest; pooling all images first would forgive a model that
-    swaps compounds. Raises as `area_occupied_shift`, and when the two sets hold different compounds.
+    swaps compounds. A compound none of whose plates has vehicle images (`bare`) is left out. Raises as
+    `area_occupied_shift`, when the two sets hold different compounds, and when all of them are left out.
     """
     generated, real, vehicle = (np.asarray(side) for side in (generated, real, vehicle))
     ones = np.ones((1, 1))
@@ -79,28 +84,33 @@ def shift_resamples(
 ) -> np.ndarray:
     """`area_occupied_shift_by_compound` under sets of weights of images and counts of compounds {name: (R,)}: (R,).
 
-    Replicate r has row which[r] of the weights (D, n), (D, m), (D, v): few draws of a few plates differ. The vehicle
-    samples stay as they are dealt. A compound without images, or without vehicle images, in a replicate leaves its
-    sums; NaN where a replicate has no compound or no vehicle left.
+    Replicate r has row which[r] of the weights (D, n), (D, m), (D, v): few draws of a few plates differ. The samples
+    stay as they are dealt. A compound without images, or without vehicle images, in a replicate leaves its sums; NaN
+    where a replicate has no compound or no vehicle left.
     """
     _check(generated=generated, real=real, vehicle=vehicle)
     names = np.unique(generated_compounds)
     if not np.array_equal(names, np.unique(real_compounds)):
         odd = sorted(set(names) ^ set(np.unique(real_compounds)))
         raise ValueError(f"{len(odd)} compounds are in only one of generated and real, the first is {str(odd[0])!r}")
+    left_out = bare(generated_compounds, generated_plates, vehicle_plates)
+    if len(left_out) == len(names):
+        raise ValueError(NO_VEHICLE)
     missed, gap = np.zeros(len(which)), np.zeros(len(which))
-    for name in names:
-        mine, true = generated_compounds == name, real_compounds == name
+    for name in np.setdiff1d(names, left_out):
+        mine, true = np.flatnonzero(generated_compounds == name), real_compounds == name
         count = compound_counts[name]
-        misses = wasserstein_resamples(generated[mine], real[true], generated_weights[:, mine], real_weights[:, true])
-        samples = vehicle_samples(generated_plates[mine], vehicle_plates)
-        gaps = _mean_of_numbers(
-            [
-                wasserstein_resamples(vehicle[rows], real[true], vehicle_weights[:, rows], real_weights[:, true])
-                for rows in samples
-            ]
+        plates = generated_plates[mine]
+        composition = composition_of(plates, vehicle_plates)
+        misses, gaps = (
+            _mean_of_numbers(
+                [wasserstein_resamples(side[k], real[true], weights[:, k], real_weights[:, true]) for k in dealt]
+            )[which]
+            for side, weights, dealt in (
+                (generated, generated_weights, [mine[k] for k in samples(plates, composition)]),
+                (vehicle, vehicle_weights, samples(vehicle_plates, composition)),
+            )
         )
-        misses, gaps = misses[which], gaps[which]
         present = (count > 0) & np.isfinite(misses) & np.isfinite(gaps)
         missed[present] += (count * misses)[present]
         gap[present] += (count * gaps)[present]
@@ -110,24 +120,35 @@ def shift_resamples(
         return 1 - np.where(gap > 0, missed, np.nan) / gap
 
 
-def vehicle_samples(plates: np.ndarray, vehicle_plates: np.ndarray) -> list[np.ndarray]:
-    """Rows of disjoint samples of the vehicle images (v,) that are to stand beside images on `plates` (n,).
+def composition_of(plates: np.ndarray, vehicle_plates: np.ndarray) -> dict[str, int]:
+    """Images of each plate in a sample that images on `plates` (n,) and vehicle images (v,) both can fill.
 
-    Every sample holds as many images of each plate as `plates` names it, and there are as many samples as the plates
-    have images for. Where a plate has too few for one (`matched` is false), the samples are n images of any plate; all
-    vehicle images where there are fewer than n. The rows are dealt out by a fixed seed, whatever their values: a draw
-    that followed the order of the values would be one and the same choice of ranks for every measurement.
+    The smaller of the two numbers, of the plates that have both.
     """
     names, counts = np.unique(plates, return_counts=True)
+    beside = [int((vehicle_plates == name).sum()) for name in names]
+    return {name: min(int(count), own) for name, count, own in zip(names, counts, beside, strict=True) if own}
+
+
+def samples(plates: np.ndarray, composition: Mapping[str, int]) -> list[np.ndarray]:
+    """Rows of disjoint samples of images on `plates` (n,), each with the numbers of images of each plate asked for.
+
+    As many samples as the plates have images for; images of other plates are in none. All images, where that is the
+    composition, are the one sample in their own order. The rows are dealt out by a fixed seed, whatever their values: a
+    draw that followed the order of the values would be one and the same choice of ranks for every measurement.
+    """
     random = np.random.default_rng(SEED)
-    if matched(plates, vehicle_plates):
-        own = [random.permutation(np.flatnonzero(vehicle_plates == name)) for name in names]
-        number = min(len(rows) // count for rows, count in zip(own, counts, strict=True))
-    else:
-        own, counts = [random.permutation(len(vehicle_plates))], np.array([min(len(plates), len(vehicle_plates))])
-        number = len(vehicle_plates) // counts[0]
-    parts = [rows[: number * count].reshape(number, count) for rows, count in zip(own, counts, strict=True)]
+    own = [random.permutation(np.flatnonzero(plates == name)) for name in composition]
+    number = min(len(rows) // count for rows, count in zip(own, composition.values(), strict=True))
+    if sum(composition.values()) == len(plates):
+        return [np.arange(len(plates))]
+    parts = [rows[: number * k].reshape(number, k) for rows, k in zip(own, composition.values(), strict=True)]
     return list(np.concatenate(parts, axis=1))
+
+
+def bare(compounds: np.ndarray, plates: np.ndarray, vehicle_plates: np.ndarray) -> np.ndarray:
+    """The compounds of rows (n,) none of whose plates has vehicle images (v,), sorted."""
+    return np.setdiff1d(compounds, compounds[np.isin(plates, vehicle_plates)])
 
 
 def matched(plates: np.ndarray, vehicle_plates: np.ndarray) -> bool:
@@ -181,7 +202,7 @@ def _mean_of_numbers(values: list[np.ndarray]) -> np.ndarray:
 
 def _check(**samples: np.ndarray) -> None:
     if len(samples["vehicle"]) == 0:
-        raise ValueError("there are no vehicle images of these plates: what is missed is measured against their gap")
+        raise ValueError(NO_VEHICLE)
     for name, sample in samples.items():
         if sample.ndim != 1 or sample.size == 0 or not np.isfinite(sample).all():
             bad = int((~np.isfinite(sample)).sum())

@@ -125,10 +125,21 @@ class MechanismInputs(ProfileInputs):
 
 
 @dataclass(frozen=True)
+class BatchMechanismInputs(MechanismInputs):
+    """The same for a score of profiles of single batches, which asks fewer compounds."""
+
+    @property
+    def clusters(self) -> tuple[int, int]:
+        """Numbers of compounds that have an answer in another batch and of plates."""
+        return len(self.asked(batched=True)), distinct(self.plates)
+
+
+@dataclass(frozen=True)
 class MorphologyProfileInputs(OneLabelled):
     """Measurements of generated and real images of the same N conditions, (N, F), and of vehicle images, (V, F).
 
-    `dropped` is how many conditions were left out because an image of theirs had a measurement that was not a number.
+    A generated measurement may be NaN (no object was found), a real one or the vehicle's may not. `dropped` is how many
+    compounds are not among the N because none of their real images had all measurements.
     """
 
     generated: np.ndarray
@@ -147,10 +158,14 @@ class MorphologyProfileInputs(OneLabelled):
     def changes(self) -> tuple[np.ndarray, np.ndarray]:
         """Generated and real measurements less the vehicle's mean, over its deviation, of their own plate: (N, F) each.
 
-        Raises ValueError where a plate has no vehicle image.
+        A generated image of which a measurement is NaN shows no change: 0 in all of them. Left out, it would take its
+        condition with it, and blank images would be the way to be asked of the best compounds only. Raises ValueError
+        where a plate has no vehicle image, a real or vehicle measurement is not finite, or a generated one is infinite.
         """
         vehicle = (self.vehicle, self.vehicle_plates)
+        blank = np.isnan(self.generated).any(axis=1)[:, None]
         generated, real = (
-            scale_by_vehicle(side, self.plates, *vehicle, "z-score") for side in (self.generated, self.real)
+            scale_by_vehicle(side, self.plates, *vehicle, "z-score")
+            for side in (np.where(blank, 0.0, self.generated), self.real)
         )
-        return generated, real
+        return np.where(blank, 0.0, generated), real

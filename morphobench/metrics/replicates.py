@@ -32,7 +32,12 @@ from morphobench.metrics.kernel import kernel_resamples, kernel_resamples_by_com
 from morphobench.metrics.labels import OneLabelled
 from morphobench.metrics.morphology import profile_resamples, shift_resamples
 from morphobench.metrics.neighbours import weighted_means
-from morphobench.metrics.profile_inputs import MechanismInputs, MorphologyProfileInputs, ProfileInputs
+from morphobench.metrics.profile_inputs import (
+    BatchMechanismInputs,
+    MechanismInputs,
+    MorphologyProfileInputs,
+    ProfileInputs,
+)
 from morphobench.metrics.reliance import error_resamples, gap_resamples
 from morphobench.metrics.separability import balanced_resamples, lda_correct
 
@@ -123,7 +128,7 @@ def nsc_replicates(inputs: MechanismInputs, replicates: int, seed: int) -> np.nd
     return _drawn_means(verdicts, draws, inputs.compounds[first])
 
 
-def nscb_replicates(inputs: MechanismInputs, replicates: int, seed: int) -> np.ndarray:
+def nscb_replicates(inputs: BatchMechanismInputs, replicates: int, seed: int) -> np.ndarray:
     """NSCB; here and in the next the neighbours stay, and the verdicts are drawn by compound and plate."""
     return _verdict_replicates(*inputs.batch_matches, inputs, replicates, seed)
 
@@ -141,7 +146,7 @@ def discrimination_replicates(inputs: ProfileInputs, replicates: int, seed: int)
 
 
 def shift_replicates(inputs: MorphologyInputs, replicates: int, seed: int) -> np.ndarray:
-    """AreaOccupied shift; vehicle images are drawn by plate, the samples of them stay."""
+    """AreaOccupied shift; vehicle images are drawn by plate, the samples stay."""
     draws = _draws(
         [inputs.generated_compounds, inputs.real_compounds],
         [inputs.generated_plates, inputs.real_plates, inputs.vehicle_plates],

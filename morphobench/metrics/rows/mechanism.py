@@ -7,7 +7,7 @@ import numpy as np
 from morphobench.metrics import replicates as resample
 from morphobench.metrics.inputs import SeparabilityInputs
 from morphobench.metrics.metric import Metric
-from morphobench.metrics.profile_inputs import MechanismInputs, ProfileInputs
+from morphobench.metrics.profile_inputs import BatchMechanismInputs, MechanismInputs, ProfileInputs
 from morphobench.metrics.rows.counts import compounds, named, undefined_of
 from morphobench.metrics.separability import lda_separability
 
@@ -47,8 +47,8 @@ ROWS = (
     ),
     Metric(
         key="nscb",
-        version=1,
-        inputs=MechanismInputs,
+        version=2,
+        inputs=BatchMechanismInputs,
         direction="max",
         unit="share of treatments in batches",
         smallest_n=4,
