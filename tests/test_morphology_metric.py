@@ -88,6 +88,22 @@ def test_replicates_equal_the_score_on_repeated_rows():
     assert np.isnan(values[2])  # "x" has no row and "y" was not drawn
 
 
+def test_replicates_of_cut_down_samples_are_means_of_weighted_distances():
+    """Two generated images of p and four of q make two samples beside one and two vehicle images; r has none."""
+    random = np.random.default_rng(0)
+    plates, beside = np.array(["p", "p", "q", "q", "q", "q", "r"]), np.array(["p", "q", "q"])
+    names, generated, real, vehicle = np.full(7, "x"), random.random(7), random.random(9), random.random(3) + 1
+    weights = np.array([[1] * 7, [2, 2, 1, 1, 1, 1, 3]]), random.integers(1, 4, (2, 9)), np.array([[1] * 3, [2, 1, 1]])
+    counts, which = {"x": np.array([1, 2])}, np.array([0, 1])
+    values = shift_resamples(generated, names, plates, real, np.full(9, "x"), vehicle, beside, *weights, which, counts)
+    dealt = samples(plates, {"p": 1, "q": 2})
+    assert [sorted(plates[rows]) for rows in dealt] == [["p", "q", "q"]] * 2
+    for row in which:
+        own, true, other = (side[row] for side in weights)
+        missed = np.mean([wasserstein_distance(generated[k], real, own[k], true) for k in dealt])
+        assert values[row] == pytest.approx(1 - missed / wasserstein_distance(vehicle, real, other, true))
+
+
 def test_samples_are_disjoint_and_composed_as_asked():
     plates, beside = np.repeat(["p", "q"], [3, 1]), np.repeat(["q", "p", "r"], [4, 11, 50])
     assert composition_of(plates, beside) == {"p": 3, "q": 1}
