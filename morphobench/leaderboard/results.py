@@ -25,8 +25,8 @@ def result_path(root: Path, submission: Manifest) -> Path:
 def add_result(report: Report, root: Path) -> Path:
     """Write a report into the leaderboards folder `root` and return its path; the same submission is replaced.
 
-    Raises BadInput where the file already belongs to another submission, the report does not fit the tier's rows, or one
-    of them is of another metric version than METRICS'.
+    Raises BadInput where the file already belongs to another submission, the report does not fit the tier's rows, or a
+    row is of another metric version than METRICS'.
     """
     path = result_path(root, report.submission)
     _check_self(report, path)
