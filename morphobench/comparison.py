@@ -21,7 +21,7 @@ from morphobench.datasets.tier import Tier
 from morphobench.errors import BadInput
 from morphobench.ingest.submission import open_submission
 from morphobench.measurements import Measurements, Protocol, measure_track
-from morphobench.metrics.bootstrap import clustered_interval
+from morphobench.metrics.bootstrap import arms_defined, clustered_interval
 from morphobench.metrics.registry import Metric
 from morphobench.schema import Manifest
 from morphobench.storage import cache_dir
@@ -153,8 +153,8 @@ def _interval(a: Task, b: Task, difference: float) -> tuple[tuple[float, float] 
     interval = clustered_interval(difference, differences, clusters, scale)
     if interval is not None:
         return interval, ""
-    if known.all(axis=0).mean() < 0.5:
-        return None, "fewer than half of the replicates have a value"
+    if not arms_defined(differences):
+        return None, "fewer than half of the draws of compounds, of plates or of both have a value"
     # Nothing is known of the spread of a constant difference, unless it is that of two equal submissions.
     return ((0.0, 0.0), "") if difference == 0 else (None, "all replicates differ by the same")
 

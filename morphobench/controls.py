@@ -20,6 +20,10 @@ Intervals = dict[str, dict[str, tuple[float, float] | None]]
 """track -> score key -> 95% interval."""
 
 
+class OtherControls(BadInput):
+    """Control scores of another tier version, other splits, weights or another segmentation than those in use."""
+
+
 @dataclass(frozen=True)
 class Controls:
     """Scores of the controls, and of FLOOR the intervals too: what chance makes of the scale from VEHICLE to it."""
@@ -77,18 +81,25 @@ def write_controls(tier: Tier, controls: Controls, protocol: Mapping[str, str], 
 def read_controls(tier: Tier, protocol: Mapping[str, str]) -> Controls:
     """Scores of the controls on a tier: the shipped ones, and under other keys those scored on this machine.
 
-    protocol: extractor or engine -> hash or version now in use. Empty where no controls were scored. BadInput for one
-    of another tier version, other splits or other weights.
+    protocol: extractor or engine -> hash or version now in use. Empty where no controls were scored. OtherControls for
+    a file of another tier version, other splits or weights. Shipped ones of that kind, which no command mends, are left
+    out where this machine has its own.
     """
+    own, shipped = own_controls_path(tier), shipped_controls_path(tier)
     found = Controls()
-    for path in (own_controls_path(tier), shipped_controls_path(tier)):
-        if path.is_file():
-            found.update(read_controls_file(path, tier, protocol))
+    if own.is_file():
+        found.update(read_controls_file(own, tier, protocol))
+    if shipped.is_file():
+        try:
+            found.update(read_controls_file(shipped, tier, protocol))
+        except OtherControls:
+            if not own.is_file():
+                raise
     return found
 
 
 def read_controls_file(path: Path, tier: Tier, protocol: Mapping[str, str]) -> Controls:
-    """Control scores of one file; BadInput where it is damaged, or of another version, other splits or weights."""
+    """Control scores of one file; BadInput where it is damaged, OtherControls where it does not fit what is in use."""
     try:
         content = json.loads(verify_listed(tier.folder, path).read_text(encoding="utf-8"))
         version, split, made = (content[key] for key in ("tier_version", "split_sha256", "protocol"))
@@ -99,9 +110,11 @@ def read_controls_file(path: Path, tier: Tier, protocol: Mapping[str, str]) -> C
         found = Controls(content["scores"], intervals)
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         raise BadInput(f"{path}: not a file of control scores ({error}); delete it and score them again") from error
+    mend = f"score the controls again: `morphobench data controls --tier {tier.spec.name}`"
     if (version, split) != (tier.spec.version, tier.split_sha256):
-        raise BadInput(f"{path}: made for {tier.spec.name} {version}, split {split[:12]}; score the controls again")
+        raise OtherControls(f"{path}: made for {tier.spec.name} {version}, split {split[:12]}; {mend}")
     other = [name for name, value in protocol.items() if made.get(name, value) != value]
     if other:
-        raise BadInput(f"{path}: scored with other weights of {other[0]}; delete it and score the controls again")
+        what = other[0] if other[0].startswith("segmentation") else f"weights of {other[0]}"
+        raise OtherControls(f"{path}: scored with other {what}; {mend}")
     return found

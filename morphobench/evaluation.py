@@ -19,6 +19,7 @@ from pydantic import ValidationError
 
 from morphobench import __version__, models, provenance, scoring
 from morphobench.contents import Evaluation, TrackContents
+from morphobench.controls import Controls, read_controls
 from morphobench.datasets import load_tier
 from morphobench.datasets.manifest import load_gene_sets
 from morphobench.datasets.swaps import place as swap_place
@@ -209,18 +210,24 @@ def score(
     seed: int,
     watch: Stopwatch,
     enrich: Sequence[str] = (),
+    controls: Controls | None = None,
 ) -> Evaluation:
-    """Measure a checked submission and compute every score of METRICS that its measurements allow."""
+    """Measure a checked submission and compute every score of METRICS that its measurements allow.
+
+    controls: what stands beside the scores; None for those that are filed for the tier.
+    """
     gene_sets = load_gene_sets()
     scores: list[Score] = []
     terms: list[Enrichment] = []
     contents: list[TrackContents] = []
     notes: list[str] = []
     measured: Measurements | None = None
+    known = controls
     for track in tracks:
         measured = measure_track(submission, tier, track, protocol, cache_dir(), watch.stage)
         with watch.stage("scores"):
-            scores += scoring.score_track(measured, tier)
+            known = known or read_controls(tier, measured.protocol)
+            scores += scoring.score_track(measured, tier, known)
         with watch.stage("enrichment"):
             for compound in dict.fromkeys((CASE_STUDY, *enrich)):
                 terms += track_enrichment(measured, gene_sets, compound)
@@ -233,6 +240,7 @@ def score(
         notes += training_note(tier, track, submission.manifest.training_set)
         contents.append(track_contents(submission, tier, measured))
     assert measured is not None
+    assert known is not None
     report = Report(
         submission=submission.manifest,
         tier=tier.spec.name,
@@ -242,7 +250,7 @@ def score(
         images_sha256=submission.images_sha256,
         scores=tuple(scores),
         enrichment=tuple(terms),
-        notes=(*floor_note(scores), *notes),
+        notes=(*floor_note(scores, known.floor_intervals), *notes),
         seed=seed,
         protocol=measured.protocol,
         versions=provenance.versions() | {"morphobench": __version__},

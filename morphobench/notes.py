@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from morphobench.controls import VEHICLE
+from morphobench.controls import VEHICLE, Intervals
 from morphobench.datasets.tier import Tier
 from morphobench.measurements import Measurements
 from morphobench.metrics.inputs import MorphologyInputs
 from morphobench.metrics.memorisation import feature_copies
 from morphobench.metrics.morphology import bare
+from morphobench.metrics.registry import metric_of
 from morphobench.schema import OWN, Score
 from morphobench.tasks import MIN_COMPOUNDS, MIN_PLATES, Task, tasks
 
@@ -24,8 +25,11 @@ CHANCE: dict[str, Callable[[Any], float]] = {
 """Rows of METRICS whose chance level depends on the labels of the track."""
 
 
-def floor_note(scores: Iterable[Score]) -> tuple[str, ...]:
-    """Lines for the reader where scores lack their floor, or their floor is too near the vehicle for a scale."""
+def floor_note(scores: Iterable[Score], intervals: Intervals) -> tuple[str, ...]:
+    """Lines for the reader where scores lack their floor, or their floor is too near the vehicle for a scale.
+
+    intervals: those of the floors, for the rows that ought to have a scale: the ranked ones.
+    """
     valued = [score for score in scores if score.value is not None]
     found = []
     bare = [score for score in valued if score.floor is None]
@@ -35,16 +39,19 @@ def floor_note(scores: Iterable[Score]) -> tuple[str, ...]:
             "some scores have no floor: run `morphobench data controls` for this tier with the same "
             f"extractors{engine} first"
         )
-    flat = [
-        f"{score.key} ({score.track})"
-        for score in valued
-        if score.direction in ("min", "max") and score.scaled is None
-        and score.floor is not None and score.controls.get(VEHICLE) is not None
-    ]  # fmt: skip
-    if flat:
+    near: list[str] = []
+    unknown: list[str] = []
+    for score in valued:
+        if score.scaled is not None or score.floor is None or score.controls.get(VEHICLE) is None or not _scales(score):
+            continue
+        known = intervals.get(score.track, {}).get(score.key) is not None
+        (near if known else unknown).append(f"{score.key} ({score.track})")
+    if near:
         found.append(
-            f"not scaled, as real replicates are not better than the vehicle beyond chance there: {', '.join(flat)}"
+            f"not scaled, as real replicates are not better than the vehicle beyond chance there: {', '.join(near)}"
         )
+    if unknown:
+        found.append(f"not scaled, as the score of real replicates has no interval there: {', '.join(unknown)}")
     return tuple(found)
 
 
@@ -116,6 +123,12 @@ def training_note(tier: Tier, track: str, declared: str) -> list[str]:
     which = "that set" if declared else "the train split"
     found = f"{which} holds {len(seen)} of the {len(tier.held_out(track))} compounds held out here"
     return [f"{track}: the submission declares {said}; {found}{': ' + ', '.join(seen) if seen else ''}"]
+
+
+def _scales(score: Score) -> bool:
+    """Whether a score belongs on the scale from the vehicle to real replicates: its row is ranked, not to a target."""
+    metric = metric_of(score.key)
+    return score.direction in ("min", "max") and metric is not None and metric.ranked
 
 
 def _chance_levels(track: str, known: Sequence[Task]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -84,20 +85,23 @@ def run_controls(request: Request) -> Path:
     tier = load_tier(request.tier)
     protocol = _protocol(tier, request)
     tracks = evaluation.chosen_tracks(tier, request.tracks)
+    engine = protocol.segmentation
     hashes = {name: extractor.weights_sha256 for name, extractor in protocol.loaded.items()}
+    hashes[f"segmentation{engine.suffix}"] = engine.version
     filed = controls.own_controls_path(tier)
     found = controls.Controls()
     if filed.is_file():
-        try:
+        # Damaged, or scored with other weights: this command is the mend, and replaces it at the end.
+        with suppress(BadInput):
             found = controls.read_controls_file(filed, tier, hashes)
-        except BadInput:
-            # Damaged, or scored with other weights: this command is the mend.
-            filed.unlink()
     for control in CONTROLS:
         folder = (request.out or Path("runs") / tier.spec.name) / control
         path = evaluation.generate(control, tier, tracks, folder, request.seed, protocol)
         submission = open_submission(path, tier, tracks)
-        report = evaluation.score(submission, tier, tracks, protocol, request.seed, evaluation.Stopwatch()).report
+        # Beside no controls: those that are filed may not fit, and this is what makes them again.
+        report = evaluation.score(
+            submission, tier, tracks, protocol, request.seed, evaluation.Stopwatch(), controls=controls.Controls()
+        ).report
         hashes |= report.protocol
         found.add(control, report.scores)
     return controls.write_controls(tier, found, hashes, filed)

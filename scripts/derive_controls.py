@@ -17,7 +17,6 @@ from morphobench.storage import atomic_path
 def main() -> None:
     """Score them from nothing and put the file into the package."""
     shipped = controls.shipped_controls_path(load_tier("sim"))
-    shipped.unlink(missing_ok=True)
     controls.own_controls_path(load_tier("sim")).unlink(missing_ok=True)
     made = run.run_controls(run.Request(tier="sim"))
     with atomic_path(shipped) as temporary:

@@ -6,6 +6,7 @@ import numpy as np
 
 from morphobench.contents import COMPARTMENTS, Evaluation, PanelColumn, TrackContents
 from morphobench.datasets.simulate.mechanisms import MECHANISMS
+from morphobench.metrics.registry import metric_of
 from morphobench.schema import Enrichment, Manifest, Report, Score, Trivial
 
 PANEL = ("AZ138", "docetaxel", "cytochalasin B", "nocodazole", "staurosporine", "compound 3")
@@ -55,11 +56,13 @@ def report(submission: Manifest | None = None, quality: float = 0.7, seed: int =
                 name: vehicle + place * (floor - vehicle)
                 for name, place in (("vehicle", 0.0), ("copycat", 0.93), ("wrong-compound", 0.4), ("mean-image", -0.8))
             }
+            row = metric_of(key)
+            assert row is not None, key
             trivial = {"training mean": 0.3, "nearest structure": 0.34} if key.startswith("lfc") else {}
             scores.append(
                 Score(
                     key=key,
-                    version=1,
+                    version=row.version,
                     track=track,
                     value=value,
                     n=n,

@@ -7,7 +7,6 @@ from scipy.stats import t
 from morphobench.metrics import (
     METRICS,
     FeatureInputs,
-    cluster_weights,
     clustered_interval,
     few_clusters_widening,
     percentile_interval,
@@ -20,7 +19,7 @@ PLATES = np.tile(np.repeat(["p", "q", "r"], 2), 5)
 
 
 def test_a_weight_is_the_product_of_two_multinomial_counts():
-    weights = cluster_weights(COMPOUNDS, PLATES, 2000, seed=0)
+    weights = draw_clusters([COMPOUNDS], [PLATES], 2000, seed=0).weights(COMPOUNDS, PLATES)
     assert weights.shape == (2000, 30)
     assert (weights.sum(axis=1) == 30).all()  # balanced: 5 compounds x 3 plates x 2 images
     table = weights.reshape(2000, 5, 3, 2)
@@ -33,9 +32,13 @@ def test_a_weight_is_the_product_of_two_multinomial_counts():
 
 
 def test_equal_labels_and_seed_give_paired_draws():
-    again = cluster_weights(COMPOUNDS[::-1], PLATES[::-1], 50, seed=3)
-    assert (cluster_weights(COMPOUNDS, PLATES, 50, seed=3) == again[:, ::-1]).all()
-    assert (cluster_weights(COMPOUNDS, PLATES, 50, seed=4) != again[:, ::-1]).any()
+    first, again, other = (
+        draw_clusters([names], [PLATES[::step]], 50, seed)
+        for names, step, seed in ((COMPOUNDS, 1, 3), (COMPOUNDS[::-1], -1, 3), (COMPOUNDS, 1, 4))
+    )
+    weights = first.weights(COMPOUNDS, PLATES)
+    assert (weights == again.weights(COMPOUNDS[::-1], PLATES[::-1])[:, ::-1]).all()
+    assert (weights != other.weights(COMPOUNDS, PLATES)).any()
 
 
 def test_sets_share_the_labels_they_have_in_common_and_no_others():
@@ -47,7 +50,8 @@ def test_sets_share_the_labels_they_have_in_common_and_no_others():
 
 
 def test_a_single_cluster_is_kept():
-    assert (cluster_weights(np.array(["a"] * 4), np.array(["p"] * 4), 20, seed=0) == 1).all()
+    names, places = np.array(["a"] * 4), np.array(["p"] * 4)
+    assert (draw_clusters([names], [places], 20, seed=0).weights(names, places) == 1).all()
 
 
 def test_each_way_takes_the_same_draws_alone():
@@ -114,10 +118,8 @@ def test_intervals():
 
 
 def test_bad_input_is_named():
-    with pytest.raises(ValueError, match="do not pair up"):
-        cluster_weights(COMPOUNDS, PLATES[:-1], 10, seed=0)
     with pytest.raises(ValueError, match="replicates=0"):
-        cluster_weights(COMPOUNDS, PLATES, 0, seed=0)
+        draw_clusters([COMPOUNDS], [PLATES], 0, seed=0)
 
 
 def crossed(random, shift, dimension=24, compounds=30, plates=4, images=2):

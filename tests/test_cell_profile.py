@@ -20,6 +20,9 @@ from morphobench.features.cell_profile import (
     measure_objects,
     prepare,
 )
+from morphobench.features.colocalisation import colocalisation
+from morphobench.features.granularity import granularity
+from morphobench.features.radial import draw_rings, radial_distribution
 
 IMAGES = ("human", "bbbc022", "syn_round", "syn_touching", "syn_noise", "syn_saturated")
 KINDS = ("Nuclei", "Cells", "Cytoplasm")
@@ -120,6 +123,21 @@ def test_the_mean_is_the_mean_of_the_objects():
         assert table["Intensity_StdIntensity_DNA"][row] == pytest.approx(inside.std(), rel=1e-6)
         pair = np.corrcoef(channels[0][labels == label], channels[2][labels == label])[0, 1]
         assert table["Correlation_Correlation_Actin_DNA"][row] == pytest.approx(pair, rel=1e-5)
+
+
+def test_no_object_has_empty_columns_of_every_family():
+    labels = np.zeros((40, 40), np.int32)
+    prepared = prepare(np.random.default_rng(0).random((3, 40, 40)).astype(np.float32))
+    one = labels.copy()
+    one[4:20, 4:20] = 1
+    for measured in (
+        lambda labels: colocalisation(labels, prepared.channels, prepared.names, prepared.thresholds),
+        lambda labels: granularity(labels, prepared.spectra[0]),
+        lambda labels: radial_distribution(prepared.channels[0], draw_rings(labels)),
+    ):
+        empty = measured(labels)
+        assert list(empty) == list(measured(one))
+        assert {values.shape for values in empty.values()} == {(0,)}
 
 
 def test_touching_objects_are_neighbours():

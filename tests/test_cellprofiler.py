@@ -315,4 +315,4 @@ def test_a_floor_missing_for_the_engine_says_so():
     class Bare:
         key, value, floor, scaled, controls, direction, track = "x[a][b]", 1.0, None, None, {}, "max", "id"
 
-    assert "extractors and --engine first" in notes.floor_note([Bare()])[0]
+    assert "extractors and --engine first" in notes.floor_note([Bare()], {})[0]

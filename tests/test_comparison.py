@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,13 +14,14 @@ from tiny_tier import tiny_tier
 
 import morphobench
 from morphobench import scoring
-from morphobench.comparison import Difference, compare_track
+from morphobench.comparison import Difference, _interval, compare_track
 from morphobench.datasets.tier import Tier
 from morphobench.errors import BadInput
 from morphobench.features.extractor import Features
 from morphobench.ingest.submission import write_submission
 from morphobench.measurements import Measurements
 from morphobench.schema import Manifest
+from morphobench.tasks import Task, tasks
 
 
 @pytest.fixture
@@ -107,6 +109,26 @@ def test_what_cannot_be_compared_says_why(tier: Tier) -> None:
     assert "other compounds or plates" in row.reason
     with pytest.raises(BadInput, match="'id' and 'ood'"):
         compare_track(good, dataclasses.replace(good, track="ood"), tier)
+
+
+@pytest.mark.parametrize("arm", [0, 1, 2])
+def test_an_arm_without_values_is_the_reason_and_not_a_constant_difference(tier: Tier, arm: int) -> None:
+    """Two thirds of all replicates have a value, and hardly one of the draws of one kind."""
+    (task,) = (task for task in tasks(measurements(), tier) if task.key == "kd[x]")
+
+    def moved(by: float, hole: bool) -> Task:
+        def resample(inputs: Any, replicates: int, seed: int) -> np.ndarray:
+            found = np.random.default_rng(seed).normal(size=(3, replicates)) * by
+            found[arm, 9:] = np.nan if hole else found[arm, 9:]
+            return found.ravel()
+
+        return dataclasses.replace(task, metric=dataclasses.replace(task.metric, resample=resample))
+
+    interval, reason = _interval(moved(2.0, True), moved(1.0, False), 1.0)
+    assert (interval, reason) == (None, "fewer than half of the draws of compounds, of plates or of both have a value")
+    assert _interval(moved(1.0, True), moved(1.0, False), 0.0) == (None, reason), "not called the same"
+    assert _interval(moved(1.0, False), moved(1.0, False), 1.0) == (None, "all replicates differ by the same")
+    assert _interval(moved(2.0, False), moved(1.0, False), 1.0)[0] is not None
 
 
 def test_a_row_with_a_target_says_who_is_higher_and_what_is_better(tier: Tier) -> None:

@@ -15,6 +15,7 @@ from morphobench.errors import BadInput
 from morphobench.leaderboard.board import build, markdown
 from morphobench.leaderboard.ranking import CONTROL_GROUP, rank_metric, rank_track
 from morphobench.leaderboard.results import add_result, read_results
+from morphobench.metrics import METRICS
 from morphobench.schema import Report
 
 SHIPPED = Path(__file__).parents[1] / "leaderboards/sim/results"
@@ -148,19 +149,45 @@ def test_a_submission_that_copies_is_shown_with_the_reason_and_takes_no_place_an
     assert found[("id", "trident")] == ("1", "False", "")
 
 
-def test_the_limit_itself_has_a_place_and_a_report_that_is_silent_has_none() -> None:
+def test_the_limit_itself_has_a_place() -> None:
     at, over = (committed("real-replicates", train_copies=share) for share in (0.05, 0.0501))
     assert [row.place for row in rank_track([at], "id")] == [1]
     assert [row.place for row in rank_track([over], "id")] == [None]
-    silent = at.model_copy(update={"scores": tuple(s for s in at.scores if s.key != "train_copies")})
-    other = committed("vehicle")
-    assert [row.place for row in rank_track([silent], "id")] == [1], "a tier on which nobody can tell"
-    rows = {row.report.submission.name: row for row in rank_track([silent, other], "id")}
-    assert rows["vehicle"].place == 1
-    assert rows["real-replicates"].place is None
-    assert rows["real-replicates"].unplaced == (
-        "its report does not say how many of its images are copies of training images"
+
+
+def silent(made: Report, reason: str | None = None) -> Report:
+    """The same without a value of `train_copies`: no such score, or one that has the reason."""
+    kept = tuple(
+        s.model_copy(update={"value": None, "interval": None, "reason": reason}) if s.key == "train_copies" else s
+        for s in made.scores
+        if s.key != "train_copies" or reason is not None
     )
+    return made.model_copy(update={"scores": kept})
+
+
+def named(name: str, made: Report) -> Report:
+    return made.model_copy(update={"submission": made.submission.model_copy(update={"name": name})})
+
+
+def test_silence_on_copies_costs_a_place_only_where_controls_or_most_submissions_tell() -> None:
+    (path,) = (SHIPPED / "morphobench__trident").glob("*.json")
+    (anchor,) = (SHIPPED / f"{CONTROL_GROUP}__vehicle").glob("*.json")
+    trident, control = (Report.model_validate_json(file.read_bytes()) for file in (path, anchor))
+    newcomer = named("newcomer", trident)
+
+    def unplaced(*reports: Report) -> dict[str, str]:
+        return {row.report.submission.name: row.unplaced for row in rank_track(list(reports), "id") if row.unplaced}
+
+    without = {"trident": "its report does not say how many of its images are copies of training images"}
+    assert unplaced(silent(trident)) == {}, "a tier on which nobody can tell"
+    assert unplaced(silent(trident), newcomer) == {}, "one report unplaces nobody"
+    assert unplaced(silent(trident), newcomer, silent(control)) == {}
+    assert unplaced(silent(trident), newcomer, named("third", trident)) == without, "two of three"
+    assert unplaced(silent(trident), newcomer, control) == without
+    assert unplaced(silent(trident), control) == without
+    # A score that says why it has no value is no silence; one that says nothing is.
+    assert unplaced(silent(trident, "test images are training images"), newcomer, control) == {}
+    assert unplaced(silent(trident, ""), newcomer, control) == without
 
 
 def test_overlapping_intervals_tie_and_the_next_rank_counts_them() -> None:
@@ -316,11 +343,34 @@ def test_report_and_manifest_must_agree(root: Path) -> None:
     refused(root, "other-lab__weak/0.1.0.json", "split_sha256")
 
 
-def test_another_metric_version_and_a_repeated_score_are_refused(root: Path) -> None:
+def test_scores_of_another_version_than_the_words_of_the_board_are_refused(root: Path) -> None:
     made = json.loads(result(root).read_text())
-    made["scores"][0]["version"] = 2
+    (row,) = (s for s in made["scores"] if s["key"] == "area_occupied_shift[cells]" and s["track"] == "id")
+    assert row["version"] == METRICS["area_occupied_shift[cells]"].version == 2
+    row["version"] = 1
     result(root).write_text(json.dumps(made))
-    refused(root, "fd[efficientnet_lite0]", "version")
+    words = "other-lab__weak/0.1.0.json", "area_occupied_shift[cells] (id) is version 1", "version 2; score it again"
+    refused(root, *words)
+    old, before = Report.model_validate(made), sorted(root.rglob("*"))
+    with pytest.raises(BadInput, match="score it again") as caught:
+        add_result(old, root)
+    assert all(word in str(caught.value) for word in words)
+    # The old row is named, not the one that is added.
+    with pytest.raises(BadInput, match=r"other-lab__weak.*score it again"):
+        add_result(report(manifest("new", "lab")), root)
+    assert sorted(root.rglob("*")) == before
+
+
+def test_a_key_of_no_row_needs_one_version_among_the_rows(root: Path) -> None:
+    for path, version in zip(sorted((root / "sim/results").rglob("*.json")), (1, 1, 1, 1, 2), strict=True):
+        made = json.loads(path.read_text())
+        made["scores"][0] |= {"key": "of_another_release", "version": version}
+        path.write_text(json.dumps(made))
+    refused(root, "of_another_release is version 2", "other rows have 1")
+
+
+def test_a_repeated_score_is_refused(root: Path) -> None:
+    made = json.loads(result(root).read_text())
     made["scores"][0] = made["scores"][1]
     result(root).write_text(json.dumps(made))
     refused(root, "twice")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 from functools import cache
@@ -12,6 +13,7 @@ import pytest
 from tiny_tier import SIZE, tiny_tier
 
 from morphobench import evaluation, provenance, run
+from morphobench.controls import Controls, own_controls_path, read_controls, shipped_controls_path, write_controls
 from morphobench.datasets.tier import Tier
 from morphobench.errors import BadInput
 from morphobench.measurements import Protocol
@@ -147,6 +149,32 @@ def test_weights_that_nothing_would_use_are_refused(tier: Tier, tmp_path: Path) 
         run.run(request)
     with pytest.raises(BadInput, match="--weights inceptoin"):
         run.run_controls(request)
+
+
+@pytest.mark.parametrize("place", [own_controls_path, shipped_controls_path], ids=["own", "shipped"])
+def test_controls_of_another_segmentation_are_mended_by_the_command(
+    tier: Tier, model: Noise, tmp_path: Path, place: Callable[[Tier], Path]
+) -> None:
+    tier.folder.mkdir(exist_ok=True)
+    asked = run.Request(tracks=("id",), embedding=LITE, out=tmp_path / "out")
+    stale = Controls({"vehicle": {"id": {"nsc": 5.0, "of_before": 1.0}}})
+    write_controls(tier, stale, {"segmentation": "morphobench-segment-0"}, place(tier))
+    shipped = shipped_controls_path(tier).read_bytes() if shipped_controls_path(tier).is_file() else None
+    scored = dataclasses.replace(asked, model="noise")
+    with pytest.raises(BadInput, match="other segmentation; score the controls again: `morphobench data controls"):
+        run.run(scored)
+    assert run.run_controls(asked) == own_controls_path(tier)
+    protocol = Protocol.of(tier, (), LITE, {}, "cpu")
+    known = read_controls(tier, {"segmentation": protocol.segmentation.version})
+    assert set(known.scores) == set(run.CONTROLS)
+    assert "of_before" not in known.scores["vehicle"]["id"]
+    report, _ = run.run(scored)
+    found = {score.key: score for score in report.scores}
+    key = f"kd[{LITE}]"
+    # The five controls are one model of noise here, as is the submission: its score is its own floor.
+    assert found[key].value is not None
+    assert found[key].floor == found[key].value == known.scores["vehicle"]["id"][key]
+    assert shipped is None or shipped_controls_path(tier).read_bytes() == shipped
 
 
 def test_a_report_is_not_written_into_the_submission(tier: Tier, tmp_path: Path) -> None:

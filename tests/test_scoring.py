@@ -19,6 +19,7 @@ from morphobench.features.extractor import Features
 from morphobench.features.profile import PROFILE_COLUMNS, QUALITY_COLUMNS
 from morphobench.measurements import Measurements
 from morphobench.notes import floor_note, track_notes
+from morphobench.report.reading import read
 from morphobench.schema import Score
 from morphobench.scoring import score_track
 
@@ -132,15 +133,25 @@ def controls(vehicle: dict[str, float], replicates: dict[str, float], half: floa
 
 def test_nothing_is_scaled_where_replicates_do_no_better_than_the_vehicle(tier: Tier) -> None:
     plain = by_key(score_track(measurements(), tier))
-    assert floor_note(plain.values())[0].startswith("some scores have no floor")
+    assert floor_note(plain.values(), {})[0].startswith("some scores have no floor")
     flipped = {score.key: 9.0 if score.direction == "min" else -9.0 for score in plain.values()}
     path = shipped_controls_path(tier)
-    write_controls(tier, controls(dict.fromkeys(plain, 0.0), flipped), {}, path)
+    made = controls(dict.fromkeys(plain, 0.0), flipped)
+    made.floor_intervals["id"]["lda_separability"] = None
+    del made.floor_intervals["id"]["nsc"]
+    write_controls(tier, made, {}, path)
     scores = by_key(score_track(measurements(), tier))
     assert all(score.scaled is None for score in scores.values())
-    (note,) = floor_note(scores.values())
-    assert "not scaled" in note
-    assert "kd[x] (id)" in note
+    near, unknown = floor_note(scores.values(), made.floor_intervals)
+    assert near.startswith("not scaled, as real replicates are not better than the vehicle beyond chance there: kd[x]")
+    assert unknown == (
+        "not scaled, as the score of real replicates has no interval there: lda_separability (id), nsc (id)"
+    )
+    named = {item.removesuffix(" (id)") for item in near.partition(": ")[2].split(", ")}
+    # Rows that are shown and not ranked (duplicates, fd) have no scale to miss.
+    ranked = {key for key, score in scores.items() if score.value is not None and read(key).ranked}
+    assert named == ranked - {"lda_separability", "nsc"}
+    assert {"duplicates", "fd[x]"} <= {key for key, score in scores.items() if score.value is not None} - named
     write_controls(tier, controls(flipped, dict.fromkeys(plain, 0.0), half=9.5), {}, path)
     assert all(score.scaled is None for score in score_track(measurements(), tier)), "by chance"
     write_controls(tier, controls(flipped, dict.fromkeys(plain, 0.0), half=1), {}, path)
@@ -148,7 +159,7 @@ def test_nothing_is_scaled_where_replicates_do_no_better_than_the_vehicle(tier: 
     kd = scores["kd[x]"]
     assert kd.value is not None
     assert kd.scaled == pytest.approx(1 - kd.value / 9)
-    assert floor_note(scores.values()) == ()
+    assert floor_note(scores.values(), read_controls(tier, {}).floor_intervals) == ()
 
 
 def test_controls_of_this_machine_add_to_the_shipped_ones(tier: Tier, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,9 +179,15 @@ def test_controls_of_this_machine_add_to_the_shipped_ones(tier: Tier, monkeypatc
     )
     with pytest.raises(BadInput, match="other weights of inception"):
         read_controls(tier, {"inception": "3"})
+    # Shipped ones that do not fit what is in use are left out, as this machine has its own.
+    assert read_controls(tier, {"x": "2"}) == own
     path.write_text("{}")
     with pytest.raises(BadInput, match="not a file of control scores"):
         read_controls(tier, {})
+    write_controls(tier, own, {"segmentation": "2"}, path)
+    own_controls_path(tier).unlink()
+    with pytest.raises(BadInput, match="scored with other segmentation; score the controls again: `morphobench data"):
+        read_controls(tier, {"segmentation": "3"})
 
 
 def test_controls_of_this_machine_are_read_for_a_tier_with_hashes(tier: Tier, monkeypatch: pytest.MonkeyPatch) -> None:

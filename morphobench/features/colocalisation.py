@@ -41,7 +41,8 @@ def colocalisation(
     """Correlation, Overlap, K, Manders, RWC and Costes of every object: CellProfiler's column -> float64 (n,).
 
     labels: int (H, W) numbered 1..n; channels: float32 (C, H, W) in 0..1, one per name; thresholds: those of
-    `costes_thresholds`. NaN where an object has no such value: one grey level, or no pixel above a threshold.
+    `costes_thresholds`. NaN where an object has no such value: one grey level, or no pixel above a threshold. Empty
+    arrays for no object.
     """
     inside = labels > 0
     objects = labels[inside] - 1
@@ -94,7 +95,7 @@ def _pair(
     both = a.above & b.above
     product = total(a.values * b.values, both)
     squares = total(a.values**2, both), total(b.values**2, both)
-    highest = max(int(a.rank.max()), int(b.rank.max())) + 1
+    highest = max(int(a.rank.max(initial=0)), int(b.rank.max(initial=0))) + 1
     weight = (highest - np.abs(a.rank - b.rank)) / highest
     bright = (a.values > cut[0]) & (b.values > cut[1])
     return {

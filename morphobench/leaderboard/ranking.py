@@ -53,7 +53,7 @@ def rank_track(reports: list[Report], track: str) -> list[Standing]:
     """Submissions by place, those without one, then controls, by name. Equal mean ranks share a place."""
     reports = [report for report in reports if any(score.track == track for score in report.scores)]
     scores = {id(report): {s.key: s for s in report.scores if s.track == track} for report in reports}
-    unplaced = _unplaced({key: list(found.values()) for key, found in scores.items()})
+    unplaced = _unplaced(reports, scores)
     ranked = [report for report in reports if not is_control(report) and not unplaced[id(report)]]
     ranks: dict[int, dict[str, int]] = {id(report): {} for report in reports}
     for key in (key for key in keys_of(ranked, track) if read(key).ranked):
@@ -99,19 +99,25 @@ def rank_metric(scores: list[Score]) -> list[int | None]:
     return ranks
 
 
-def _unplaced(reports: dict[int, list[Score]]) -> dict[int, str]:
+def _unplaced(reports: list[Report], scores: dict[int, dict[str, Score]]) -> dict[int, str]:
     """Why each report's submission has no place, '' where it may have one.
 
-    Its images are copies, or it alone does not say how many are: a row that others of the track have a value for.
+    Its images are copies, or it does not say how many are, nor why not, where that can be told: a control has a value
+    for the row, or more than half of the submissions. What a few others say costs nobody a place.
     """
-    copying = {key: copying_scores(scores) for key, scores in reports.items()}
-    told = {row for found in copying.values() for row, score in found.items() if score.value is not None}
+    copying = {id(report): copying_scores(scores[id(report)].values()) for report in reports}
+    told = set()
+    for row in COPYING:
+        valued = [r for r in reports if (score := copying[id(r)].get(row)) is not None and score.value is not None]
+        competing = sum(not is_control(report) for report in reports)
+        if any(map(is_control, valued)) or len(valued) > competing / 2:
+            told.add(row)
     why = {}
     for key, found in copying.items():
         silent = [
             words
             for row, (words, _) in COPYING.items()
-            if row in told and (row not in found or found[row].value is None)
+            if row in told and (row not in found or (found[row].value is None and not found[row].reason))
         ]
         why[key] = too_many_copies(found.values()) or (
             f"its report does not say how many of its images are {' or '.join(silent)}" if silent else ""

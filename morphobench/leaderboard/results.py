@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from morphobench import storage
 from morphobench.errors import BadInput
+from morphobench.metrics.registry import metric_of
 from morphobench.schema import Manifest, Report
 
 LARGEST = 4 << 20
@@ -24,7 +25,8 @@ def result_path(root: Path, submission: Manifest) -> Path:
 def add_result(report: Report, root: Path) -> Path:
     """Write a report into the leaderboards folder `root` and return its path; the same submission is replaced.
 
-    Raises BadInput where the file already belongs to another submission, or the report does not fit the tier's rows.
+    Raises BadInput where the file already belongs to another submission, the report does not fit the tier's rows, or a
+    row is of another metric version than METRICS'.
     """
     path = result_path(root, report.submission)
     _check_self(report, path)
@@ -34,6 +36,8 @@ def add_result(report: Report, root: Path) -> Path:
             raise BadInput(f"{path}: holds {held.group}'s {held.name}; choose another group or model name")
     folder = root / report.tier / "results"
     others = [(other, read_result(other)) for other in _files(folder) if other != path] if folder.is_dir() else []
+    for other, known in others:
+        _check_versions(known, other)
     _check_together([*others, (path, report)])
     storage.atomic_write_text(path, report.model_dump_json(indent=2) + "\n")
     return path
@@ -43,7 +47,7 @@ def read_results(root: Path, tier: str) -> list[Report]:
     """All reports of a tier, in the order of their file names.
 
     Raises BadInput that names the file and the field: not JSON, an unknown or missing key, a file name that is not the
-    manifest's group, name and version, another tier, split or metric version than the other rows.
+    manifest's group, name and version, another tier or split than the other rows, another metric version than METRICS'.
     """
     found = []
     for path in _files(root / tier / "results"):
@@ -92,6 +96,7 @@ def _check_self(report: Report, path: Path) -> None:
     twice = [place for place, count in Counter((s.track, s.key) for s in report.scores).items() if count > 1]
     if twice:
         raise BadInput(f"{path}: scores: {twice[0][1]} stands twice for track {twice[0][0]}; evaluate again")
+    _check_versions(report, path)
     for score in report.scores:
         if score.value is not None and score.interval is not None and not _plausible(score.value, *score.interval):
             raise BadInput(
@@ -100,9 +105,20 @@ def _check_self(report: Report, path: Path) -> None:
             )
 
 
+def _check_versions(report: Report, path: Path) -> None:
+    """Every score is of the version of its row that the board describes; a key of no row is shown as it is."""
+    for score in report.scores:
+        metric = metric_of(score.key)
+        if metric is not None and score.version != metric.version:
+            raise BadInput(
+                f"{path}: scores: {score.key} ({score.track}) is version {score.version}, this release computes and "
+                f"describes version {metric.version}; score it again"
+            )
+
+
 def _plausible(value: float, low: float, high: float) -> bool:
-    """Whether a bootstrap can have given this interval: a percentile interval may just miss its own value, by less than
-    its width; one that is farther off was not computed with it."""
+    """Whether a bootstrap can have given this interval: deviations of replicates from their mean, laid around the
+    value, may just miss it where they are skewed, by less than their width; farther off was not computed with it."""
     slack = (high - low) + 1e-9 * max(1.0, abs(value))
     return low - slack <= value <= high + slack
 

@@ -7,7 +7,6 @@
 """
 
 from morphobench.metrics.bootstrap import (
-    cluster_weights,
     clustered_interval,
     few_clusters_widening,
     percentile_interval,
@@ -72,7 +71,6 @@ __all__ = [
     "area_occupied_shift_by_compound",
     "average_precision",
     "centroid_accuracy",
-    "cluster_weights",
     "clustered_interval",
     "coverage",
     "density",

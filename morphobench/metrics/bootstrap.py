@@ -64,16 +64,6 @@ def draw_clusters(
     return ClusterDraws(replicates, _draw(compounds, replicates, random), _draw(plates, replicates, random))
 
 
-def cluster_weights(compounds: np.ndarray, plates: np.ndarray, replicates: int, seed: int) -> np.ndarray:
-    """Weights (R, N) of N images labelled by compound and plate: a replicate counts image i weights[r, i] times.
-
-    Raises ValueError when the labels do not pair up or `replicates` < 1.
-    """
-    if compounds.shape != plates.shape or compounds.ndim != 1:
-        raise ValueError(f"{compounds.shape=} and {plates.shape=} do not pair up")
-    return draw_clusters([compounds], [plates], replicates, seed).weights(compounds, plates)
-
-
 def percentile_interval(resamples: np.ndarray, level: float = LEVEL) -> tuple[float, float]:
     """The central `level` of the replicates (R,), NaN left out. Raises ValueError when fewer than half are numbers."""
     defined = resamples[np.isfinite(resamples)]
@@ -103,7 +93,7 @@ def clustered_interval(
     if resamples.ndim != 1 or len(resamples) % 3:
         raise ValueError(f"{resamples.shape=}: three arms of equally many replicates are needed")
     arms = [arm[np.isfinite(arm)] for arm in np.split(resamples, 3)]
-    if min(clusters) < 2 or min(map(len, arms)) < max(2, len(resamples) / 6):
+    if min(clusters) < 2 or not arms_defined(resamples):
         return None
     if np.ptp(arms[0]) <= ROUNDING * max(scale, np.abs(arms[0]).max()):
         return None
@@ -120,6 +110,11 @@ def clustered_interval(
     upper = (1 + level) / 2
     stretch = t.ppf(upper, degrees) / norm.ppf(upper) * np.sqrt(variance / both)
     return recentred_interval(value, arms[0], level, float(stretch))
+
+
+def arms_defined(resamples: np.ndarray) -> bool:
+    """Whether half or more of each of the three arms of replicates (3 R,) are numbers, and two or more."""
+    return min(np.isfinite(arm).sum() for arm in np.split(resamples, 3)) >= max(2, len(resamples) / 6)
 
 
 def few_clusters_widening(clusters: int, level: float = LEVEL) -> float:

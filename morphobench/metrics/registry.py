@@ -11,7 +11,7 @@ from __future__ import annotations
 from morphobench.metrics.metric import Metric, scaled
 from morphobench.metrics.rows import expression, mechanism, memorisation, morphology, realism, reliance
 
-__all__ = ["GENUINE", "METRICS", "Metric", "key_for", "scaled"]
+__all__ = ["GENUINE", "METRICS", "Metric", "key_for", "metric_of", "scaled"]
 
 GENUINE = {
     "fd": "fid",
@@ -41,3 +41,10 @@ def key_for(family: str, extractor: str) -> str:
     """
     genuine = GENUINE[family]
     return genuine if extractor == "inception" else f"{family}[{extractor}]"
+
+
+def metric_of(key: str) -> Metric | None:
+    """The row that a printed key is of, whatever stands in its brackets; None for a key of no row."""
+    stem = key.partition("[")[0]
+    row = next((family for family, genuine in GENUINE.items() if genuine == stem), stem)
+    return METRICS.get(key) or METRICS.get(row) or METRICS.get(key.rpartition("[")[0])

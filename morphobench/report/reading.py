@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from morphobench.metrics.registry import METRICS
+from morphobench.metrics.registry import metric_of
 from morphobench.schema import Score, Trivial
 
 FAMILIES = ("realism", "per compound", "separability", "morphology", "expression", "reliance", "memorisation", "other")
@@ -87,7 +87,7 @@ def read(key: str) -> Reading:
     stem, _, rest = key.partition("[")
     row, genuine = _GENUINE.get(stem, (stem, ""))
     family, title = _WORDS.get(row, ("other", key))
-    metric = METRICS.get(key) or METRICS.get(row) or METRICS.get(key.rpartition("[")[0])
+    metric = metric_of(key)
     about = rest.rstrip("]").replace("_no_edge", ", no edge objects").replace("][", ", ")
     title = genuine or (f"{title} ({about})" if about and family != "other" else title)
     return Reading(family, title, metric.summary if metric else "", metric is not None and metric.ranked)
