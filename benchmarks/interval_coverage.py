@@ -35,6 +35,7 @@ from morphobench.metrics import (
 from morphobench.metrics.bootstrap import draw_clusters
 from morphobench.metrics.frechet import frechet_resamples
 from morphobench.metrics.frechet_compounds import log_interval
+from morphobench.tasks import FAMILIES
 
 REPLICATES = 200
 """Fewer than a report's: noise of the ends, which trials average over."""
@@ -231,19 +232,9 @@ def coverages(trials: int) -> Iterator[Coverage]:
     for track in ("id", "ood"):
         for spreads in ((1.0, 0.3, 0.0), (0.5, 0.3, 0.5), (0.2, 0.3, 1.0)):
             yield frozen_coverage(track, *spreads, min(trials, FEATURE_TRIALS))
-    for key in (
-        "fd",
-        "fd_infinity",
-        "fd_per_compound",
-        "kd",
-        "kd_per_compound",
-        "precision",
-        "recall",
-        "density",
-        "coverage",
-    ):
+    for key in FAMILIES:
         yield feature_coverage(key, min(trials, FEATURE_TRIALS))
-    for key in ("fd", "fd_infinity", "fd_per_compound", "kd", "kd_per_compound"):
+    for key in FAMILIES[:5]:  # the distances
         yield paired_coverage(key, min(trials, FEATURE_TRIALS))
 
 
