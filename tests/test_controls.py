@@ -174,8 +174,13 @@ def test_shipped_controls_span_every_scale() -> None:
     controls = filed.scores
     assert set(controls) == set(CONTROLS)
     assert {track: set(of) for track, of in filed.floor_intervals.items()} == {
-        track: set(of) for track, of in controls["real-replicates"].items()
+        track: {key for key in of if "@" not in key} for track, of in controls["real-replicates"].items()
     }
+    for track in tier.spec.tracks:
+        compounds = set(tier.test_rows(track)["compound"])
+        for key in ("discrimination_rank", "profile_correlation", "lfc_pearson_vehicle"):
+            filed_for = {name.partition("@")[2] for name in controls["vehicle"][track] if name.startswith(f"{key}@")}
+            assert filed_for == compounds
     for track in tier.spec.tracks:
         for family in ("fd", "kd", "kd_per_compound"):
             key = f"{family}[{tier.spec.extractor}]"
