@@ -26,10 +26,14 @@ class OtherControls(BadInput):
 
 @dataclass(frozen=True)
 class Controls:
-    """Scores of the controls, and of FLOOR the intervals too: what chance makes of the scale from VEHICLE to it."""
+    """Scores of the controls, and of FLOOR the intervals too: what chance makes of the scale from VEHICLE to it.
+
+    protocol: extractor or engine -> hash or version that a file's scores were made with.
+    """
 
     scores: ControlScores = field(default_factory=dict)
     floor_intervals: Intervals = field(default_factory=dict)
+    protocol: dict[str, str] = field(default_factory=dict)
 
     def update(self, other: Controls) -> None:
         """Add the scores of another file; they replace those of the same control, track and key."""
@@ -107,7 +111,7 @@ def read_controls_file(path: Path, tier: Tier, protocol: Mapping[str, str]) -> C
             track: {key: None if ends is None else (float(ends[0]), float(ends[1])) for key, ends in of.items()}
             for track, of in content["floor_intervals"].items()
         }
-        found = Controls(content["scores"], intervals)
+        found = Controls(content["scores"], intervals, dict(made))
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         raise BadInput(f"{path}: not a file of control scores ({error}); delete it and score them again") from error
     mend = f"score the controls again: `morphobench data controls --tier {tier.spec.name}`"

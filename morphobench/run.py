@@ -104,7 +104,8 @@ def run_controls(request: Request) -> Path:
         ).report
         hashes |= report.protocol
         found.add(control, report.scores)
-    return controls.write_controls(tier, found, hashes, filed)
+    # What scores of extractors that were not asked for this time were made with is still to be checked.
+    return controls.write_controls(tier, found, found.protocol | hashes, filed)
 
 
 def _protocol(tier: Tier, request: Request) -> Protocol:

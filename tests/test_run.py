@@ -177,6 +177,18 @@ def test_controls_of_another_segmentation_are_mended_by_the_command(
     assert shipped is None or shipped_controls_path(tier).read_bytes() == shipped
 
 
+def test_scores_of_an_extractor_that_is_not_asked_for_stay_with_their_weights(
+    tier: Tier, model: Noise, tmp_path: Path
+) -> None:
+    before = Controls({"vehicle": {"id": {"fid": 5.0}}})
+    engine = Protocol.of(tier, (), LITE, {}, "cpu").segmentation
+    write_controls(tier, before, {"segmentation": engine.version, "inception": "one"}, own_controls_path(tier))
+    run.run_controls(run.Request(tracks=("id",), embedding=LITE, out=tmp_path / "out"))
+    assert read_controls(tier, {"inception": "one"}).scores["vehicle"]["id"]["fid"] == 5.0
+    with pytest.raises(BadInput, match="other weights of inception"):
+        read_controls(tier, {"inception": "two"})
+
+
 def test_a_report_is_not_written_into_the_submission(tier: Tier, tmp_path: Path) -> None:
     place = _generate(Noise(), tier, tmp_path / "made")
     before = sorted(place.rglob("*"))
