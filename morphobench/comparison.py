@@ -22,7 +22,6 @@ from morphobench.errors import BadInput
 from morphobench.ingest.submission import open_submission
 from morphobench.measurements import Measurements, Protocol, measure_track
 from morphobench.metrics.bootstrap import arms_defined, clustered_interval
-from morphobench.metrics.registry import Metric
 from morphobench.schema import Manifest
 from morphobench.storage import cache_dir
 from morphobench.tasks import Task, tasks
@@ -126,7 +125,11 @@ def _difference(track: str, a: Task, b: Task) -> Difference:
         said = "; ".join(reasons)
         return Difference(a.key, track, a.metric.direction, first, second, None, None, "not compared", said)
     interval, reason = _interval(a, b, first - second)
-    verdict = _verdict(a.metric, interval)
+    verdict = _verdict(a.metric.direction, interval)
+    if (target := a.metric.target) is not None:
+        # Who is nearer to the target the interval of A - B does not say: that of the two distances from it does.
+        nearer, reason = _interval(a, b, abs(first - target) - abs(second - target), target)
+        verdict = _verdict("min", nearer)
     return Difference(a.key, track, a.metric.direction, first, second, first - second, interval, verdict, reason)
 
 
@@ -139,13 +142,17 @@ def _value(task: Task) -> tuple[float | None, str]:
         return None, str(error)
 
 
-def _interval(a: Task, b: Task, difference: float) -> tuple[tuple[float, float] | None, str]:
-    """The interval of A - B by draws that both share, or why there is none."""
+def _interval(
+    a: Task, b: Task, difference: float, target: float | None = None
+) -> tuple[tuple[float, float] | None, str]:
+    """The interval of A - B, or of their distances from a target, by draws that both share, or why there is none."""
     if _labels(a.inputs) != _labels(b.inputs):
         return None, "measured on other compounds or plates, so that no draw is the same"
     if not (a.clustered and b.clustered):
         return None, "too few compounds or plates"
     sides = [task.metric.resample(task.inputs, scoring.REPLICATES, scoring.BOOTSTRAP_SEED) for task in (a, b)]
+    if target is not None:
+        sides = [np.abs(side - target) for side in sides]
     clusters = min(a.inputs.clusters[0], b.inputs.clusters[0]), min(a.inputs.clusters[1], b.inputs.clusters[1])
     differences = sides[0] - sides[1]
     known = np.isfinite(sides)
@@ -165,7 +172,7 @@ def _labels(inputs: Any) -> dict[str, tuple[str, ...]]:
     return {name: tuple(np.unique(getattr(inputs, name)).tolist()) for name in names}
 
 
-def _verdict(metric: Metric, interval: tuple[float, float] | None) -> str:
+def _verdict(direction: Direction, interval: tuple[float, float] | None) -> str:
     if interval is None:
         return "not judged"
     if interval == (0.0, 0.0):
@@ -173,7 +180,6 @@ def _verdict(metric: Metric, interval: tuple[float, float] | None) -> str:
     if interval[0] <= 0 <= interval[1]:
         return "no difference seen"
     higher, lower = ("A", "B") if interval[0] > 0 else ("B", "A")
-    if metric.direction in ("min", "max"):
-        return f"{higher if metric.direction == 'max' else lower} better"
-    # The intervals of A - B do not say on which side of the target either lies.
-    return f"{higher} higher" + (f", closer to {metric.target:g} is better" if metric.direction == "target" else "")
+    if direction in ("min", "max"):
+        return f"{higher if direction == 'max' else lower} better"
+    return f"{higher} higher"

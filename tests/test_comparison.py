@@ -131,13 +131,25 @@ def test_an_arm_without_values_is_the_reason_and_not_a_constant_difference(tier:
     assert _interval(moved(2.0, False), moved(1.0, False), 1.0)[0] is not None
 
 
-def test_a_row_with_a_target_says_who_is_higher_and_what_is_better(tier: Tier) -> None:
+def test_a_row_with_a_target_is_judged_by_the_distance_from_it(tier: Tier) -> None:
+    """Images far away have density 0; images that crowd where real ones are dense have more than 1."""
     plain = measurements()
     sides = plain.features["x"]
-    far = {"generated": Features(sides["generated"].embedding + 50, None), "real": sides["real"]}
-    row = by_key(compare_track(plain, dataclasses.replace(plain, features={"x": far}), tier))["density[x]"]
-    assert row.b == 0
-    assert row.verdict == "A higher, closer to 1 is better"
+
+    def drawn(embedding: np.ndarray) -> Measurements:
+        return dataclasses.replace(
+            plain, features={"x": {"generated": Features(embedding, None), "real": sides["real"]}}
+        )
+
+    real = sides["real"].embedding
+    densest = real[np.argsort(((real[:, None] - real) ** 2).sum(axis=2).mean(axis=1))[0]]
+    far, crowd = drawn(sides["generated"].embedding + 50), drawn(np.tile(densest, (len(real), 1)))
+    row = by_key(compare_track(plain, far, tier))["density[x]"]
+    assert (row.b, row.verdict) == (0, "A better")
+    row = by_key(compare_track(crowd, plain, tier))["density[x]"]
+    assert row.a > 3 > row.b
+    assert row.interval[0] > 0
+    assert row.verdict == "B better"
 
 
 def test_two_submissions_from_their_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
