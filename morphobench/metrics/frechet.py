@@ -162,11 +162,15 @@ def _root_trace(gram: np.ndarray, rank: int) -> tuple[float, float]:
 
 
 def _semidefinite_factor(covariance: np.ndarray) -> np.ndarray:
-    """R (r, d) with R' R = covariance (d, d), by Cholesky; with pivoting, which stops at the rank, where that fails."""
+    """R (r, d) with R' R = covariance (d, d), by Cholesky; where that is singular, by Cholesky with pivoting."""
     try:
         return np.linalg.cholesky(covariance, upper=True)
-    except np.linalg.LinAlgError:
-        pass  # singular: fewer rows than features, or features that depend on each other
+    except np.linalg.LinAlgError:  # fewer rows than features, or features that depend on each other
+        return _pivoted_factor(covariance)
+
+
+def _pivoted_factor(covariance: np.ndarray) -> np.ndarray:
+    """The same with pivoting, which stops at the rank r."""
     upper, pivots, rank, _ = lapack.dpstrf(covariance, lower=0)
     factor = np.zeros((max(rank, 1), len(covariance)))
     factor[:, pivots - 1] = np.triu(upper)[: max(rank, 1)] if rank else 0.0
