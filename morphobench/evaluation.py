@@ -154,7 +154,7 @@ def generate(
     key = "object"
     if isinstance(model, str):
         key = sha256_text(
-            model, models.source_sha256(model), tier.spec.name, tier.spec.version, tier.split_sha256, str(seed),
+            model, models.model_sha256(model, tier), tier.spec.name, tier.spec.version, tier.split_sha256, str(seed),
             protocol.device, code_sha256(), *tracks,
         )  # fmt: skip
         if place.is_dir() and stamp.is_file() and stamp.read_text().strip() == key:

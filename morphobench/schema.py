@@ -95,6 +95,9 @@ class Manifest(Record):
     licence: str = ""
     code: str = ""
     paper: str = ""
+    weights_sha256: str = Field(
+        default="", pattern=r"^([0-9a-f]{64})?$", description="SHA-256 of the file of weights that drew the images"
+    )
     uses_measured_g_post: bool = Field(default=False, description="measured post-treatment RNA used at test time")
 
 

@@ -12,7 +12,7 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import pooch
@@ -51,9 +51,16 @@ def sha256_file(path: Path) -> str:
     return digest.hexdigest()
 
 
-def folder_sha256(folder: Path) -> str:
-    """Hash of every file under a folder by relative name and content; compiled Python is left out."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+def folder_sha256(folder: Path, without: Collection[str] = ()) -> str:
+    """Hash of every file under a folder by relative name and content; compiled Python is left out.
+
+    without: names in the folder itself (files or folders) that are left out too.
+    """
+    files = sorted(
+        path
+        for path in folder.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts and path.relative_to(folder).parts[0] not in without
+    )
     return sha256_text(*(f"{path.relative_to(folder).as_posix()}:{sha256_file(path)}" for path in files))
 
 

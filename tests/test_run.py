@@ -50,7 +50,7 @@ def model(monkeypatch: pytest.MonkeyPatch) -> Noise:
     """The only installed model."""
     noise = Noise()
     monkeypatch.setattr(evaluation.models, "load_model", lambda name, tier, device: noise)
-    monkeypatch.setattr(evaluation.models, "source_sha256", lambda name: "0")
+    monkeypatch.setattr(evaluation.models, "model_sha256", lambda *given: "0")
     return noise
 
 
