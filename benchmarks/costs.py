@@ -17,12 +17,13 @@ from pathlib import Path
 
 from metric_validation import write_between
 
-from morphobench import evaluation, provenance, scoring
+from morphobench import evaluation, provenance
 from morphobench.datasets import load_tier
 from morphobench.ingest.submission import open_submission
-from morphobench.measurements import Measurements, measure_track
+from morphobench.scoring.measurements import Measurements, measure_track
+from morphobench.scoring.scores import BOOTSTRAP_SEED, REPLICATES
+from morphobench.scoring.tasks import Task, tasks
 from morphobench.storage import cache_dir
-from morphobench.tasks import Task, tasks
 
 PAGE = Path(__file__).parents[1] / "docs" / "metrics.md"
 
@@ -43,7 +44,7 @@ def cost(task: Task) -> tuple[float, float]:
     value = task.metric.score(dataclasses.replace(task.inputs))
     seconds = time.perf_counter() - start
     start = time.perf_counter()
-    task.metric.interval(dataclasses.replace(task.inputs), scoring.REPLICATES, scoring.BOOTSTRAP_SEED, value)
+    task.metric.interval(dataclasses.replace(task.inputs), REPLICATES, BOOTSTRAP_SEED, value)
     return seconds, time.perf_counter() - start
 
 

@@ -14,13 +14,13 @@ from pathlib import Path
 
 import numpy as np
 from metric_validation import write_between
+from planted_programmes import Recovery, recovery
 
 from morphobench.datasets import load_tier
 from morphobench.datasets.simulate.expression import response
 from morphobench.datasets.tier import Tier
-from morphobench.datasets.trivial_expression import training_changes, trivial_changes
-from morphobench.measurements import compound_means
-from morphobench.recovery import Recovery, recovery
+from morphobench.scoring.measurements import compound_means
+from morphobench.scoring.trivial_predictions import training_changes, trivial_changes
 
 PAGE = Path(__file__).parents[1] / "docs" / "metrics.md"
 

@@ -19,10 +19,10 @@ from rich.console import Console
 from rich.table import Table
 
 from morphobench.datasets import load_compounds
-from morphobench.datasets.gctx import open_expression
-from morphobench.datasets.manifest import load_landmarks
-from morphobench.datasets.trivial_expression import MEAN, NEAREST, SHUFFLED, TrainingChanges, trivial_changes
+from morphobench.datasets.frozen import load_landmarks
+from morphobench.datasets.l1000.gctx import open_expression
 from morphobench.metrics import METRICS, ExpressionInputs
+from morphobench.scoring.trivial_predictions import MEAN, NEAREST, SHUFFLED, TrainingChanges, trivial_changes
 
 HT115 = "prnet_level3_HT115_6h_bbbc021.gctx"
 MCF7 = "transigen_level3_MCF7_pairs_n20x978.gctx"

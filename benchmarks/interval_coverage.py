@@ -22,7 +22,7 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from morphobench.datasets.split_rules import SPLIT_FILE
+from morphobench.datasets.morphogene.split_rules import SPLIT_FILE
 from morphobench.metrics import (
     METRICS,
     FeatureInputs,
@@ -35,7 +35,7 @@ from morphobench.metrics import (
 from morphobench.metrics.bootstrap import draw_clusters
 from morphobench.metrics.frechet import frechet_resamples
 from morphobench.metrics.frechet_compounds import log_interval
-from morphobench.tasks import FAMILIES
+from morphobench.scoring.tasks import FAMILIES
 
 REPLICATES = 200
 """Fewer than a report's: noise of the ends, which trials average over."""

@@ -25,7 +25,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from morphobench.datasets.gctx import open_expression
+from morphobench.datasets.l1000.gctx import open_expression
 
 GENES, LANDMARKS, WELLS, RUN = 12_328, 978, 200, 20
 MIB = 2**20

@@ -25,7 +25,8 @@ from cp_measure.bulk import get_core_measurements, get_correlation_measurements,
 
 from morphobench import provenance
 from morphobench.datasets import load_tier
-from morphobench.features.cell_profile import CHANNELS, COMPARTMENTS, measure_neighbours, measure_objects, prepare
+from morphobench.features.cell_profile import CHANNELS, measure_neighbours, measure_objects, prepare
+from morphobench.features.objects import OBJECTS
 from morphobench.features.segment import segment
 
 REPEATS = 3
@@ -54,7 +55,7 @@ def sim_images(count: int) -> list[Image]:
     for image in tier.images(rows).take(range(count)):
         channels = np.ascontiguousarray((image / 255).astype(np.float32).transpose(2, 0, 1))
         masks = segment(channels[2], channels[1], tier.spec.nucleus_diameter)
-        labels = {kind: getattr(masks, kind.lower()) for kind in COMPARTMENTS}
+        labels = {kind: getattr(masks, kind.lower()) for kind in OBJECTS}
         found.append(Image(channels, {kind: each for kind, each in labels.items() if each.any()}))
     return found
 

@@ -21,14 +21,14 @@ from morphobench.datasets import load_tier
 from morphobench.datasets.swaps import Kind, Swap, SwappedTruth, place, swaps
 from morphobench.datasets.tier import ImageSet, Tier
 from morphobench.features.cache import extract
-from morphobench.features.extractor import load_extractor
+from morphobench.features.registry import load_extractor
+from morphobench.features.shipped import shipped_file
 from morphobench.features.thumbnails import VERSION, thumbnail, thumbnails
-from morphobench.measurements import shipped_file
 from morphobench.metrics import METRICS, MemorisationInputs, SwapInputs
 from morphobench.metrics.memorisation import nearest_view_distance
 from morphobench.models import load_model
-from morphobench.run import CONTROLS
-from morphobench.scoring import REPLICATES
+from morphobench.scoring.controls import CONTROLS
+from morphobench.scoring.scores import REPLICATES
 from morphobench.storage import atomic_write_text, cache_dir
 
 SPOILT = 64

@@ -26,9 +26,8 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.model_selection import LeaveOneGroupOut, StratifiedKFold, cross_val_score
 
 from morphobench import provenance
-from morphobench.contents import COMPARTMENTS
 from morphobench.datasets import Tier, load_gene_sets, load_tier
-from morphobench.datasets.manifest import morgan_fingerprint
+from morphobench.datasets.frozen import morgan_fingerprint
 from morphobench.datasets.sim import simulate_image
 from morphobench.datasets.simulate import expression
 from morphobench.datasets.simulate.culture import plate_culture, well_culture
@@ -37,15 +36,16 @@ from morphobench.datasets.simulate.microscope import plate_optics
 from morphobench.datasets.simulate.render import render
 from morphobench.datasets.simulate.seeds import seed
 from morphobench.datasets.simulate.truth import sample_truth
-from morphobench.enrichment import TOP
+from morphobench.features.objects import COMPARTMENTS
 from morphobench.features.segment import ENGINE
-from morphobench.measurements import SHIPPED
+from morphobench.features.shipped import shipped_path
 from morphobench.metrics import (
     area_occupied_shift_by_compound,
     kernel_distance,
     lfc_pearson,
     lfc_pearson_per_compound,
 )
+from morphobench.report.enrichment import TOP
 
 TREES = 300
 VEHICLES_PER_PLATE = 24
@@ -178,7 +178,7 @@ def constant_areas(tier: Tier) -> Iterator[Figure]:
 
 def shipped(tier: Tier, name: str, split: str) -> dict[str, np.ndarray]:
     """Measurements of real images that the tier ships."""
-    return load_file(tier.folder / SHIPPED / tier.spec.name / f"{name}__{split}.safetensors")
+    return load_file(shipped_path(tier, name, split))
 
 
 def replicates(tier: Tier) -> Iterator[Figure]:

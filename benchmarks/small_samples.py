@@ -17,7 +17,7 @@ from safetensors.numpy import load_file
 from scipy.stats import wasserstein_distance
 
 from morphobench.datasets import load_tier
-from morphobench.measurements import shipped_file
+from morphobench.features.shipped import shipped_file
 from morphobench.metrics import FeatureInputs, fd_infinity
 from morphobench.metrics.morphology import area_occupied_shift_by_compound
 from morphobench.metrics.registry import METRICS

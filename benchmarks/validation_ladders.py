@@ -14,13 +14,13 @@ from validation_sets import SPOIL, Design, Pool, disguised
 
 from morphobench.datasets.simulate import expression
 from morphobench.datasets.simulate.mechanisms import VEHICLE
-from morphobench.measurements import Measurements
 from morphobench.metrics.bootstrap import ROUNDING
 from morphobench.metrics.frechet import frechet_resamples
 from morphobench.metrics.inputs import FeatureInputs
 from morphobench.metrics.profile_inputs import MechanismInputs
 from morphobench.metrics.registry import METRICS
-from morphobench.tasks import Task, tasks
+from morphobench.scoring.measurements import Measurements
+from morphobench.scoring.tasks import Task, tasks
 
 VEHICLE_WELLS = 16
 """Per plate, averaged to G_pre."""

@@ -27,9 +27,10 @@ from morphobench.datasets.simulate.microscope import plate_optics
 from morphobench.datasets.simulate.render import render, streams
 from morphobench.datasets.tier import Tier
 from morphobench.features.cache import extract
-from morphobench.features.extractor import Extractor, Features, load_extractor
+from morphobench.features.extractor import Extractor, Features
 from morphobench.features.pixels import pixel_hashes
 from morphobench.features.profile import Profiles, measure_images
+from morphobench.features.registry import load_extractor
 from morphobench.features.thumbnails import thumbnails
 
 DOSES = (0.0, 0.25, 0.5, 1.0)

@@ -15,16 +15,17 @@ from typing import Any, Literal
 
 import numpy as np
 
-from morphobench import evaluation, models, scoring
+from morphobench import evaluation, models
 from morphobench.datasets import load_tier
 from morphobench.datasets.tier import Tier
 from morphobench.errors import BadInput
 from morphobench.ingest.submission import open_submission
-from morphobench.measurements import Measurements, Protocol, measure_track
 from morphobench.metrics.bootstrap import arms_defined, clustered_interval
 from morphobench.schema import Manifest
+from morphobench.scoring.measurements import Measurements, Protocol, measure_track
+from morphobench.scoring.scores import BOOTSTRAP_SEED, REPLICATES
+from morphobench.scoring.tasks import Task, tasks
 from morphobench.storage import cache_dir
-from morphobench.tasks import Task, tasks
 
 Direction = Literal["min", "max", "target", "none"]
 
@@ -93,7 +94,7 @@ def compare(
         pair = [measure_track(side, loaded, track, protocol, cache_dir(), watch.stage) for side in sides]
         found += compare_track(pair[0], pair[1], loaded)
     manifests = sides[0].manifest, sides[1].manifest
-    return Comparison(*manifests, loaded.spec.name, loaded.spec.simulated, scoring.REPLICATES, tuple(found))
+    return Comparison(*manifests, loaded.spec.name, loaded.spec.simulated, REPLICATES, tuple(found))
 
 
 def _submission(
@@ -150,7 +151,7 @@ def _interval(
         return None, "measured on other compounds or plates, so that no draw is the same"
     if not (a.clustered and b.clustered):
         return None, "too few compounds or plates"
-    sides = [task.metric.resample(task.inputs, scoring.REPLICATES, scoring.BOOTSTRAP_SEED) for task in (a, b)]
+    sides = [task.metric.resample(task.inputs, REPLICATES, BOOTSTRAP_SEED) for task in (a, b)]
     if target is not None:
         sides = [np.abs(side - target) for side in sides]
     clusters = min(a.inputs.clusters[0], b.inputs.clusters[0]), min(a.inputs.clusters[1], b.inputs.clusters[1])

@@ -17,11 +17,9 @@ from typing import Any
 import numpy as np
 from pydantic import ValidationError
 
-from morphobench import __version__, models, provenance, scoring
-from morphobench.contents import Evaluation, TrackContents
-from morphobench.controls import Controls, read_controls
+from morphobench import models, provenance
 from morphobench.datasets import load_tier
-from morphobench.datasets.manifest import load_gene_sets
+from morphobench.datasets.frozen import load_gene_sets
 from morphobench.datasets.swaps import place as swap_place
 from morphobench.datasets.swaps import swaps
 from morphobench.datasets.tier import Tier
@@ -29,11 +27,14 @@ from morphobench.errors import BadInput
 from morphobench.features.engine import BUILTIN
 from morphobench.ingest.expression import not_log2
 from morphobench.ingest.submission import Submission, open_submission, write_submission
-from morphobench.measurements import Measurements, Protocol, measure_track
-from morphobench.notes import floor_note, track_notes, training_note
+from morphobench.report.contents import Evaluation, TrackContents
+from morphobench.report.gathering import track_contents, track_enrichment
 from morphobench.schema import Conditions, Enrichment, Manifest, Report, Score, first_fault
+from morphobench.scoring.controls import Controls, read_controls
+from morphobench.scoring.measurements import Measurements, Protocol, measure_track
+from morphobench.scoring.notes import floor_note, track_notes, training_note
+from morphobench.scoring.scores import score_track
 from morphobench.storage import atomic_write_text, cache_dir, check_folder, folder_sha256, sha256_text
-from morphobench.track_contents import track_contents, track_enrichment
 
 CASE_STUDY = "docetaxel"
 """The compound of the paper's enrichment figure (Figure 5b)."""
@@ -227,7 +228,7 @@ def score(
         measured = measure_track(submission, tier, track, protocol, cache_dir(), watch.stage)
         with watch.stage("scores"):
             known = known or read_controls(tier, measured.protocol)
-            scores += scoring.score_track(measured, tier, known)
+            scores += score_track(measured, tier, known)
         with watch.stage("enrichment"):
             for compound in dict.fromkeys((CASE_STUDY, *enrich)):
                 terms += track_enrichment(measured, gene_sets, compound)
@@ -253,7 +254,7 @@ def score(
         notes=(*floor_note(scores, known.floor_intervals), *notes),
         seed=seed,
         protocol=measured.protocol,
-        versions=provenance.versions() | {"morphobench": __version__},
+        versions=provenance.versions(),
         hardware=provenance.hardware(protocol.device),
         seconds=watch.seconds,
     )
@@ -262,8 +263,8 @@ def score(
 
 def _manifest(name: str, known: Mapping[str, Any], tier: Tier, seed: int) -> Manifest:
     fields: dict[str, Any] = {
-        "name": name, "group": "morphobench", "version": f"v{__version__}", **known, "tier": tier.spec.name,
-        "tier_version": tier.spec.version, "split_sha256": tier.split_sha256, "seed": seed,
+        "name": name, "group": "morphobench", "version": f"v{provenance.versions()['morphobench']}", **known,
+        "tier": tier.spec.name, "tier_version": tier.spec.version, "split_sha256": tier.split_sha256, "seed": seed,
     }  # fmt: skip
     try:
         return Manifest.model_validate(fields)

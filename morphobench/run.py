@@ -7,18 +7,17 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from morphobench import controls, evaluation
+from morphobench import evaluation
 from morphobench.datasets import load_tier
 from morphobench.datasets.tier import Tier
 from morphobench.errors import BadInput
 from morphobench.features.engine import BUILTIN
 from morphobench.ingest.submission import Submission, open_submission, refuse_inside
-from morphobench.measurements import Protocol
 from morphobench.report.page import write_report
 from morphobench.schema import Report
+from morphobench.scoring import controls
+from morphobench.scoring.measurements import Protocol
 from morphobench.storage import atomic_write_text, check_folder, sha256_file, sha256_text
-
-CONTROLS = ("real-replicates", "copycat", "vehicle", "wrong-compound", "mean-image")
 
 
 @dataclass(frozen=True)
@@ -94,7 +93,7 @@ def run_controls(request: Request) -> Path:
         # Damaged, or scored with other weights: this command is the mend, and replaces it at the end.
         with suppress(BadInput):
             found = controls.read_controls_file(filed, tier, hashes)
-    for control in CONTROLS:
+    for control in controls.CONTROLS:
         folder = (request.out or Path("runs") / tier.spec.name) / control
         path = evaluation.generate(control, tier, tracks, folder, request.seed, protocol)
         submission = open_submission(path, tier, tracks)

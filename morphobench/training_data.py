@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from morphobench.datasets.manifest import morgan_fingerprint
+from morphobench.datasets.frozen import morgan_fingerprint
 from morphobench.datasets.tier import Tier
 from morphobench.errors import BadInput
 

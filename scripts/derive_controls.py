@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import shutil
 
-from morphobench import controls, run
+from morphobench import run
 from morphobench.datasets import load_tier
+from morphobench.scoring import controls
 from morphobench.storage import atomic_path
 
 

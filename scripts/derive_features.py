@@ -14,15 +14,16 @@ from pathlib import Path
 from morphobench.datasets import load_tier
 from morphobench.datasets.swaps import SwappedTruth, place, swaps
 from morphobench.datasets.tier import Tier
+from morphobench.features import shipped
 from morphobench.features.cache import extract, write_shipped
-from morphobench.features.extractor import Features, load_extractor
+from morphobench.features.extractor import Features
 from morphobench.features.profile import measure_images
 from morphobench.features.profile import write_shipped as write_profiles
+from morphobench.features.registry import load_extractor
 from morphobench.features.segment import ENGINE
 from morphobench.features.thumbnails import VERSION as THUMBNAILS
 from morphobench.features.thumbnails import thumbnails
 from morphobench.features.thumbnails import write_shipped as write_thumbnails
-from morphobench.measurements import SHIPPED
 from morphobench.storage import cache_dir
 
 TESTED = ("id", "ood")
@@ -75,7 +76,7 @@ def main() -> None:
     parser.add_argument("--only", choices=["extractor", "embedding", "profiles", "swaps", "thumbnails"])
     only = parser.parse_args().only
     tier = load_tier("sim")
-    folder = tier.folder / SHIPPED / tier.spec.name
+    folder = tier.folder / shipped.FOLDER / tier.spec.name
     if only in (None, "extractor"):
         derive_features(tier, tier.spec.extractor, TESTED, folder)
     if only in (None, "embedding"):

@@ -23,7 +23,7 @@ from pathlib import Path
 import pandas as pd
 
 from morphobench import storage
-from morphobench.datasets.manifest import COMPOUND_COLUMNS, check_structures
+from morphobench.datasets.frozen import COMPOUND_COLUMNS, check_structures
 
 DATASETS = Path(__file__).parents[1] / "morphobench" / "datasets"
 SET_SIZE = (5, 200)

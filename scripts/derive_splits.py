@@ -3,7 +3,7 @@
     python scripts/derive_splits.py --bbbc021 ../shared/data/bbbc021 && python scripts/derive_manifest.py --sums-only
 
 `--bbbc021` is the folder of BBBC021's image table (sha256 of the unpacked CSV: 7fd8a936...). The rule of morphogene is
-at the top of morphobench/datasets/split_rules.py.
+at the top of morphobench/datasets/morphogene/split_rules.py.
 
 The sim tier: a plate belongs to one role: T train, E test, R replicate (the floor). Every image is one field of a well
 of its own, so that two images of a compound share nothing but the compound, the dose and the plate. Wells are shuffled
@@ -22,8 +22,9 @@ import numpy as np
 import pandas as pd
 
 from morphobench import storage
-from morphobench.datasets import bbbc021, split_rules
-from morphobench.datasets.manifest import doses, load_compounds
+from morphobench.datasets import bbbc021
+from morphobench.datasets.frozen import doses, load_compounds
+from morphobench.datasets.morphogene import split_rules
 
 OUT = Path(__file__).parents[1] / "morphobench" / "datasets" / "splits"
 PLATES = {

@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 from morphobench import provenance
-from morphobench.run import CONTROLS
+from morphobench.scoring.controls import CONTROLS
 from morphobench.storage import atomic_write_text
 
 ROOT = Path(__file__).parents[1]

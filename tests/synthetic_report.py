@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from morphobench.contents import COMPARTMENTS, Evaluation, PanelColumn, TrackContents
 from morphobench.datasets.simulate.mechanisms import MECHANISMS
+from morphobench.features.objects import COMPARTMENTS
 from morphobench.metrics.registry import metric_of
+from morphobench.report.contents import Evaluation, PanelColumn, TrackContents
 from morphobench.schema import Enrichment, Manifest, Report, Score, Trivial
 
 PANEL = ("AZ138", "docetaxel", "cytochalasin B", "nocodazole", "staurosporine", "compound 3")

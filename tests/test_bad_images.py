@@ -23,10 +23,10 @@ from morphobench.features.objects import OBJECT_COLUMNS
 from morphobench.features.profile import measure
 from morphobench.features.segment import ENGINE
 from morphobench.features.torchvision_ops import ensure_torchvision
-from morphobench.notes import track_notes
 from morphobench.schema import Conditions, Report
-from morphobench.scoring import score_track
-from morphobench.tasks import Task, mistrusted, tasks
+from morphobench.scoring.notes import track_notes
+from morphobench.scoring.scores import score_track
+from morphobench.scoring.tasks import Task, mistrusted, tasks
 
 LITE = "efficientnet_lite0"
 SMALL = {"img_size": 32, "patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 2}

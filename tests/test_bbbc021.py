@@ -5,7 +5,7 @@ import pytest
 from bbbc021_layout import made_rows
 
 from morphobench.datasets import bbbc021
-from morphobench.datasets.manifest import load_compounds
+from morphobench.datasets.frozen import load_compounds
 from morphobench.errors import BadInput
 
 

@@ -16,9 +16,10 @@ from typer.testing import CliRunner
 
 from morphobench import storage
 from morphobench.cli import app
-from morphobench.datasets import SPLITS, bbbc021, load_tier, split_rules
-from morphobench.datasets.build import _choose_plates, build, built_path, load_built, verify
-from morphobench.datasets.manifest import load_compounds, load_landmarks
+from morphobench.datasets import SPLITS, bbbc021, load_tier
+from morphobench.datasets.frozen import load_compounds, load_landmarks
+from morphobench.datasets.morphogene import split_rules
+from morphobench.datasets.morphogene.build import _choose_plates, build, built_path, load_built, verify
 from morphobench.errors import BadInput, Unavailable
 from morphobench.evaluation import evaluate
 from morphobench.models import load_model
@@ -182,7 +183,7 @@ def test_a_build_keeps_its_matches_and_the_structures_it_filled(made, tmp_path, 
     shutil.copytree(made / "images", images)
     smiles = load_compounds().set_index("compound")["smiles"]
     without = load_compounds().assign(smiles=lambda table: table["smiles"].where(table["compound"] != "emetine", ""))
-    monkeypatch.setattr("morphobench.datasets.build.load_compounds", lambda: without)
+    monkeypatch.setattr("morphobench.datasets.morphogene.build.load_compounds", lambda: without)
     lines: list[str] = []
     out = build("morphogene", images, made / "l1000", tmp_path / "tier", progress=lines.append)
     assert load_built("morphogene", out).compounds.set_index("compound").loc["emetine", "smiles"] == ""

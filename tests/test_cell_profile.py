@@ -12,7 +12,6 @@ from PIL import Image
 from test_profile import Arrays, field
 
 from morphobench.features.cell_profile import (
-    COMPARTMENTS,
     STATISTICS,
     cell_profile,
     measure_cell_profiles,
@@ -22,6 +21,7 @@ from morphobench.features.cell_profile import (
 )
 from morphobench.features.colocalisation import colocalisation
 from morphobench.features.granularity import granularity
+from morphobench.features.objects import OBJECTS
 from morphobench.features.radial import draw_rings, radial_distribution
 
 IMAGES = ("human", "bbbc022", "syn_round", "syn_touching", "syn_noise", "syn_saturated")
@@ -95,7 +95,7 @@ def test_orientation_differs_only_where_an_object_has_none(shared_data, name, ki
 def test_averages_are_over_the_cells_that_have_a_value():
     image = field(3, 5)
     row = cell_profile(image, DIAMETER)
-    assert {tuple(column.split("_")[:2]) for column in row} == {(s, c) for s in STATISTICS for c in COMPARTMENTS}
+    assert {tuple(column.split("_")[:2]) for column in row} == {(s, c) for s in STATISTICS for c in OBJECTS}
     assert row["Mean_Cells_AreaShape_Area"] >= row["Mean_Nuclei_AreaShape_Area"] > 0
     assert np.isfinite(row["StDev_Cytoplasm_Texture_Contrast_DNA_3_00_256"])
     for family in (

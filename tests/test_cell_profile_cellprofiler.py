@@ -15,7 +15,8 @@ from PIL import Image
 from morphobench.datasets import load_tier
 from morphobench.errors import Unavailable
 from morphobench.features import cellprofiler
-from morphobench.features.cell_profile import CHANNELS, COMPARTMENTS, measure_neighbours, measure_objects, prepare
+from morphobench.features.cell_profile import CHANNELS, measure_neighbours, measure_objects, prepare
+from morphobench.features.objects import OBJECTS
 from morphobench.features.segment import segment
 
 MODULES = Path(__file__).with_name("cellprofiler_modules.py")
@@ -59,7 +60,7 @@ def oracle_arrays(folder: Path) -> dict[str, np.ndarray]:
         for channel, key in (("DNA", "dna"), ("Cell", "cell")):
             pixels = tifffile.imread(folder / "inputs" / setting[key])
             arrays[f"{name}/channels/{channel}"] = (pixels / scale).astype(np.float32)
-        for kind in COMPARTMENTS:
+        for kind in OBJECTS:
             labels = np.asarray(Image.open(folder / "masks" / f"{name}_{kind}.png"))
             arrays[f"{name}/objects/{kind}"] = numbered(labels)
         arrays[f"{name}/scale"] = np.array(scale)
@@ -74,7 +75,7 @@ def sim_arrays() -> dict[str, np.ndarray]:
         channels = np.ascontiguousarray((image / 255).astype(np.float32).transpose(2, 0, 1))
         masks = segment(channels[2], channels[1], tier.spec.nucleus_diameter)
         arrays |= {f"sim{number}/channels/{name}": pixels for name, pixels in zip(CHANNELS, channels, strict=True)}
-        arrays |= {f"sim{number}/objects/{kind}": numbered(getattr(masks, kind.lower())) for kind in COMPARTMENTS}
+        arrays |= {f"sim{number}/objects/{kind}": numbered(getattr(masks, kind.lower())) for kind in OBJECTS}
         arrays[f"sim{number}/scale"] = np.array(255)
     return arrays
 

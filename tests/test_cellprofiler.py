@@ -13,18 +13,19 @@ import tifffile
 from test_profile import Arrays, field
 from tiny_tier import tiny_tier
 
-from morphobench import evaluation, notes
+from morphobench import evaluation
 from morphobench.datasets import load_tier
 from morphobench.datasets.tier import read_spec
 from morphobench.errors import BadInput, Unavailable
 from morphobench.features import cellprofiler
 from morphobench.features.cellprofiler import routes
-from morphobench.features.engine import ENGINES, load_engine
 from morphobench.features.objects import OBJECT_COLUMNS
 from morphobench.features.profile import PROFILE_COLUMNS, area_occupied, measure_images
+from morphobench.features.registry import ENGINES, load_engine
 from morphobench.features.segment import REGULARIZATION, THRESHOLD_SIGMA, Segmentation, discard_border, segment
-from morphobench.measurements import Protocol
 from morphobench.report.reading import read
+from morphobench.scoring import notes
+from morphobench.scoring.measurements import Protocol
 
 ROOT = Path(__file__).parents[1]
 ORACLES = ("human", "bbbc022", "syn_round", "syn_touching", "syn_empty", "syn_noise", "syn_saturated")

@@ -13,15 +13,15 @@ from test_scoring import measurements
 from tiny_tier import tiny_tier
 
 import morphobench
-from morphobench import scoring
 from morphobench.comparison import Difference, _interval, compare_track
 from morphobench.datasets.tier import Tier
 from morphobench.errors import BadInput
 from morphobench.features.extractor import Features
 from morphobench.ingest.submission import write_submission
-from morphobench.measurements import Measurements
 from morphobench.schema import Manifest
-from morphobench.tasks import Task, tasks
+from morphobench.scoring.measurements import Measurements
+from morphobench.scoring.scores import score_track
+from morphobench.scoring.tasks import Task, tasks
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def test_the_paired_interval_is_narrower_than_the_two_apart(tier: Tier) -> None:
     good = measurements()
     bad = shifted(good, 0.05)
     row = by_key(compare_track(good, bad, tier))["fd[x]"]
-    apart = [by_key(scoring.score_track(side, tier))["fd[x]"].interval for side in (good, bad)]  # type: ignore[arg-type]
+    apart = [by_key(score_track(side, tier))["fd[x]"].interval for side in (good, bad)]  # type: ignore[arg-type]
     assert row.interval is not None
     assert apart[0] is not None
     assert apart[1] is not None
@@ -80,7 +80,7 @@ def test_the_paired_interval_is_narrower_than_the_two_apart(tier: Tier) -> None:
 
 def test_noise_alone_is_seldom_called_a_difference(tier: Tier, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two draws of one model, 12 times."""
-    monkeypatch.setattr(scoring, "REPLICATES", 100)
+    monkeypatch.setattr("morphobench.comparison.REPLICATES", 100)
     calls = 0
     random = np.random.default_rng(0)
     good = measurements(plates=4)

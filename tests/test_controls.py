@@ -13,17 +13,16 @@ import pandas as pd
 import pytest
 
 from morphobench import evaluation
-from morphobench.controls import read_controls_file, shipped_controls_path
 from morphobench.datasets import load_tier
 from morphobench.datasets.simulate.expression import planted_programmes
 from morphobench.datasets.simulate.mechanisms import main_mechanism
 from morphobench.datasets.tier import Tier
-from morphobench.enrichment import overlaps
 from morphobench.errors import BadInput
 from morphobench.metrics import METRICS, ExpressionInputs
 from morphobench.models import available_models, load_model
-from morphobench.run import CONTROLS
+from morphobench.report.enrichment import overlaps
 from morphobench.schema import Report
+from morphobench.scoring.controls import CONTROLS, read_controls_file, shipped_controls_path
 
 ACTIVE = ("docetaxel", "emetine", "MG-132", "nocodazole")
 """Trained compounds of four mechanisms that look nothing like each other, nor like the vehicle."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from morphobench.datasets import load_compounds, load_tier
-from morphobench.datasets.build import ALL_FIELDS, ALL_PLATES
+from morphobench.datasets.morphogene.build import ALL_FIELDS, ALL_PLATES
 
 CARD = " ".join((Path(__file__).parents[1] / "docs" / "data-card.md").read_text(encoding="utf-8").split())
 

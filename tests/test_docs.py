@@ -25,9 +25,9 @@ from morphobench.datasets.tier import Tier
 from morphobench.errors import BadInput
 from morphobench.ingest.images import decode_png, encode_png
 from morphobench.ingest.submission import open_submission
-from morphobench.measurements import Protocol
 from morphobench.metrics import METRICS
 from morphobench.metrics.registry import GENUINE
+from morphobench.scoring.measurements import Protocol
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -23,10 +23,10 @@ import numpy as np
 import pytest
 from file_server import Served, Server, serving
 
-from morphobench.datasets import arrivals, transfer
-from morphobench.datasets.download import download
-from morphobench.datasets.sources import load_catalogue
-from morphobench.datasets.transfer import FAILURES, Source
+from morphobench.datasets.downloads import arrivals, transfer
+from morphobench.datasets.downloads.download import download
+from morphobench.datasets.downloads.sources import load_catalogue
+from morphobench.datasets.downloads.transfer import FAILURES, Source
 from morphobench.errors import BadInput, MorphoBenchError, Unavailable
 from morphobench.storage import sha256_bytes
 
@@ -240,7 +240,7 @@ def test_a_whole_part_of_another_length_is_asked_for_anew(server: Server, tmp_pa
 
 
 def test_a_log_file_is_told_the_rate(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("morphobench.datasets.download.TOLD_EVERY", -1.0)
+    monkeypatch.setattr("morphobench.datasets.downloads.download.TOLD_EVERY", -1.0)
     lines = get(server, tmp_path)
     assert re.fullmatch(r"0 of 1 files whole, 0.00 GB in this run at \d+\.\d MB/s", lines[1])
 
@@ -399,8 +399,8 @@ def test_a_killed_download_goes_on(server: Server, tmp_path: Path, number: signa
     # the server holds the rest back, so that the process is surely killed with the file half there
     server.files[f"/{NAME}"].hold_at = 2 * 2**20
     code = (
-        "import sys; from pathlib import Path; from morphobench.datasets.download import download; "
-        "from morphobench.datasets.transfer import Source; "
+        "import sys; from pathlib import Path; from morphobench.datasets.downloads.download import download; "
+        "from morphobench.datasets.downloads.transfer import Source; "
         f"download([Source({NAME!r}, sys.argv[1])], Path(sys.argv[2]))"
     )
     process = subprocess.Popen([sys.executable, "-c", code, f"{server.address}/{NAME}", str(tmp_path)], stderr=-1)

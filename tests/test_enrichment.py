@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from morphobench.enrichment import TERMS, enrichment, overlaps
+from morphobench.report.enrichment import TERMS, enrichment, overlaps
 from morphobench.schema import Enrichment
 
 GENES = tuple(f"G{i}" for i in range(200))

@@ -24,8 +24,8 @@ from typer.testing import CliRunner
 from morphobench import export as formats
 from morphobench.cli import app
 from morphobench.datasets import Tier, load_tier
-from morphobench.datasets.build import build, load_built
-from morphobench.datasets.manifest import load_landmarks
+from morphobench.datasets.frozen import load_landmarks
+from morphobench.datasets.morphogene.build import build, load_built
 from morphobench.errors import BadInput, Unavailable
 from morphobench.export import FORMATS, export, select
 from morphobench.export.metadata import metadata

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from l1000_files import GENES, MATRIX, WELLS, write_gctx
 
-from morphobench.datasets import gctx
-from morphobench.datasets.manifest import load_landmarks
+from morphobench.datasets.frozen import load_landmarks
+from morphobench.datasets.l1000 import gctx
 from morphobench.errors import BadInput
 
 REAL = (

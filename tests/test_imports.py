@@ -1,10 +1,11 @@
-"""Imports run one way, and the metrics know arrays only."""
+"""Imports run one way and never in a circle, and the metrics know arrays only."""
 
 from __future__ import annotations
 
 import ast
 import subprocess
 import sys
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -12,15 +13,14 @@ import pytest
 ROOT = Path(__file__).parents[1]
 LAYERS = [
     {"errors", "schema", "provenance"},
-    {"storage", "contents"},
+    {"storage"},
     {"datasets", "metrics"},
-    {"ingest", "models", "enrichment", "training_data"},
+    {"ingest", "models", "training_data"},
     {"features"},
-    {"measurements", "trivial", "recovery", "controls"},
-    {"tasks"},
-    {"scoring", "notes", "track_contents", "export"},
+    {"scoring", "export"},
+    {"report"},
     {"evaluation"},
-    {"report", "comparison"},
+    {"comparison"},
     {"leaderboard"},
     {"run"},
     {"cli"},
@@ -33,7 +33,7 @@ ARRAYS_ONLY = {"numpy", "scipy", "sklearn"}
 
 def _imports(path: Path) -> set[str]:
     found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -43,6 +43,24 @@ def _imports(path: Path) -> set[str]:
 
 def _part(path: Path) -> str:
     return path.relative_to(ROOT / "morphobench").parts[0].removesuffix(".py")
+
+
+def _module(path: Path, root: Path) -> str:
+    return ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__")
+
+
+def imported_files(root: Path, package: str) -> dict[str, set[str]]:
+    """Module -> the modules of the package that it imports; a package that only hands names on is passed through."""
+    paths = {_module(path, root): path for path in (root / package).rglob("*.py")}
+    own = {module: _imports(path) & set(paths) for module, path in paths.items()}
+    # `from package import module` names both; the package's own file counts where a name of its own is taken.
+    for module, path in paths.items():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.module in paths:
+                names = {f"{node.module}.{alias.name}" for alias in node.names}
+                if names <= set(paths):
+                    own[module].discard(node.module)
+    return {module: names - {module} for module, names in own.items()}
 
 
 FILES = sorted((ROOT / "morphobench").rglob("*.py"))
@@ -58,6 +76,19 @@ def test_a_part_imports_only_what_comes_before_it(path: Path) -> None:
         part = rest.split(".")[0]
         if top == "morphobench" and part in RANK and part != own and own != "__init__":
             assert RANK[part] < RANK[own], f"{path}: {own} imports {part}"
+
+
+@pytest.mark.parametrize("package", ["morphobench", "reference_models"])
+def test_no_files_import_each_other_in_a_circle(package: str) -> None:
+    TopologicalSorter(imported_files(ROOT, package)).prepare()  # CycleError names the circle
+
+
+def test_a_circle_of_two_files_is_found(tmp_path: Path) -> None:
+    (tmp_path / "house").mkdir()
+    for name, text in {"__init__": "", "a": "from house import b", "b": "def f():\n    from house.a import x"}.items():
+        (tmp_path / "house" / f"{name}.py").write_text(text)
+    with pytest.raises(CycleError, match="cycle"):
+        TopologicalSorter(imported_files(tmp_path, "house")).prepare()
 
 
 def test_metrics_know_arrays_only() -> None:

@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 from l1000_files import COMPOUNDS, GENES, GSE92742, HEADERS, LINCS2020, MATRIX, WELLS, write_gctx, write_table
 
-from morphobench.datasets import gctx, l1000, lincs, signatures
-from morphobench.datasets.manifest import load_compounds, load_landmarks
+from morphobench.datasets import l1000
+from morphobench.datasets.frozen import load_compounds, load_landmarks
+from morphobench.datasets.l1000 import gctx, lincs, signatures
 from morphobench.errors import BadInput
 
 

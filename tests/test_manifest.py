@@ -13,7 +13,7 @@ from rdkit.Chem import AllChem
 
 from morphobench import storage
 from morphobench.datasets import load_compounds, load_gene_sets, load_landmarks
-from morphobench.datasets.manifest import (
+from morphobench.datasets.frozen import (
     COMPOUND_COLUMNS,
     HERE,
     check_structures,
@@ -21,9 +21,9 @@ from morphobench.datasets.manifest import (
     fingerprint_sha256,
     morgan_fingerprint,
 )
+from morphobench.datasets.morphogene.split_rules import frozen_fields
 from morphobench.datasets.sim import load_sim
 from morphobench.datasets.simulate.mechanisms import MECHANISMS
-from morphobench.datasets.split_rules import frozen_fields
 from morphobench.errors import BadInput
 
 LOADERS = {

@@ -9,8 +9,8 @@ from l1000_files import write_gctx, write_table
 from rdkit import Chem
 
 from morphobench.datasets import l1000
-from morphobench.datasets.manifest import check_structures, fingerprint_sha256, load_compounds, load_landmarks
-from morphobench.datasets.matching import EXCLUDED, match, match_table
+from morphobench.datasets.frozen import check_structures, fingerprint_sha256, load_compounds, load_landmarks
+from morphobench.datasets.l1000.matching import EXCLUDED, match, match_table
 from morphobench.datasets.structures import fill_structures, skeletons
 from morphobench.errors import BadInput
 

@@ -10,7 +10,7 @@ import pytest
 from morphobench.datasets import load_tier
 from morphobench.datasets.tier import ImageSet
 from morphobench.features.cache import extract
-from morphobench.features.extractor import load_extractor
+from morphobench.features.registry import load_extractor
 from morphobench.metrics import METRICS, BatchMechanismInputs
 from morphobench.models import load_model
 

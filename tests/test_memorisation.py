@@ -15,9 +15,9 @@ from morphobench.datasets import load_tier
 from morphobench.datasets.tier import Tier
 from morphobench.errors import BadInput
 from morphobench.features.cache import extract
-from morphobench.features.extractor import load_extractor
+from morphobench.features.registry import load_extractor
+from morphobench.features.shipped import shipped_file
 from morphobench.features.thumbnails import SIDE, VERSION, thumbnail, thumbnails, write_shipped
-from morphobench.measurements import shipped_file
 from morphobench.metrics import METRICS, MemorisationInputs
 from morphobench.metrics.memorisation import feature_copies, nearest_distance, nearest_view_distance
 

@@ -10,10 +10,11 @@ import tifffile
 from bbbc021_layout import MECHANISMS, PIXELS, lay_out
 from test_build import PLATES, made_rows, write_level3
 
-from morphobench.datasets import load_compounds, load_tier, paper_recipe, split_rules
-from morphobench.datasets.build import build
-from morphobench.datasets.built import load_built, load_frozen, verify
-from morphobench.datasets.paper_recipe import VIEWS, dihedral, leak
+from morphobench.datasets import load_compounds, load_tier
+from morphobench.datasets.morphogene import paper_recipe, split_rules
+from morphobench.datasets.morphogene.build import build
+from morphobench.datasets.morphogene.folder import load_built, load_frozen, verify
+from morphobench.datasets.morphogene.paper_recipe import VIEWS, dihedral, leak
 from morphobench.errors import BadInput
 from morphobench.evaluation import evaluate
 from morphobench.models import load_model

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from morphobench.datasets import load_gene_sets, load_tier
 from morphobench.datasets.simulate.expression import load_landmark_sets, planted_programmes, response, symbols
 from morphobench.datasets.simulate.mechanisms import INACTIVE, MECHANISMS, main_mechanism
-from morphobench.enrichment import GeneSets, changed_genes, enrichment
-from morphobench.recovery import recovery
+from morphobench.report.enrichment import GeneSets, changed_genes, enrichment
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
+from planted_programmes import recovery
 
 TIER = load_tier("sim")
 COMPOUNDS = tuple(sorted(set(TIER.rows("id")["compound"])))

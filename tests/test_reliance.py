@@ -16,11 +16,11 @@ from morphobench.datasets.swaps import IMAGES, SwappedTruth, drug_swap, place, r
 from morphobench.datasets.tier import Tier
 from morphobench.errors import BadInput
 from morphobench.ingest.submission import Submission, new_submission, open_submission
-from morphobench.measurements import Protocol, measure_track
 from morphobench.metrics import METRICS, SwapInputs
 from morphobench.metrics.reliance import swap_error, swap_gap, unit_changes
 from morphobench.schema import Condition, Conditions, Score
-from morphobench.scoring import score_track
+from morphobench.scoring.measurements import Protocol, measure_track
+from morphobench.scoring.scores import score_track
 
 ACTIVE = (
     "docetaxel", "emetine", "MG-132", "nocodazole", "camptothecin", "monastrol", "simvastatin", "vincristine",

@@ -15,8 +15,8 @@ from matplotlib.figure import Figure
 from PIL import Image, ImageDraw
 from synthetic_report import evaluation, manifest, report
 
-from morphobench.contents import DistanceFit
 from morphobench.report import drawing
+from morphobench.report.contents import DistanceFit
 from morphobench.report.distributions import area_by_compound, area_violins
 from morphobench.report.expression import enrichment_chart, lfc_heatmaps, predictor_table
 from morphobench.report.maps import lda_map, umap_map

@@ -23,10 +23,12 @@ from typer.testing import CliRunner
 
 from morphobench import storage
 from morphobench.cli import app
-from morphobench.datasets import bbbc021, l1000, making, parts, sources
-from morphobench.datasets.build import build, load_built, verify
-from morphobench.datasets.sources import Catalogue, Fetcher
-from morphobench.datasets.transfer import Source
+from morphobench.datasets import bbbc021, l1000
+from morphobench.datasets.downloads import sources
+from morphobench.datasets.downloads.sources import Catalogue, Fetcher
+from morphobench.datasets.downloads.transfer import Source
+from morphobench.datasets.morphogene import ingredients, parts
+from morphobench.datasets.morphogene.build import build, load_built, verify
 from morphobench.errors import BadInput, Unavailable
 
 
@@ -64,8 +66,8 @@ def work(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         done.append("expression")
         return read_profiles(*arguments)
 
-    monkeypatch.setattr(making.bbbc021, "read_plate", plate)
-    monkeypatch.setattr(making.l1000, "read_profiles", profiles)
+    monkeypatch.setattr(ingredients.bbbc021, "read_plate", plate)
+    monkeypatch.setattr(ingredients.l1000, "read_profiles", profiles)
     return done
 
 
@@ -94,8 +96,9 @@ def test_a_second_build_with_nothing_changed_changes_nothing(copy: Path, work: l
 STOPPED = """
 import itertools, sys, time
 from pathlib import Path
-from morphobench.datasets import bbbc021, making
-from morphobench.datasets.build import build
+from morphobench.datasets import bbbc021
+from morphobench.datasets.morphogene import ingredients
+from morphobench.datasets.morphogene.build import build
 
 def stop(line):
     print(line, flush=True)
@@ -110,7 +113,7 @@ def held(plate):
         stop(sys.argv[2])
     yield from pngs
 
-making.bbbc021.encode = held
+ingredients.bbbc021.encode = held
 folder = Path(sys.argv[1])
 build("morphogene", folder / "images", folder / "l1000", folder / "tier", progress=stop)
 """

@@ -13,11 +13,18 @@ import pytest
 from tiny_tier import SIZE, tiny_tier
 
 from morphobench import evaluation, provenance, run
-from morphobench.controls import Controls, own_controls_path, read_controls, shipped_controls_path, write_controls
 from morphobench.datasets.tier import Tier
 from morphobench.errors import BadInput
-from morphobench.measurements import Protocol
 from morphobench.schema import GENES, Conditions
+from morphobench.scoring.controls import (
+    CONTROLS,
+    Controls,
+    own_controls_path,
+    read_controls,
+    shipped_controls_path,
+    write_controls,
+)
+from morphobench.scoring.measurements import Protocol
 
 LITE = "efficientnet_lite0"
 
@@ -166,7 +173,7 @@ def test_controls_of_another_segmentation_are_mended_by_the_command(
     assert run.run_controls(asked) == own_controls_path(tier)
     protocol = Protocol.of(tier, (), LITE, {}, "cpu")
     known = read_controls(tier, {"segmentation": protocol.segmentation.version})
-    assert set(known.scores) == set(run.CONTROLS)
+    assert set(known.scores) == set(CONTROLS)
     assert "of_before" not in known.scores["vehicle"]["id"]
     report, _ = run.run(scored)
     found = {score.key: score for score in report.scores}

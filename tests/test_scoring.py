@@ -11,17 +11,23 @@ import numpy as np
 import pytest
 from tiny_tier import tiny_tier
 
-from morphobench import measurements as module
-from morphobench.controls import Controls, own_controls_path, read_controls, shipped_controls_path, write_controls
 from morphobench.datasets.tier import Tier
 from morphobench.errors import BadInput
 from morphobench.features.extractor import Features
 from morphobench.features.profile import PROFILE_COLUMNS, QUALITY_COLUMNS
-from morphobench.measurements import Measurements
-from morphobench.notes import floor_note, track_notes
 from morphobench.report.reading import read
 from morphobench.schema import Score
-from morphobench.scoring import score_track
+from morphobench.scoring import measurements as module
+from morphobench.scoring.controls import (
+    Controls,
+    own_controls_path,
+    read_controls,
+    shipped_controls_path,
+    write_controls,
+)
+from morphobench.scoring.measurements import Measurements
+from morphobench.scoring.notes import floor_note, track_notes
+from morphobench.scoring.scores import score_track
 
 NAMES = ("a", "b", "c", "d", "e", "f")
 

@@ -11,10 +11,11 @@ import pytest
 from morphobench.datasets import load_tier
 from morphobench.datasets.tier import Tier
 from morphobench.features.cache import load_shipped, write_shipped
-from morphobench.features.extractor import Features, load_extractor
+from morphobench.features.extractor import Features
 from morphobench.features.profile import AREA_COLUMNS, measure, measure_images
+from morphobench.features.registry import load_extractor
 from morphobench.features.segment import ENGINE
-from morphobench.measurements import SHIPPED
+from morphobench.features.shipped import FOLDER, shipped_path
 from morphobench.storage import read_sums, verify_sums
 
 SAMPLED = (0, 101, 350, 703)
@@ -29,7 +30,7 @@ def tier(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tier]:
 
 
 def shipped(tier: Tier, name: str, split: str) -> Path:
-    return tier.folder / SHIPPED / "sim" / f"{name}__{split}.safetensors"
+    return shipped_path(tier, name, split)
 
 
 @pytest.mark.parametrize(
@@ -66,7 +67,7 @@ def test_a_sample_of_the_areas_is_derived_again(tier: Tier, split: str) -> None:
 
 def test_every_shipped_file_is_hashed(tier: Tier) -> None:
     listed = set(read_sums(tier.folder))
-    files = {path.relative_to(tier.folder).as_posix() for path in (tier.folder / SHIPPED / "sim").glob("*.safetensors")}
+    files = {path.relative_to(tier.folder).as_posix() for path in (tier.folder / FOLDER / "sim").glob("*.safetensors")}
     assert files
     assert files <= listed
     assert "controls/sim.json" in listed

@@ -11,7 +11,7 @@ import pytest
 from test_manifest import script
 
 from morphobench.datasets import SPLITS, Tier, available_tiers, load_compounds, load_tier, sim
-from morphobench.datasets.manifest import doses
+from morphobench.datasets.frozen import doses
 from morphobench.errors import BadInput, Unavailable
 
 SMALL = 4

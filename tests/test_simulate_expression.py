@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from morphobench.datasets import load_compounds, load_gene_sets, load_tier
-from morphobench.datasets.manifest import doses
+from morphobench.datasets.frozen import doses
 from morphobench.datasets.simulate import expression
 from morphobench.datasets.simulate.mechanisms import (
     INACTIVE,

@@ -16,12 +16,13 @@ from typer.testing import CliRunner
 
 from morphobench import evaluation
 from morphobench.cli import app
-from morphobench.datasets import Tier, Track, load_compounds, load_tier, split_rules
-from morphobench.datasets.build import ALL_FIELDS, ALL_PLATES
-from morphobench.datasets.built import load_frozen
+from morphobench.datasets import Tier, Track, load_compounds, load_tier
+from morphobench.datasets.morphogene import split_rules
+from morphobench.datasets.morphogene.build import ALL_FIELDS, ALL_PLATES
+from morphobench.datasets.morphogene.folder import load_frozen
 from morphobench.errors import BadInput, Unavailable
 from morphobench.ingest.submission import new_submission, open_submission
-from morphobench.notes import training_note
+from morphobench.scoring.notes import training_note
 
 NAMED = ("ood-impa", "ood-cellflux", "ood-morphodiff")
 PAIRED_PLATES = {"Week7_34681", "Week8_38342"}

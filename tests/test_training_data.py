@@ -15,7 +15,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from morphobench.datasets import Tier, load_tier
-from morphobench.datasets.manifest import morgan_fingerprint
+from morphobench.datasets.frozen import morgan_fingerprint
 from morphobench.errors import BadInput
 from morphobench.training_data import TierDataset
 

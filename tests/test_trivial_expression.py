@@ -12,15 +12,15 @@ from tiny_tier import tiny_tier
 
 from morphobench.datasets import load_tier
 from morphobench.datasets.tier import Tier
-from morphobench.datasets.trivial_expression import (
+from morphobench.metrics import METRICS, ExpressionInputs, clustered_interval
+from morphobench.scoring.trivial_predictions import (
     TrainingChanges,
     nearest_structures,
     training_changes,
     trivial_changes,
     trivial_predictions,
 )
-from morphobench.metrics import METRICS, ExpressionInputs, clustered_interval
-from morphobench.trivial import beside
+from morphobench.scoring.trivial_scores import beside
 
 STRUCTURES = pd.DataFrame(
     {"compound": ["a", "b", "c", "d", "x", "y"], "smiles": ["CCO", "CCCO", "c1ccccc1", "", "CCCCO", ""]}

@@ -48,8 +48,8 @@ def data_build(
     jobs: Annotated[int, typer.Option(min=1, max=16, help="Files to download at a time.")] = 4,
 ) -> None:
     """Build a tier, downloading what --images and --l1000 do not give; a stopped build goes on where it was."""
-    from morphobench.datasets.build import build
-    from morphobench.datasets.sources import Fetcher, download_folder, load_catalogue
+    from morphobench.datasets.downloads.sources import Fetcher, download_folder, load_catalogue
+    from morphobench.datasets.morphogene.build import build
 
     def progress(line: str) -> None:
         print(line, file=sys.stderr)
@@ -74,8 +74,8 @@ def data_info(
     A tier that is not built here is described from its frozen tables.
     """
     from morphobench.datasets import BUILT, load_tier
-    from morphobench.datasets.built import load_frozen
     from morphobench.datasets.describe import describe, describe_track, distance_table
+    from morphobench.datasets.morphogene.folder import load_frozen
     from morphobench.errors import Unavailable
 
     try:
@@ -95,9 +95,10 @@ def data_info(
 @app.command("path")
 def data_path(tier: TierName = "sim") -> None:
     """Print the folder that holds a tier's files, damaged or not."""
-    from morphobench.datasets import BUILT, built, load_tier
+    from morphobench.datasets import BUILT, load_tier
+    from morphobench.datasets.morphogene import folder
 
-    print(built.where(tier) if tier in BUILT else load_tier(tier).folder)
+    print(folder.where(tier) if tier in BUILT else load_tier(tier).folder)
 
 
 @app.command("truth")
@@ -125,10 +126,12 @@ def data_verify(
     ] = None,
 ) -> None:
     """Check every file of a tier against its SHA256SUMS."""
-    from morphobench.datasets import BUILT, arrivals, built, load_tier
+    from morphobench.datasets import BUILT, load_tier
+    from morphobench.datasets.downloads import arrivals
+    from morphobench.datasets.morphogene import folder
     from morphobench.storage import verify_sums
 
-    count = built.verify(tier) if tier in BUILT else len(verify_sums(load_tier(tier).folder))
+    count = folder.verify(tier) if tier in BUILT else len(verify_sums(load_tier(tier).folder))
     print(f"{tier}: {count:,} files as recorded")
     if download is not None:
         print(f"{download}: {arrivals.verify(download):,} files as they first arrived")

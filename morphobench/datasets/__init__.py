@@ -1,6 +1,6 @@
 """Data sets: the frozen tables and the tiers. `load_tier` is the one way in."""
 
-from morphobench.datasets.manifest import load_compounds, load_gene_sets, load_landmarks
+from morphobench.datasets.frozen import load_compounds, load_gene_sets, load_landmarks
 from morphobench.datasets.tier import SPLITS, ImageSet, Tier, TierSpec, Track
 from morphobench.errors import BadInput
 
@@ -23,7 +23,7 @@ def load_tier(name: str) -> Tier:
 
         return load_sim()
     if name in BUILT:
-        from morphobench.datasets.build import load_built
+        from morphobench.datasets.morphogene.build import load_built
 
         return load_built(name)
     raise BadInput(f"tier {name!r}: unknown; choose one of {', '.join(available_tiers())}")

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from morphobench.datasets import paper_recipe
 from morphobench.datasets.bbbc021 import VEHICLE
-from morphobench.datasets.built import made_from
-from morphobench.datasets.split_rules import frozen_samples
+from morphobench.datasets.morphogene import paper_recipe
+from morphobench.datasets.morphogene.folder import made_from
+from morphobench.datasets.morphogene.split_rules import frozen_samples
 from morphobench.datasets.tier import Tier
 
 PLATES_NAMED = 14

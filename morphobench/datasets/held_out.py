@@ -12,7 +12,7 @@ import pandas as pd
 from rdkit import Chem
 from rdkit.Chem.Scaffolds import MurckoScaffold
 
-from morphobench.datasets.manifest import morgan_fingerprint
+from morphobench.datasets.frozen import morgan_fingerprint
 
 
 def distances(compounds: pd.DataFrame, held_out: Sequence[str], trained: Sequence[str]) -> pd.DataFrame:

@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from morphobench import storage
-from morphobench.datasets.manifest import HERE, load_compounds, load_landmarks, read_table, verified
+from morphobench.datasets.frozen import HERE, load_compounds, load_landmarks, read_table, verified
 from morphobench.datasets.simulate import expression
 from morphobench.datasets.simulate.mechanisms import main_mechanism
 from morphobench.datasets.simulate.well import well_of

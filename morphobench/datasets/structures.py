@@ -10,7 +10,7 @@ import pandas as pd
 from rdkit import Chem, rdBase
 from rdkit.Chem.MolStandardize import rdMolStandardize
 
-from morphobench.datasets.manifest import fingerprint_sha256
+from morphobench.datasets.frozen import fingerprint_sha256
 from morphobench.errors import BadInput
 
 COMPOUND_TABLE = "BBBC021_v1_compound.csv"

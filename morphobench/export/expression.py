@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from morphobench.datasets.manifest import load_landmarks
+from morphobench.datasets.frozen import load_landmarks
 from morphobench.datasets.tier import Tier
 from morphobench.export.metadata import sample_table
 

@@ -13,7 +13,7 @@ from morphobench.export.metadata import metadata
 from morphobench.features.cell_profile import measure_cell_profiles
 from morphobench.features.profile import PROFILE_COLUMNS, measure_images
 from morphobench.features.segment import ENGINE
-from morphobench.measurements import shipped_file
+from morphobench.features.shipped import shipped_file
 
 PREFIX = "Image_"
 """CellProfiler's database puts it before an image's measurements; pycytominer's `image_features=True` looks for it."""

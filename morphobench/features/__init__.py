@@ -1,5 +1,6 @@
 """Feature extractors: uint8 images -> arrays, each with a name, a hash and a cache."""
 
-from morphobench.features.extractor import EXTRACTORS, Extractor, Features, load_extractor
+from morphobench.features.extractor import Extractor, Features
+from morphobench.features.registry import EXTRACTORS, load_extractor
 
 __all__ = ["EXTRACTORS", "Extractor", "Features", "load_extractor"]

@@ -29,6 +29,7 @@ from morphobench.datasets.tier import ImageSet
 from morphobench.features.cache import cached_array
 from morphobench.features.colocalisation import GREY_LEVELS, Thresholds, colocalisation, costes_thresholds
 from morphobench.features.granularity import Spectrum, granular_spectrum, granularity
+from morphobench.features.objects import OBJECTS
 from morphobench.features.radial import draw_rings, radial_distribution
 from morphobench.features.segment import ENGINE, segment
 from morphobench.storage import sha256_text
@@ -37,7 +38,6 @@ VERSION = "morphobench-cell-profile-2"
 """Changes whenever a value may change: part of the key of every cached table."""
 CHANNELS = ("Actin", "Tubulin", "DNA")
 """Red, green, blue."""
-COMPARTMENTS = ("Cells", "Cytoplasm", "Nuclei")
 STATISTICS: dict[str, Callable[..., Any]] = {"Mean": np.nanmean, "Median": np.nanmedian, "StDev": np.nanstd}
 """Over the cells of an image that have a value. As CellProfiler's, the deviation is that of the population."""
 PLACES = ("Location_", "AreaShape_Center_", "AreaShape_BoundingBoxM", "AreaShape_SpatialMoment_")
@@ -117,7 +117,7 @@ def cell_profile(image: np.ndarray, diameter: tuple[float, float]) -> dict[str, 
     row: dict[str, float] = {}
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")  # of objects of one pixel or one grey level, whose value is NaN
-        for compartment in COMPARTMENTS:
+        for compartment in OBJECTS:
             labels = getattr(masks, compartment.lower())
             table = measure_objects(labels, field)
             if compartment != "Cytoplasm":

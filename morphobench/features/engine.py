@@ -1,4 +1,4 @@
-"""A segmentation engine: what turns images into profiles. `load_engine(name)` is the only way to one.
+"""A segmentation engine: what turns images into profiles.
 
 The built-in one is the protocol of every tier. Scores of another carry its name, as those of other features do, and
 nothing is ever replaced by something similar.
@@ -11,10 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from morphobench.datasets.tier import ImageSet
-from morphobench.errors import BadInput
 
 BUILTIN = "builtin"
-ENGINES = (BUILTIN, "cellprofiler", "cellprofiler-memory")
 
 
 @dataclass(frozen=True)
@@ -34,19 +32,3 @@ class Engine:
     def suffix(self) -> str:
         """What the keys of its scores end in: nothing for the built-in engine, `[name]` for another."""
         return "" if self.name == BUILTIN else f"[{self.name}]"
-
-
-def load_engine(name: str) -> Engine:
-    """Build an engine by name, one of ENGINES.
-
-    Raises BadInput for an unknown name, Unavailable where CellProfiler is not installed.
-    """
-    if name == BUILTIN:
-        from morphobench.features import profile
-
-        return profile.BUILTIN_ENGINE
-    if name in ENGINES:
-        from morphobench.features import cellprofiler
-
-        return cellprofiler.load(name)
-    raise BadInput(f"--engine {name!r}: unknown; choose {', '.join(ENGINES)}")

@@ -1,20 +1,12 @@
-"""A feature extractor: a function from uint8 images to an array, with the name and hash of what computed it.
-
-`load_extractor(name)` is the only way to one. A score is named after its extractor, so a name stands for one network,
-one file of weights and one preprocessing; nothing is ever replaced by something similar.
-"""
+"""A feature extractor: a function from uint8 images to an array, with the name and hash of what computed it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from morphobench.errors import BadInput
-
-EXTRACTORS = ("efficientnet_lite0", "inception", "inception_bf16", "sim_vit")
 TIMM_PREFIX = "timm:"
 """`timm:<model name>` is any vision transformer of timm."""
 
@@ -46,44 +38,3 @@ class Extractor:
     weights_sha256: str
     preprocessing: str
     extract: Callable[[np.ndarray], Features]
-
-
-def load_extractor(name: str, weights: Path | None = None, device: str = "cpu") -> Extractor:
-    """Build an extractor by name.
-
-    name: one of EXTRACTORS, or "timm:<model name>", e.g. "timm:vit_base_patch16_224".
-    weights: a local file of weights; by default the shipped, installed or downloaded one.
-    device: a torch device.
-
-    Raises BadInput for an unknown name or device and for a file that is not the network's, Unavailable where a download
-    is needed and fails.
-    """
-    _check_device(device)
-    # Each network is imported when it is asked for: torch and timm take seconds to import.
-    if name in ("inception", "inception_bf16"):
-        from morphobench.features import inception
-
-        return inception.load(weights, device, bfloat16=name == "inception_bf16")
-    if name == "efficientnet_lite0":
-        from morphobench.features import efficientnet
-
-        return efficientnet.load(weights, device)
-    if name == "sim_vit":
-        from morphobench.features import vit
-
-        return vit.load_sim_vit(weights, device)
-    if name.startswith(TIMM_PREFIX):
-        from morphobench.features import vit
-
-        return vit.load_timm_vit(name.removeprefix(TIMM_PREFIX), weights, device)
-    raise BadInput(f"extractor {name!r}: unknown; choose {', '.join(EXTRACTORS)} or {TIMM_PREFIX}<model name>")
-
-
-def _check_device(device: str) -> None:
-    import torch
-
-    try:
-        # A result that comes back: some devices, like "meta", hold shapes and no numbers.
-        torch.ones(2, device=device).sum().item()
-    except (RuntimeError, AssertionError, NotImplementedError, ImportError) as error:
-        raise BadInput(f"device {device!r}: not on this machine; use cpu") from error

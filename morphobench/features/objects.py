@@ -10,6 +10,8 @@ from __future__ import annotations
 import numpy as np
 
 OBJECTS = ("Cells", "Cytoplasm", "Nuclei")
+COMPARTMENTS = tuple(name.lower() for name in OBJECTS)
+"""The same, as score keys and the masks of `segment` name them."""
 STAINS = ("Actin", "Tubulin", "DNA")
 """The image's channels in order."""
 MEASUREMENTS = (

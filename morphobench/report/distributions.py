@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.axes import Axes
 
-from morphobench.contents import COMPARTMENTS, TrackContents
+from morphobench.features.objects import COMPARTMENTS
+from morphobench.report.contents import TrackContents
 from morphobench.report.drawing import GENERATED, INK, REAL, VEHICLE, Picture, blank, encode_figure
 
 SOURCES = (("vehicle", VEHICLE), ("real", REAL), ("generated", GENERATED))

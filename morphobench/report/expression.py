@@ -9,9 +9,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from scipy.cluster.hierarchy import leaves_list, linkage
 
-from morphobench.contents import TrackContents
-from morphobench.enrichment import SIGNIFICANT, overlaps
+from morphobench.report.contents import TrackContents
 from morphobench.report.drawing import FAINT, GENERATED, INK, REAL, WIDTH, Picture, blank, encode_figure, finite_rows
+from morphobench.report.enrichment import SIGNIFICANT, overlaps
 from morphobench.report.reading import number, read, span_text, standing_beside
 from morphobench.schema import Enrichment, Score
 

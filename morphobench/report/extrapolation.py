@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from morphobench.contents import DistanceFit, TrackContents
+from morphobench.report.contents import DistanceFit, TrackContents
 from morphobench.report.drawing import GENERATED, INK, Picture, blank, encode_figure
 from morphobench.report.reading import number
 

@@ -13,7 +13,7 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.neighbors import NearestNeighbors
 
 from morphobench import storage
-from morphobench.contents import TrackContents
+from morphobench.report.contents import TrackContents
 from morphobench.report.drawing import (
     CLASS_COLOURS,
     GENERATED,

@@ -7,11 +7,10 @@ from pathlib import Path
 
 import matplotlib as mpl
 
-import morphobench
-from morphobench import storage
-from morphobench.contents import Evaluation, TrackContents
+from morphobench import provenance, storage
 from morphobench.report import reading
 from morphobench.report.compounds import CompoundTable, compound_table
+from morphobench.report.contents import Evaluation, TrackContents
 from morphobench.report.distributions import area_by_compound, area_violins
 from morphobench.report.drawing import Picture, house_type
 from morphobench.report.expression import PredictorTable, enrichment_chart, lfc_heatmaps, predictor_table
@@ -93,7 +92,7 @@ def render(evaluation: Evaluation) -> str:
         terms=[row for row in report.enrichment if row.p_adjusted <= 0.05],
         channels=evaluation.channels,
         number=reading.number,
-        version=morphobench.__version__,
+        version=provenance.versions()["morphobench"],
     )
 
 

@@ -8,7 +8,7 @@ import matplotlib as mpl
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from morphobench.contents import Evaluation, PanelColumn, TrackContents
+from morphobench.report.contents import Evaluation, PanelColumn, TrackContents
 from morphobench.report.drawing import STAMP, Picture, encode_image
 
 FIELD = 256

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from morphobench.datasets.manifest import morgan_fingerprint
-from morphobench.datasets.split_rules import plates_with
+from morphobench.datasets.frozen import morgan_fingerprint
+from morphobench.datasets.morphogene.split_rules import plates_with
 from morphobench.datasets.tier import Tier
 from morphobench.errors import BadInput
 from morphobench.schema import OWN, Condition, Conditions

@@ -21,7 +21,7 @@ from functools import cache
 import numpy as np
 import pandas as pd
 
-from morphobench.datasets.manifest import load_gene_sets, load_landmarks
+from morphobench.datasets.frozen import load_gene_sets, load_landmarks
 from morphobench.datasets.simulate.culture import AVERAGE, Culture, plate_culture, well_culture
 from morphobench.datasets.simulate.mechanisms import MECHANISMS, VEHICLE, activities, occupancy
 from morphobench.datasets.simulate.seeds import stream

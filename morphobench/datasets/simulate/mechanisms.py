@@ -12,7 +12,7 @@ from functools import cache
 
 import pandas as pd
 
-from morphobench.datasets.manifest import HERE, read_table
+from morphobench.datasets.frozen import HERE, read_table
 from morphobench.errors import BadInput
 
 MECHANISMS = (

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from morphobench.contents import DistanceFit, PanelColumn, TrackContents
 from morphobench.datasets.tier import Tier
-from morphobench.enrichment import enrichment
 from morphobench.ingest.submission import Submission
-from morphobench.measurements import Measurements
 from morphobench.metrics.registry import METRICS
+from morphobench.report.contents import DistanceFit, PanelColumn, TrackContents
+from morphobench.report.enrichment import enrichment
 from morphobench.schema import Enrichment
+from morphobench.scoring.measurements import Measurements
 
 PANEL_IMAGES = 2
 """Fields per drug in the image panel."""

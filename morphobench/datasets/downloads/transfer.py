@@ -19,7 +19,7 @@ import urllib3
 from pydantic import ValidationError
 
 from morphobench import storage
-from morphobench.datasets import file_kinds
+from morphobench.datasets.downloads import file_kinds
 from morphobench.errors import Unavailable
 from morphobench.schema import Record
 

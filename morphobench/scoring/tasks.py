@@ -11,12 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from morphobench.contents import COMPARTMENTS
 from morphobench.datasets.swaps import place
 from morphobench.datasets.tier import Tier
-from morphobench.features.objects import OBJECT_COLUMNS, OBJECTS
+from morphobench.features.objects import COMPARTMENTS, OBJECT_COLUMNS, OBJECTS
 from morphobench.features.profile import AREA_COLUMNS
-from morphobench.measurements import Measurements, SwapMeasurement
 from morphobench.metrics.inputs import (
     ExpressionInputs,
     MorphologyInputs,
@@ -32,6 +30,7 @@ from morphobench.metrics.profile_inputs import (
     ProfileInputs,
 )
 from morphobench.metrics.registry import METRICS, Metric, key_for
+from morphobench.scoring.measurements import Measurements, SwapMeasurement
 
 MIN_COMPOUNDS, MIN_PLATES = 5, 3
 """Fewest clusters for an interval. For two plates Student's t is 12.7: such an interval would exclude nothing."""

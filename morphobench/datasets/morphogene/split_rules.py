@@ -22,9 +22,9 @@ import numpy as np
 import pandas as pd
 
 from morphobench import storage
-from morphobench.datasets import paper_recipe
 from morphobench.datasets.bbbc021 import VEHICLE
-from morphobench.datasets.manifest import HERE, load_compounds, read_table
+from morphobench.datasets.frozen import HERE, load_compounds, read_table
+from morphobench.datasets.morphogene import paper_recipe
 from morphobench.errors import BadInput
 
 SPLIT_FILE = "splits/morphogene.csv.gz"

@@ -22,7 +22,7 @@ import numpy as np
 
 from morphobench.datasets.simulate.expression import STRESS, load_landmark_sets, planted_programmes, symbols
 from morphobench.datasets.simulate.mechanisms import INACTIVE, main_mechanism
-from morphobench.enrichment import Direction, GeneSets, changed_genes
+from morphobench.report.enrichment import Direction, GeneSets, changed_genes
 
 DIRECTIONS: tuple[Direction, ...] = ("up", "down")
 

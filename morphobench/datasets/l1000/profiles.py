@@ -20,9 +20,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from morphobench.datasets import lincs
-from morphobench.datasets.gctx import ExpressionFile, expression_files, open_expression
-from morphobench.datasets.matching import Matching, MatchingMode, match, match_table
+from morphobench.datasets.l1000 import lincs
+from morphobench.datasets.l1000.gctx import ExpressionFile, expression_files, open_expression
+from morphobench.datasets.l1000.matching import Matching, MatchingMode, match, match_table
 from morphobench.errors import BadInput
 
 TREATED, VEHICLE = "trt_cp", "ctl_vehicle"

@@ -14,9 +14,9 @@ import pandas as pd
 
 from morphobench import storage
 from morphobench.datasets import bbbc021
-from morphobench.datasets.download import JOBS, download
-from morphobench.datasets.manifest import HERE, verified
-from morphobench.datasets.transfer import Source
+from morphobench.datasets.downloads.download import JOBS, download
+from morphobench.datasets.downloads.transfer import Source
+from morphobench.datasets.frozen import HERE, verified
 from morphobench.errors import BadInput
 
 DEFAULT_RELEASE = "lincs2020"

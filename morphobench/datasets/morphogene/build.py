@@ -9,13 +9,14 @@ from pathlib import Path
 import pandas as pd
 
 from morphobench import storage
-from morphobench.datasets import bbbc021, paper_recipe, split_rules, structures
-from morphobench.datasets.built import built_path, check_place, load_built, template, verify
-from morphobench.datasets.making import ExpressionChoice, expression_part, plate_parts
-from morphobench.datasets.manifest import load_compounds
-from morphobench.datasets.matching import MatchingMode
-from morphobench.datasets.parts import Parts
-from morphobench.datasets.sources import DEFAULT_RELEASE, Fetcher, download_folder, load_catalogue
+from morphobench.datasets import bbbc021, structures
+from morphobench.datasets.downloads.sources import DEFAULT_RELEASE, Fetcher, download_folder, load_catalogue
+from morphobench.datasets.frozen import load_compounds
+from morphobench.datasets.l1000.matching import MatchingMode
+from morphobench.datasets.morphogene import paper_recipe, split_rules
+from morphobench.datasets.morphogene.folder import built_path, check_place, load_built, template, verify
+from morphobench.datasets.morphogene.ingredients import ExpressionChoice, expression_part, plate_parts
+from morphobench.datasets.morphogene.parts import Parts
 from morphobench.datasets.tier import SAMPLE_COLUMNS, TierSpec
 from morphobench.errors import BadInput
 

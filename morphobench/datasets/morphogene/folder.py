@@ -22,10 +22,10 @@ import pandas as pd
 from PIL import Image
 
 from morphobench import storage
-from morphobench.datasets import split_rules
-from morphobench.datasets.manifest import load_compounds, load_landmarks
-from morphobench.datasets.paper_recipe import NAME, TABLE_SHA256, dihedral
-from morphobench.datasets.parts import Parts
+from morphobench.datasets.frozen import load_compounds, load_landmarks
+from morphobench.datasets.morphogene import split_rules
+from morphobench.datasets.morphogene.paper_recipe import NAME, TABLE_SHA256, dihedral
+from morphobench.datasets.morphogene.parts import Parts
 from morphobench.datasets.tier import HERE, ImageSet, Tier, TierSpec, read_spec
 from morphobench.errors import BadInput, Unavailable
 

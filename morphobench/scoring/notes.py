@@ -7,15 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from morphobench.controls import VEHICLE, Intervals
 from morphobench.datasets.tier import Tier
-from morphobench.measurements import Measurements
 from morphobench.metrics.inputs import MorphologyInputs
 from morphobench.metrics.memorisation import feature_copies
 from morphobench.metrics.morphology import bare
 from morphobench.metrics.registry import metric_of
 from morphobench.schema import OWN, Score
-from morphobench.tasks import MIN_COMPOUNDS, MIN_PLATES, Task, tasks
+from morphobench.scoring.controls import VEHICLE, Intervals
+from morphobench.scoring.measurements import Measurements
+from morphobench.scoring.tasks import MIN_COMPOUNDS, MIN_PLATES, Task, tasks
 
 CHANCE: dict[str, Callable[[Any], float]] = {
     "nsc": lambda inputs: inputs.mechanism_chance(),
@@ -32,9 +32,9 @@ def floor_note(scores: Iterable[Score], intervals: Intervals) -> tuple[str, ...]
     """
     valued = [score for score in scores if score.value is not None]
     found = []
-    bare = [score for score in valued if score.floor is None]
-    if bare:
-        engine = " and --engine" if any("][" in score.key for score in bare) else ""
+    floorless = [score for score in valued if score.floor is None]
+    if floorless:
+        engine = " and --engine" if any("][" in score.key for score in floorless) else ""
         found.append(
             "some scores have no floor: run `morphobench data controls` for this tier with the same "
             f"extractors{engine} first"

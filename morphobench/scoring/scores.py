@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from morphobench.controls import FLOOR, VEHICLE, Controls, compound_key, read_controls
 from morphobench.datasets.tier import Tier
-from morphobench.measurements import Measurements
 from morphobench.metrics.inputs import ExpressionInputs
 from morphobench.metrics.registry import scaled
 from morphobench.schema import CompoundScore, Score
-from morphobench.tasks import Task, tasks
-from morphobench.trivial import beside
+from morphobench.scoring.controls import FLOOR, VEHICLE, Controls, compound_key, read_controls
+from morphobench.scoring.measurements import Measurements
+from morphobench.scoring.tasks import Task, tasks
+from morphobench.scoring.trivial_scores import beside
 
 REPLICATES = 1000
 """Draws of the cluster bootstrap: the end points of an interval then move by about a twentieth of its width."""

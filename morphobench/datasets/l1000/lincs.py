@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from morphobench.datasets.gctx import ExpressionFile
+from morphobench.datasets.l1000.gctx import ExpressionFile
 from morphobench.errors import BadInput
 
 COLUMNS: dict[str, tuple[str, ...]] = {

@@ -14,6 +14,8 @@ from morphobench.storage import atomic_write_text, cache_dir, verify_listed
 
 FLOOR = "real-replicates"
 VEHICLE = "vehicle"
+CONTROLS = (FLOOR, "copycat", VEHICLE, "wrong-compound", "mean-image")
+"""Submissions made of real images, by the names that `morphobench.models` knows them by."""
 ControlScores = dict[str, dict[str, dict[str, float | None]]]
 """control -> track -> score key -> value; one compound's value has the key of `compound_key`."""
 Intervals = dict[str, dict[str, tuple[float, float] | None]]

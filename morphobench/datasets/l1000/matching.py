@@ -19,7 +19,7 @@ from typing import Literal
 
 import pandas as pd
 
-from morphobench.datasets import lincs
+from morphobench.datasets.l1000 import lincs
 from morphobench.datasets.structures import skeletons
 
 MatchingMode = Literal["structure", "name"]

@@ -17,10 +17,10 @@ import pandas as pd
 
 from morphobench import storage
 from morphobench.datasets import bbbc021, l1000
-from morphobench.datasets.built import image_name
-from morphobench.datasets.manifest import HERE, load_landmarks
-from morphobench.datasets.matching import MatchingMode
-from morphobench.datasets.parts import Kept, Parts
+from morphobench.datasets.frozen import HERE, load_landmarks
+from morphobench.datasets.l1000.matching import MatchingMode
+from morphobench.datasets.morphogene.folder import image_name
+from morphobench.datasets.morphogene.parts import Kept, Parts
 from morphobench.errors import BadInput
 
 Progress = Callable[[str], None]
@@ -138,7 +138,7 @@ def _expression_key(folder: Path, compounds: pd.DataFrame, choice: ExpressionCho
         raise BadInput(f"{folder}: not a folder; give the folder of L1000 Level 3 files with --l1000")
     files = [path for path in sorted(folder.iterdir()) if path.is_file() and not path.name.startswith(".")]
     found = [f"{path.name} {path.stat().st_size} {path.stat().st_mtime_ns}" for path in files]
-    ours = [storage.sha256_file(path) for path in (HERE / "SHA256SUMS", *sorted(HERE.glob("*.py")))]
+    ours = [storage.sha256_file(path) for path in (HERE / "SHA256SUMS", *sorted(HERE.rglob("*.py")))]
     return storage.sha256_text(repr(choice), compounds.to_csv(index=False), *found, *ours)
 
 

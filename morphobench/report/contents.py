@@ -8,9 +8,6 @@ import numpy as np
 
 from morphobench.schema import Report
 
-COMPARTMENTS = ("cells", "cytoplasm", "nuclei")
-"""Keys of the area dictionaries."""
-
 
 @dataclass(frozen=True)
 class PanelColumn:
@@ -41,8 +38,8 @@ class TrackContents:
 
     N generated images, M real images of the same track, V vehicle images, T real training images, D embedding
     dimensions. Mechanisms are '' where unknown. Areas are the fraction of the image (0 to 1) that a compartment
-    occupies, keyed by COMPARTMENTS. LFC arrays are (len(lfc_compounds), genes), treated minus vehicle in log2, or None
-    where the submission predicts no expression.
+    occupies, keyed by `features.objects.COMPARTMENTS`. LFC arrays are (len(lfc_compounds), genes), treated minus
+    vehicle in log2, or None where the submission predicts no expression.
     """
 
     track: str

@@ -10,25 +10,23 @@ from pathlib import Path
 
 import numpy as np
 
-from morphobench.contents import COMPARTMENTS
 from morphobench.datasets.swaps import Kind, Swap, SwappedTruth, place, swaps
 from morphobench.datasets.tier import ImageSet, Tier
-from morphobench.datasets.trivial_expression import trivial_predictions
 from morphobench.errors import BadInput
 from morphobench.features.cache import extract
-from morphobench.features.engine import BUILTIN, Engine, load_engine
-from morphobench.features.extractor import Extractor, Features, load_extractor
+from morphobench.features.engine import BUILTIN, Engine
+from morphobench.features.extractor import Extractor, Features
+from morphobench.features.objects import COMPARTMENTS
 from morphobench.features.pixels import pixel_hashes
 from morphobench.features.profile import measure_images
+from morphobench.features.registry import load_engine, load_extractor
+from morphobench.features.shipped import shipped_file
 from morphobench.features.thumbnails import VERSION as THUMBNAILS
 from morphobench.features.thumbnails import thumbnails
 from morphobench.ingest.submission import Submission
 from morphobench.metrics.inputs import CopyInputs, FeatureInputs, MemorisationInputs
 from morphobench.metrics.memorisation import nearest_distance, nearest_view_distance
-from morphobench.storage import verify_listed
-
-SHIPPED = "features"
-"""Folder of a tier that holds the measurements of its real images, made once by `scripts/derive_features.py`."""
+from morphobench.scoring.trivial_predictions import trivial_predictions
 
 Stage = Callable[[str], AbstractContextManager[None]]
 
@@ -40,7 +38,7 @@ class Protocol:
     extractors: names whose realism scores are computed; the tier's frozen one comes first.
     embedding: extractor of separability and of the maps.
     weights: local weights by extractor name.
-    engine: what segments the images, one of `features.engine.ENGINES`.
+    engine: what segments the images, one of `features.registry.ENGINES`.
     """
 
     extractors: tuple[str, ...]
@@ -296,12 +294,3 @@ def _measure_swap(
     if tier.spec.kind != "sim":
         return SwapMeasurement(swap, images, None)
     return SwapMeasurement(swap, images, features(SwappedTruth(tier, track, swap), name).embedding)
-
-
-def shipped_file(tier: Tier, name: str, split: str) -> Path | None:
-    """The shipped measurements of a split or of a track's test images, if the tier has any by that name.
-
-    Whoever reads them compares the digest of the images, so that another track's training set is not taken for `train`.
-    """
-    path = tier.folder / SHIPPED / tier.spec.name / f"{name.replace(':', '_')}__{split}.safetensors"
-    return verify_listed(tier.folder, path) if path.is_file() else None

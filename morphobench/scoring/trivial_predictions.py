@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from morphobench.datasets.manifest import morgan_fingerprint
+from morphobench.datasets.frozen import morgan_fingerprint
 from morphobench.datasets.tier import Tier
 
 NO_CHANGE, MEAN, LOOKUP, NEAREST, SHUFFLED = (

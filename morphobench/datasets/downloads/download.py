@@ -32,9 +32,9 @@ from rich.progress import (
 )
 
 from morphobench import storage
-from morphobench.datasets import file_kinds, transfer
-from morphobench.datasets.arrivals import Notes, changed
-from morphobench.datasets.transfer import Source
+from morphobench.datasets.downloads import file_kinds, transfer
+from morphobench.datasets.downloads.arrivals import Notes, changed
+from morphobench.datasets.downloads.transfer import Source
 from morphobench.errors import BadInput, MorphoBenchError, Unavailable
 
 GB = 1e9

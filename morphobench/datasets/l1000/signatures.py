@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from morphobench.datasets import lincs
-from morphobench.datasets.gctx import ExpressionFile, expression_files, open_expression
-from morphobench.datasets.matching import MatchingMode, match
+from morphobench.datasets.l1000 import lincs
+from morphobench.datasets.l1000.gctx import ExpressionFile, expression_files, open_expression
+from morphobench.datasets.l1000.matching import MatchingMode, match
 from morphobench.errors import BadInput
 
 SIGNATURE_COLUMNS = (

@@ -1,0 +1,1 @@
+"""Submission -> measurements -> tasks -> scores, with what stands beside them: controls, trivial predictions, notes."""
