@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import tempfile
+import textwrap
 import time
 from pathlib import Path
 
@@ -64,6 +65,7 @@ def main() -> None:
             lines.append(f"| `{task.key}` | | not asked: {task.reason} | |")
     setting = provenance.hardware("cpu") | provenance.versions()
     note = f"`python benchmarks/costs.py`; {', '.join(f'{name} {value}' for name, value in setting.items())}."
+    note = textwrap.fill(note, 120, break_long_words=False, break_on_hyphens=False)
     print("\n".join([*lines, "", note]))
     if arguments.write:
         write_between(PAGE, "costs", [*lines, "", note])

@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -239,10 +240,11 @@ def main() -> None:
     pooled = doses.pop("all")
     seconds = time.perf_counter() - start
     setting = {"sim": tier.spec.version} | provenance.hardware("cpu") | provenance.versions()
-    note = [
+    said = (
         f"`python benchmarks/metric_validation.py --images {arguments.images}`, {seconds:.0f} s; {design.slots} images "
         f"per mechanism and set; SIMULATED. {', '.join(f'{name} {value}' for name, value in setting.items())}."
-    ]
+    )
+    note = textwrap.wrap(said, 120, break_long_words=False, break_on_hyphens=False)
     failing = [f"- fails: {line}" for line in failed] or ["Every expectation holds."]
     tables = {
         "doses": dose_tables(doses, effects),

@@ -13,6 +13,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import textwrap
 import time
 from pathlib import Path
 
@@ -83,8 +84,9 @@ def main() -> None:
         seconds = time.perf_counter() - start
     machine = "; ".join(f"{key}: {value}" for key, value in provenance.hardware("cpu").items())
     packages = ", ".join(f"{key} {value}" for key, value in provenance.versions().items())
-    foot = f"All commands together took {seconds:.0f} s ({machine}; {packages}).\n"
-    atomic_write_text(OUT, "\n".join([HEAD, *parts, foot]))
+    foot = f"All commands together took {seconds:.0f} s ({machine}; {packages})."
+    foot = textwrap.fill(foot, 120, break_long_words=False, break_on_hyphens=False)
+    atomic_write_text(OUT, "\n".join([HEAD, *parts, f"{foot}\n"]))
 
 
 if __name__ == "__main__":

@@ -32,6 +32,13 @@ from morphobench.scoring.measurements import Protocol
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
+FOLDERS = (".github", "docs", "examples", "morphobench", "reference_models", "scripts", "tests")
+WRITTEN = [*sorted(ROOT.glob("*.md")), *(page for name in FOLDERS for page in sorted((ROOT / name).rglob("*.md")))]
+"""Every page that is written by hand; those of leaderboards/ and benchmarks/ are written by commands."""
+WRITTEN_NAMES = [str(page.relative_to(ROOT)) for page in WRITTEN]
+PACKAGES = (ROOT / "morphobench", ROOT / "reference_models")
+CODE = (*PACKAGES, ROOT / "benchmarks", ROOT / "scripts", ROOT / "tests")
+LONGEST_LINE = 120
 COMMAND = typer.main.get_command(app)
 SHELL = ("bash", "sh", "shell", "console")
 
@@ -77,6 +84,55 @@ def test_every_named_module_and_test_exists(page: Path) -> None:
         assert (ROOT / path).is_file() or (ROOT / "morphobench" / path).is_file(), f"{page.name}: {path}"
     for path, function in re.findall(r"`(?:tests/)?(test_\w+\.py)::(\w+)`", prose(page)):
         assert f"def {function}(" in (ROOT / "tests" / path).read_text(encoding="utf-8"), f"{page.name}: {function}"
+
+
+def named_paths(page: Path) -> list[str]:
+    """What stands in backticks in a page's running text and looks like a path of the repository.
+
+    That is a path whose first folder is one of the repository's or of a package's, or the name of a Python file; NAME
+    and TIER in it stand for a name that the reader gives.
+    """
+    first = {place.name for base in (ROOT, *PACKAGES) for place in base.iterdir() if place.is_dir()}
+    found = []
+    for span in re.findall(r"`([^`\n]+)`", prose(page)):
+        path = span.partition("::")[0]
+        folder, slash, _ = path.partition("/")
+        whole = re.fullmatch(r"[\w./-]+", path) is not None and not re.search("NAME|TIER", path)
+        if whole and ((slash and folder in first and not folder.startswith("..")) or re.fullmatch(r"\w+\.py", path)):
+            found.append(path)
+    return found
+
+
+@pytest.mark.parametrize("page", WRITTEN, ids=WRITTEN_NAMES)
+def test_every_named_path_of_the_repository_exists(page: Path) -> None:
+    for path in named_paths(page):
+        if "/" in path:
+            assert any((base / path).exists() for base in (ROOT, *PACKAGES, page.parent)), f"{page.name}: {path}"
+        else:
+            assert any(list(base.rglob(path)) for base in CODE), f"{page.name}: {path}"
+
+
+def test_paths_are_found() -> None:
+    assert sum(len(named_paths(page)) for page in WRITTEN) >= 50
+
+
+@pytest.mark.parametrize("page", WRITTEN, ids=WRITTEN_NAMES)
+def test_lines_of_prose_end_at_120_characters(page: Path) -> None:
+    """But for tables, whose rows are one line, and what a command printed, which is shown as it is."""
+    printed = False
+    for number, line in enumerate(page.read_text(encoding="utf-8").splitlines(), 1):
+        printed = line.startswith("```text") or (printed and not line.startswith("```"))
+        assert printed or line.startswith("|") or len(line) <= LONGEST_LINE, f"{page.name}:{number}: {len(line)}"
+
+
+def test_every_decision_says_in_its_first_line_what_was_decided() -> None:
+    """A bold sentence on a line of its own; the reasons follow from the next line on."""
+    text = prose(ROOT / "docs" / "decisions.md")
+    entries = [entry for entry in re.split(r"\n{2,}", text) if entry.startswith("**")]
+    assert len(entries) > 100
+    for entry in entries:
+        assert re.fullmatch(r"\*\*[^\n]+[.:]\*\*", entry.splitlines()[0]), entry.splitlines()[0]
+        assert len(entry.splitlines()) > 1, f"no reason: {entry}"
 
 
 def shown_commands(page: Path) -> list[str]:
