@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import typer
+import yaml
 from PIL import Image
 from tiny_tier import tiny_tier
 from typer.testing import CliRunner
@@ -30,11 +31,12 @@ from morphobench.metrics.registry import GENUINE
 from morphobench.scoring.measurements import Protocol
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
 FOLDERS = (".github", "docs", "examples", "morphobench", "reference_models", "scripts", "tests")
 WRITTEN = [*sorted(ROOT.glob("*.md")), *(page for name in FOLDERS for page in sorted((ROOT / name).rglob("*.md")))]
 """Every page that is written by hand; those of leaderboards/ and benchmarks/ are written by commands."""
+FORMS = sorted((ROOT / ".github" / "ISSUE_TEMPLATE").glob("*.yml"))
 WRITTEN_NAMES = [str(page.relative_to(ROOT)) for page in WRITTEN]
 PACKAGES = (ROOT / "morphobench", ROOT / "reference_models")
 CODE = (*PACKAGES, ROOT / "benchmarks", ROOT / "scripts", ROOT / "tests")
@@ -244,7 +246,7 @@ def protocol(tier: Tier) -> Protocol:
 def test_the_example_model_is_found_generates_and_is_a_valid_submission(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    page = ROOT / "docs" / "submission.md"
+    page = ROOT / "CONTRIBUTING.md"
     (source,) = [text for language, text in fences(page) if language == "python" and "def load(" in text]
     (entry,) = [tomllib.loads(text) for language, text in fences(page) if language == "toml"]
     ((name, value),) = entry["project"]["entry-points"][models.GROUP].items()
@@ -268,7 +270,7 @@ def test_the_example_model_is_found_generates_and_is_a_valid_submission(
 
 def test_an_object_is_a_model_too(tmp_path: Path) -> None:
     (source,) = [
-        text for language, text in fences(ROOT / "docs" / "submission.md") if language == "python" and "load(" in text
+        text for language, text in fences(ROOT / "CONTRIBUTING.md") if language == "python" and "load(" in text
     ]
     module = types.ModuleType("noise_model_example")
     sys.modules[module.__name__] = module  # dataclasses look their module up
@@ -280,6 +282,36 @@ def test_an_object_is_a_model_too(tmp_path: Path) -> None:
     finally:
         del sys.modules[module.__name__]
     assert len(open_submission(folder, tier, ["id"]).images["id"]) == 12
+
+
+def test_the_address_version_and_licence_of_the_project_are_the_same_everywhere() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    home = project["urls"]["Repository"]
+    assert (citation["version"], citation["license"]) == (project["version"], project["license"])
+    assert citation["repository-code"] == home
+    assert {"cff-version", "message", "title", "authors"} <= set(citation)
+    assert all(address.startswith(home) for address in project["urls"].values())
+    assert all(set(reference) >= {"type", "title", "authors"} for reference in citation["references"])
+    pages = "".join(page.read_text(encoding="utf-8") for page in (*WRITTEN, *FORMS))
+    assert set(re.findall(r"https://github\.com/morphobench/[\w.-]+", pages)) <= {home}
+
+
+@pytest.mark.parametrize("form", FORMS, ids=[form.name for form in FORMS])
+def test_every_issue_form_is_one_that_github_reads(form: Path) -> None:
+    """The keys that GitHub's form schema asks for, and ids that differ."""
+    content = yaml.safe_load(form.read_text(encoding="utf-8"))
+    if form.name == "config.yml":
+        assert set(content) == {"blank_issues_enabled", "contact_links"}
+        assert all(set(link) == {"name", "url", "about"} for link in content["contact_links"])
+        return
+    assert set(content) == {"name", "description", "labels", "body"}
+    ids = [field["id"] for field in content["body"]]
+    assert len(set(ids)) == len(ids)
+    for field in content["body"]:
+        assert field["type"] in ("textarea", "input", "dropdown")
+        assert field["attributes"]["label"]
+        assert ("options" in field["attributes"]) == (field["type"] == "dropdown")
 
 
 def png(image: Image.Image) -> bytes:
