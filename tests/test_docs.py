@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import pkgutil
 import re
 import shlex
 import sys
@@ -112,6 +113,14 @@ def test_every_named_path_of_the_repository_exists(page: Path) -> None:
             assert any((base / path).exists() for base in (ROOT, *PACKAGES, page.parent)), f"{page.name}: {path}"
         else:
             assert any(list(base.rglob(path)) for base in CODE), f"{page.name}: {path}"
+
+
+@pytest.mark.parametrize("page", WRITTEN, ids=WRITTEN_NAMES)
+def test_every_dotted_name_of_the_packages_can_be_imported(page: Path) -> None:
+    """But for the groups of entry points, which are names and no modules."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    for name in re.findall(r"`((?:morphobench|reference_models)(?:\.\w+)+)(?:\([^`]*\))?`", prose(page)):
+        assert name in project["entry-points"] or pkgutil.resolve_name(name) is not None, f"{page.name}: {name}"
 
 
 def test_paths_are_found() -> None:
