@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scipy.stats import t
+from scipy.stats import norm, t
 
 from morphobench.metrics import (
     METRICS,
@@ -80,6 +80,28 @@ def test_the_spread_of_a_mean_is_that_of_the_analysis_of_variance():
     low, high = clustered_interval(table.mean(), weights @ table.ravel() / weights.sum(axis=1), (c, p))
     # The quantiles of the replicates, of five plates' draws, have tails a little lighter than the normal law's.
     assert high - low == pytest.approx(2 * half, rel=0.04)
+
+
+@pytest.mark.parametrize(
+    ("spreads", "variance", "degrees"),
+    [
+        # Variances of the arms (both, compounds, plates) for 5 compounds on 3 plates; by hand, with the arms times 5/4,
+        # 3/2 and the product: the variance of the value, and the degrees of freedom.
+        ((4.0, 0.0, 0.0), 4 * 15 / 8, 4 * 2),  # all of it each image's own: the product of the two
+        ((4.0, 4.0, 0.0), 4 * 5 / 4, 4),  # compounds alone
+        ((4.0, 0.0, 4.0), 4 * 3 / 2, 2),  # plates alone
+        # rest 1 * 15/8, compounds 8 * 5/4 - 15/8 = 65/8, plates 5 * 3/2 - 15/8 = 45/8
+        ((14.0, 8.0, 5.0), 125 / 8, 125**2 / (65**2 / 4 + 45**2 / 2 + 15**2 / 8)),
+        ((10.0, 8.0, 5.0), 8 * 5 / 4 + 5 * 3 / 2, 17.5**2 / (10**2 / 4 + 7.5**2 / 2)),  # a rest below 0 is none
+    ],
+)
+def test_the_width_is_that_of_students_t_with_satterthwaites_degrees_of_freedom(spreads, variance, degrees):
+    shape = np.random.default_rng(0).gamma(2, size=999)
+    shape = (shape - shape.mean()) / shape.std()
+    arms = [7 + np.sqrt(spread) * shape for spread in spreads]
+    found = clustered_interval(3.0, np.concatenate(arms), (5, 3))
+    widening = np.sqrt(variance) * t.ppf(0.975, degrees) / norm.ppf(0.975)
+    assert found == pytest.approx(tuple(3 + widening * np.quantile(shape, [0.025, 0.975])), rel=1e-9)
 
 
 def test_a_mean_without_effects_has_the_spread_of_its_images():

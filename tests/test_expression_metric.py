@@ -85,6 +85,27 @@ def test_a_flat_answer_for_hard_compounds_costs_their_score(profiles):
     np.testing.assert_allclose(again, np.where(np.unique(compounds) == hard, 0, each))
 
 
+@pytest.mark.parametrize("largest", [1.0, 12.0])
+def test_a_pattern_counts_from_five_millionths_of_the_largest_value(largest):
+    """Four decimals, as in `expression.csv`, leave 2.9e-5 of rounding: of the largest log2 value, 12 or so, 2.4e-6."""
+    pattern = np.tile([1.0, -1.0], G // 2)  # spread 1 over genes, and over two compounds of opposite sign
+    pre = np.full((2, G), largest) - 1e-4 * largest
+    pre[0, 0] = largest
+    measured = pre + np.outer([1, -1], np.where(np.arange(G) > 1, pattern, 0)) * 1e-3
+    for spread, seen in ((4.9e-6, False), (5.2e-6, True)):
+        predicted = pre + np.outer([1, -1], pattern) * spread * largest
+        each = lfc_pearson_per_compound(predicted, pre, measured, np.array(["a", "b"]))
+        assert (each > 0.9).all() if seen else (each == 0).all()
+        faint = lfc_pearson_per_compound(measured, pre, predicted, np.array(["a", "b"]))
+        assert (faint > 0.9).all() if seen else np.isnan(faint).all()
+        assert centroid_accuracy(predicted, pre, measured, np.array(["a", "b"])) == pytest.approx(1 if seen else 0.5)
+        if seen:
+            assert lfc_pearson(predicted, pre, measured, np.array(["a", "b"])) > 0.9
+        else:
+            with pytest.raises(ValueError, match="the same for all 2 compounds"):
+                lfc_pearson(predicted, pre, measured, np.array(["a", "b"]))
+
+
 def test_a_huge_prediction_does_not_silence_the_truth(profiles):
     pre, post, compounds = profiles
     weak = pre + 0.01 * (post - pre)

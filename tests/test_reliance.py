@@ -17,7 +17,14 @@ from morphobench.datasets.tier import Tier
 from morphobench.errors import BadInput
 from morphobench.ingest.submission import Submission, new_submission, open_submission
 from morphobench.metrics import METRICS, SwapInputs
-from morphobench.metrics.reliance import swap_error, swap_gap, unit_changes
+from morphobench.metrics.reliance import (
+    UnitChange,
+    error_resamples,
+    gap_resamples,
+    swap_error,
+    swap_gap,
+    unit_changes,
+)
 from morphobench.schema import Condition, Conditions, Score
 from morphobench.scoring.measurements import Protocol, measure_track
 from morphobench.scoring.scores import score_track
@@ -70,6 +77,83 @@ def test_noise_moves_neither_score_on_average_and_the_intervals_hold_the_truth()
         values = np.array(found[key])
         assert abs(values.mean() - expected) < 3 * values.std() / np.sqrt(len(values)), key
     assert held >= 36
+
+
+def noisy_changes(seed: int = 4) -> dict[str, UnitChange]:
+    """Three units with three to five levels of real changes, and images on those levels, all of them noisy."""
+    random, found = np.random.default_rng(seed), {}
+    for unit, levels in (("a", "wxy"), ("b", "wxyz"), ("c", "vwxyz")):
+        effect, names = random.normal(size=4), np.array(list(levels))
+        of_images = np.repeat(names, 3)
+        found[unit] = UnitChange(
+            0.5 * effect + random.normal(size=(len(of_images), 4)), of_images,
+            effect + 0.5 * random.normal(size=(len(names), 4)), names,
+        )  # fmt: skip
+    return found
+
+
+def test_the_squared_length_without_bias_is_the_mean_product_of_different_levels() -> None:
+    for change in noisy_changes().values():
+        products = change.real @ change.real.T
+        own = np.eye(len(products), dtype=bool)
+        assert change.length == pytest.approx(products[~own].mean())
+        assert change.bias == pytest.approx(products.mean() - products[~own].mean())
+    two = UnitChange(np.ones((1, 1)), np.array(["x"]), np.array([[1.0], [3.0]]), np.array(["x", "y"]))
+    assert (two.along, two.bias, two.length) == pytest.approx((2, 1, 3))
+
+
+@pytest.mark.parametrize("level", list("vwxyz"))
+def test_replicates_of_the_gap_change_with_a_level_as_the_gap_itself_does(level: str) -> None:
+    """Derivative with respect to how often a level counts, of the replicates and of the gap written out."""
+    changes, step = noisy_changes(), 1e-5
+    bias = sum(change.bias for change in changes.values())
+
+    def written_out(times: float) -> float:
+        along = length = 0.0
+        for change in changes.values():
+            moved, real = (
+                np.average(values, axis=0, weights=np.where(levels == level, times, 1.0))
+                for values, levels in ((change.moved, change.moved_levels), (change.real, change.real_levels))
+            )
+            along, length = along + moved @ real, length + real @ real
+        return along / (length - bias)
+
+    times = np.array([1 - step, 1, 1 + step])
+    units, levels = ({name: np.ones(3) for name in names} for names in ("abc", "vwxyz"))
+    found = gap_resamples(changes, units, levels | {level: times})
+    assert found[1] == pytest.approx(swap_gap(changes)) == pytest.approx(written_out(1))
+    expected = (written_out(1 + step) - written_out(1 - step)) / (2 * step)
+    assert abs(expected) > 1e-3
+    assert (found[2] - found[0]) / (2 * step) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("level", list("wxyz"))
+def test_replicates_of_the_error_change_with_a_level_as_the_error_itself_does(level: str) -> None:
+    """Squares are products of different rows, each weighing as its level: the derivative of that sum, written out."""
+    random, step = np.random.default_rng(6), 1e-5
+    units, levels = np.repeat(list("abc"), 8), np.tile(np.repeat(list("wxyz"), 2), 3)
+    truth = np.repeat(random.normal(size=(3, 4)), 8, axis=0) + 0.5 * random.normal(size=(24, 4))
+    moved = 0.5 * truth + random.normal(size=truth.shape)
+
+    def square(values: np.ndarray, weights: np.ndarray) -> float:
+        both = np.outer(weights, weights) * (1 - np.eye(len(weights)))
+        return float((both * (values @ values.T)).sum() / both.sum())
+
+    def written_out(times: float) -> float:
+        weights = np.where(levels == level, times, 1.0)
+        missed, length = (
+            sum(square(values[units == unit], weights[units == unit]) for unit in "abc")
+            for values in (moved - truth, truth)
+        )
+        return missed / length
+
+    of_units, of_levels = ({name: np.ones(3) for name in names} for names in ("abc", "wxyz"))
+    times = np.array([1 - step, 1, 1 + step])
+    found = error_resamples(moved, truth, units, levels, of_units, of_levels | {level: times})
+    assert found[1] == pytest.approx(swap_error(moved, truth, units)) == pytest.approx(written_out(1))
+    expected = (written_out(1 + step) - written_out(1 - step)) / (2 * step)
+    assert abs(expected) > 1e-3
+    assert (found[2] - found[0]) / (2 * step) == pytest.approx(expected, rel=1e-4)
 
 
 def test_units_without_shared_levels_are_left_out_and_none_is_an_error() -> None:
