@@ -7,7 +7,9 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     # One process per core already: libraries that start a thread per core in each would slow one another down.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import oracles
 import pytest
+from oracles import Oracle
 
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 
@@ -18,3 +20,11 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip("the real test files (../shared/data) are not beside this checkout")
     return SHARED_DATA
+
+
+@pytest.fixture
+def oracle(request: pytest.FixtureRequest) -> Oracle:
+    """By name: one of the project's own, or one of the files beside the checkout, without which the test skips."""
+    if request.param in oracles.OWN:
+        return oracles.own(request.param)
+    return oracles.shared(request.getfixturevalue("shared_data") / "cellprofiler", request.param)

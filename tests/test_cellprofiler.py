@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from oracles import OWN, SETS, SHARED, assert_same_masks, own, pixels
 from test_profile import Arrays, field
 from tiny_tier import tiny_tier
 
@@ -28,7 +29,6 @@ from morphobench.scoring import notes
 from morphobench.scoring.measurements import Protocol
 
 ROOT = Path(__file__).parents[1]
-ORACLES = ("human", "bbbc022", "syn_round", "syn_touching", "syn_empty", "syn_noise", "syn_saturated")
 SIM_IMAGES = 50
 DIAMETER = (7.0, 32.0)
 
@@ -66,11 +66,11 @@ def compare(installation, images: np.ndarray, diameter: tuple[float, float], fol
         rows = runner.measure(images, folder / "labels.npz")
     with np.load(folder / "labels.npz") as labels:
         theirs = {name: labels[name] for name in labels.files}
-    assert set(theirs) == set(routes.SETS)
     for number, (image, row) in enumerate(zip(images, rows, strict=True)):
         channels = (image / np.iinfo(image.dtype).max).astype(np.float32)
-        for name, ours in by_name(segment(channels[..., 2], channels[..., 1], diameter)).items():
-            np.testing.assert_array_equal(theirs[name][number], ours, err_msg=f"{name} of image {number}")
+        found = by_name(segment(channels[..., 2], channels[..., 1], diameter))
+        assert_same_masks(found, {name: labels[number] for name, labels in theirs.items()}, f"of image {number}")
+        for name, ours in found.items():
             expected = {
                 f"AreaOccupied_{key}_{name}": float(value)
                 for key, value in zip(("AreaOccupied", "Perimeter", "TotalArea"), area_occupied(ours), strict=True)
@@ -82,7 +82,7 @@ def compare(installation, images: np.ndarray, diameter: tuple[float, float], fol
 @pytest.mark.parametrize("group", ["human", "bbbc022", "syn"])
 def test_oracle_images_are_segmented_alike(shared_data, installation, tmp_path, group):
     settings = json.loads((shared_data / "cellprofiler" / "settings.json").read_text())
-    names = [name for name in ORACLES if name.startswith(group)]
+    names = [name for name in SHARED if name.startswith(group)]
     images = []
     for name in names:
         dna, cell = (
@@ -147,6 +147,20 @@ def modules(text: str) -> dict[str, list[str]]:
         head, *settings = block.strip().splitlines()
         found.setdefault(head.partition(":")[0], settings)
     return found
+
+
+def test_the_stored_oracles_are_what_cellprofiler_makes_of_their_pixels(installation, tmp_path):
+    """What `scripts/derive_oracles.py` keeps, for those of one size and one diameter."""
+    names = [name for name in OWN if pixels(name).shape == (128, 128, 3) and pixels(name).dtype == np.uint8]
+    with routes.Memory(installation, cellprofiler.pipeline_text(DIAMETER)) as runner:
+        rows = runner.measure(np.stack([pixels(name) for name in names]), tmp_path / "labels.npz")
+    with np.load(tmp_path / "labels.npz") as labels:
+        for number, (name, row) in enumerate(zip(names, rows, strict=True)):
+            stored = own(name)
+            for kind in SETS:
+                np.testing.assert_array_equal(labels[kind][number], stored.masks[kind], err_msg=f"{name} {kind}")
+                assert row[f"Count_{kind}"] == stored.counts[kind]
+                assert row[f"AreaOccupied_AreaOccupied_{kind}"] == stored.areas[kind][0]
 
 
 def test_the_pipeline_has_the_oracles_settings(shared_data):

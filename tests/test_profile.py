@@ -1,22 +1,14 @@
 """AreaOccupied against CellProfiler's figures, closed forms and scikit-image; quality flags against known images."""
 
-import csv
-import json
-from functools import cache
-from pathlib import Path
-
 import numpy as np
 import pytest
-import tifffile
-from PIL import Image
+from oracles import BAD, NAMES, OWN, Oracle, own, pixels
 from skimage.measure import regionprops
 
 from morphobench.errors import BadInput
 from morphobench.features import profile
 from morphobench.features.profile import PROFILE_COLUMNS, area_occupied, measure, measure_images, quality
-from morphobench.features.segment import segment
 
-ORACLES = ("human", "bbbc022", "syn_round", "syn_touching", "syn_empty", "syn_noise", "syn_saturated")
 DIAMETER = (8.0, 24.0)
 
 
@@ -53,27 +45,23 @@ def field(seed: int, cells: int, size: int = 64) -> np.ndarray:
     return np.clip(image + rng.normal(10, 3, image.shape), 0, 255).astype(np.uint8)
 
 
-@cache
-def oracle_quality(folder: Path, name: str) -> dict[str, float]:
-    settings = json.loads((folder / "settings.json").read_text())[name]
-    dna, cell = (
-        (tifffile.imread(folder / "inputs" / settings[key]) / settings["intensity_divisor"]).astype(np.float32)
-        for key in ("dna", "cell")
-    )
-    found = segment(dna, cell, (settings["diameter_min"], settings["diameter_max"]))
-    return quality(dna, cell, not found.nuclei.any())
+def oracle_flags(oracle: Oracle) -> dict[str, float]:
+    return quality(oracle.dna, oracle.cell, not oracle.masks["Nuclei"].any())
 
 
-@pytest.mark.parametrize("name", ORACLES)
-def test_area_and_perimeter_are_those_of_cellprofiler(shared_data, name):
-    folder = shared_data / "cellprofiler"
-    with (folder / "area_occupied.csv").open() as stream:
-        rows = [row for row in csv.DictReader(stream) if row["image"] == name]
-    assert len(rows) == 6
-    for row in rows:
-        labels = np.asarray(Image.open(folder / "masks" / f"{name}_{row['object_set']}.png")).astype(np.int32)
-        expected = tuple(int(row[key]) for key in ("AreaOccupied", "Perimeter", "TotalArea"))
-        assert area_occupied(labels) == expected, row["object_set"]
+@pytest.mark.parametrize("oracle", NAMES, indirect=True)
+def test_area_and_perimeter_are_those_of_cellprofiler(oracle):
+    for kind, expected in oracle.areas.items():
+        assert area_occupied(oracle.masks[kind].astype(np.int32)) == expected, kind
+
+
+@pytest.mark.parametrize("name", [name for name in OWN if name != "vehicle16"])
+def test_areas_and_counts_of_a_measured_image_are_those_of_cellprofiler(name):
+    """The whole way of a submitted image: uint8 in, the columns of a profile out."""
+    oracle, row = own(name), measure(pixels(name), OWN[name])
+    for kind, (area, _, total) in oracle.areas.items():
+        assert row[f"AreaOccupied_AreaOccupied_{kind}"] == area / total, kind
+        assert row[f"Count_{kind}"] == oracle.counts[kind], kind
 
 
 def test_area_of_nothing():
@@ -106,18 +94,16 @@ def test_perimeter_is_scikit_images_rounded_per_object(seed):
     assert area_occupied(labels).perimeter == sum(round(region.perimeter) for region in regionprops(labels))
 
 
-@pytest.mark.parametrize("name", ["human", "bbbc022", "syn_round", "syn_touching"])
-def test_good_images_are_not_flagged(shared_data, name):
-    flags = oracle_quality(shared_data / "cellprofiler", name)
+@pytest.mark.parametrize("oracle", [name for name in NAMES if name not in BAD], indirect=True)
+def test_good_images_are_not_flagged(oracle):
+    flags = oracle_flags(oracle)
     assert not any(value for key, value in flags.items() if "Flag" in key)
     assert flags["ImageQuality_Correlation_DNA"] > 0.9
 
 
-@pytest.mark.parametrize(
-    ("name", "flag"), [("syn_noise", "Noise"), ("syn_saturated", "Saturated"), ("syn_empty", "Empty")]
-)
-def test_each_bad_image_raises_its_own_flag(shared_data, name, flag):
-    flags = oracle_quality(shared_data / "cellprofiler", name)
+@pytest.mark.parametrize(("oracle", "flag"), BAD.items(), indirect=["oracle"])
+def test_each_bad_image_raises_its_own_flag(oracle, flag):
+    flags = oracle_flags(oracle)
     assert [key for key, value in flags.items() if "Flag" in key and value] == [f"ImageQuality_Flag{flag}"]
 
 

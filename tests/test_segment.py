@@ -1,36 +1,19 @@
 """Segmentation against what CellProfiler 4.2.8.1 wrote, and against the library routines it stands on."""
 
 import csv
-import json
-from functools import cache
-from pathlib import Path
 
 import hypothesis
 import numpy as np
 import pytest
-import tifffile
 from centrosome.cpmorphology import binary_shrink, fill_labeled_holes, is_local_maximum, strel_disk
 from hypothesis import strategies as st
-from PIL import Image
+from oracles import NAMES, SHARED, Oracle, assert_same_masks, shared
 from scipy import ndimage
 from skimage.filters import threshold_li
 
 from morphobench.features import segment as engine
 
-ORACLES = ("human", "bbbc022", "syn_round", "syn_touching", "syn_empty", "syn_noise", "syn_saturated")
 DIAMETER = (8.0, 24.0)
-
-
-@cache
-def oracle(folder: Path, name: str):
-    """(dna, cell, settings) as CellProfiler held them, and our masks with their inner set."""
-    settings = json.loads((folder / "settings.json").read_text())[name]
-    dna, cell = (
-        (tifffile.imread(folder / "inputs" / settings[key]) / settings["intensity_divisor"]).astype(np.float32)
-        for key in ("dna", "cell")
-    )
-    whole = engine.segment(dna, cell, (settings["diameter_min"], settings["diameter_max"]))
-    return dna, cell, settings, whole, engine.discard_border(whole)
 
 
 def disks(shape: tuple[int, int], centres: list[tuple[int, int]], radius: float) -> np.ndarray:
@@ -43,30 +26,37 @@ def disks(shape: tuple[int, int], centres: list[tuple[int, int]], radius: float)
     return image.astype(np.float32)
 
 
-@pytest.mark.parametrize("suffix", ["", "Inner"])
-@pytest.mark.parametrize("name", ORACLES)
-def test_masks_are_those_of_cellprofiler(shared_data, name, suffix):
-    folder = shared_data / "cellprofiler"
-    *_, whole, inner = oracle(folder, name)
-    for kind in ("Nuclei", "Cells", "Cytoplasm"):
-        expected = np.asarray(Image.open(folder / "masks" / f"{name}_{kind}{suffix}.png"))
-        np.testing.assert_array_equal(getattr(inner if suffix else whole, kind.lower()), expected, err_msg=kind)
+def found_masks(oracle: Oracle) -> dict[str, np.ndarray]:
+    """Our masks under CellProfiler's names."""
+    whole = engine.segment(oracle.dna, oracle.cell, oracle.diameter)
+    inner = engine.discard_border(whole)
+    return {
+        f"{kind.capitalize()}{suffix}": getattr(masks, kind)
+        for suffix, masks in (("", whole), ("Inner", inner))
+        for kind in ("nuclei", "cells", "cytoplasm")
+    }
 
 
-@pytest.mark.parametrize("name", ORACLES)
-def test_thresholds_are_those_of_cellprofiler(shared_data, name):
-    dna, cell, settings, *_ = oracle(shared_data / "cellprofiler", name)
-    assert engine.minimum_cross_entropy(dna) == pytest.approx(settings["threshold_nuclei"], rel=1e-6)
-    assert engine.log_minimum_cross_entropy(cell) == pytest.approx(settings["threshold_cells"], rel=1e-6)
+@pytest.mark.parametrize("oracle", NAMES, indirect=True)
+def test_masks_are_those_of_cellprofiler(oracle):
+    found = found_masks(oracle)
+    assert_same_masks(found, oracle.masks)
+    assert {kind: int(labels.max(initial=0)) for kind, labels in found.items()} == oracle.counts
+
+
+@pytest.mark.parametrize("oracle", NAMES, indirect=True)
+def test_thresholds_are_those_of_cellprofiler(oracle):
+    assert engine.minimum_cross_entropy(oracle.dna) == pytest.approx(oracle.threshold_nuclei, rel=1e-6)
+    assert engine.log_minimum_cross_entropy(oracle.cell) == pytest.approx(oracle.threshold_cells, rel=1e-6)
 
 
 def test_inner_numbers_are_those_of_cellprofiler(shared_data):
     folder = shared_data / "cellprofiler"
     with (folder / "inner_ids.csv").open() as stream:
         rows = [(row["image"], int(row["inner_id"]), int(row["full_id"])) for row in csv.DictReader(stream)]
-    for name in ORACLES:
-        *_, whole, inner = oracle(folder, name)
-        numbers = {(int(a), int(b)) for a, b in zip(inner.cells.flat, whole.cells.flat, strict=True) if a}
+    for name in SHARED:
+        found = found_masks(shared(folder, name))
+        numbers = {(int(a), int(b)) for a, b in zip(found["CellsInner"].flat, found["Cells"].flat, strict=True) if a}
         assert numbers == {(a, b) for image, a, b in rows if image == name}
 
 

@@ -67,7 +67,8 @@ def segment(dna: np.ndarray, cell: np.ndarray, diameter: tuple[float, float]) ->
 def discard_border(segmentation: Segmentation) -> Segmentation:
     """The `Inner` set: without cells that own a pixel of the outer one-pixel ring, renumbered 1..n in the same order.
 
-    Nuclei and cytoplasm follow their cell.
+    Nuclei and cytoplasm follow their cell. CellProfiler keeps the same cells, but numbers them as a Python set of their
+    labels happens to be ordered.
     """
     count = int(segmentation.cells.max(initial=0))
     keep = np.ones(count + 1, dtype=bool)
