@@ -90,11 +90,11 @@ def stored() -> tuple[dict[str, np.ndarray], Tables]:
         for name in MEASURED_IMAGES:
             channels = (pixels(name) / 255).astype(np.float32).transpose(2, 0, 1)
             arrays |= {f"{name}/channels/{channel}": channels[k] for k, channel in enumerate(CHANNELS)}
-            arrays |= {f"{name}/objects/{kind}": own(name).masks[kind].astype(np.int32) for kind in COMPARTMENTS}
+            arrays |= {f"{name}/objects/{kind}": own(name).masks[kind].astype(np.int32) for kind in OBJECTS}
             arrays[f"{name}/scale"] = np.array(255)
             tables[name] = {
                 kind: dict(zip(file[f"{name}/{kind}/columns"].tolist(), file[f"{name}/{kind}/values"], strict=True))
-                for kind in COMPARTMENTS
+                for kind in OBJECTS
             }
     return arrays, tables
 

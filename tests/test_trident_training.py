@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy.special import expit
+from scipy.stats import norm
 
 from morphobench.errors import BadInput, Unavailable
 from morphobench.features.torchvision_ops import ensure_torchvision
@@ -19,7 +21,7 @@ from reference_models.trident.autoencoder import (
     to_uint8,
 )
 from reference_models.trident.autoencoder_training import reconstruction_loss, train_autoencoder
-from reference_models.trident.condition import featurise, gaussian_nll, kl_to_standard_normal
+from reference_models.trident.condition import featurise
 from reference_models.trident.config import (
     PAPER,
     SIM,
@@ -69,23 +71,54 @@ def test_paper_config_is_the_published_one() -> None:
 
 
 def test_losses_are_equation_10_term_by_term(data: TrainingSet) -> None:
+    """Eqs. 1, 2, 3, 6, 9 and 10 of the paper written out in numpy and scipy; only f_theta's output is the network's."""
+    torch.manual_seed(3)
     network = new_run(TINY, data).modules["network"]
     assert isinstance(network, TridentNetwork)
+    torch.nn.init.normal_(network.transformer.output.weight, std=0.1)
     rows, views, noise = draw_batch(TINY, data, torch.Generator().manual_seed(1))
-    latents, g_pre, g_post, drugs = (
-        data.latents[rows, views].float(),
-        data.g_pre[rows],
-        data.g_post[rows],
-        data.drugs[rows],
+    latents, drugs = data.latents[rows, views].float(), data.drugs[rows]
+    losses = network.losses(latents, data.g_pre[rows], data.g_post[rows], drugs, noise)
+
+    weights = {name: value.double().numpy() for name, value in network.condition.state_dict().items()}
+
+    def layers(name: str, inputs: np.ndarray) -> np.ndarray:
+        hidden = inputs @ weights[f"{name}.0.weight"].T + weights[f"{name}.0.bias"]
+        hidden = hidden * expit(hidden)
+        return hidden @ weights[f"{name}.2.weight"].T + weights[f"{name}.2.bias"]
+
+    def standardised(expression: torch.Tensor) -> np.ndarray:
+        known = expression.double().numpy()
+        return ((known - known.mean(0)) / known.std(0, ddof=1))[rows.numpy()]
+
+    x_drug = np.where(
+        drugs.known.numpy()[:, None],
+        layers("encode_drug", drugs.features.double().numpy()),
+        weights["unknown_drug"],
     )
-    losses = network.losses(latents, g_pre, g_post, drugs, noise)
-    # The output layer starts at zero, so that the diffusion loss is the squared norm of the noise itself.
-    torch.testing.assert_close(losses.diffusion, noise.latents.square().flatten(1).sum(1).mean())
-    out = network.condition((g_pre - network.pre_mean) / network.pre_std, drugs, noise.z)
-    target = (g_post - network.post_mean) / network.post_std
-    nll = gaussian_nll(target, out.g_post_mean, out.g_post_log_variance).mean()
-    kl = kl_to_standard_normal(out.mean, out.log_variance).mean()
-    torch.testing.assert_close(losses.total, nll + kl + losses.diffusion)
+    parts = [layers("encode_rna", standardised(data.g_pre)), x_drug]
+    if TINY.condition.use_dose:
+        parts.append(drugs.log_dose.double().numpy())
+    mean, log_variance = np.split(layers("encode_perturbation", np.concatenate(parts, axis=1)), 2, axis=1)
+    z = mean + np.exp(log_variance / 2) * noise.z.flatten(1).double().numpy()
+    g_mean, g_log_variance = np.split(layers("decode_perturbation", z), 2, axis=1)
+    reconstruction = -norm.logpdf(standardised(data.g_post), g_mean, np.exp(g_log_variance / 2)).sum(axis=1).mean()
+    # log(sigma_p / sigma_q) + (sigma_q^2 + (mu_q - mu_p)^2) / (2 sigma_p^2) - 1/2, of q from p = N(0, 1).
+    kl = (np.log(1 / np.exp(log_variance / 2)) + (np.exp(log_variance) + mean**2) / 2 - 0.5).sum(axis=1).mean()
+
+    alpha_bar = np.cumprod(1 - np.linspace(1e-4, 0.02, 1000))[noise.steps.numpy()][:, None, None, None]
+    epsilon = noise.latents.double().numpy()
+    noisy = np.sqrt(alpha_bar) * latents.double().numpy() + np.sqrt(1 - alpha_bar) * epsilon
+    with torch.no_grad():
+        found = network.transformer(
+            torch.from_numpy(noisy).float(), torch.from_numpy(z).float().view_as(noise.z), noise.steps
+        )
+    assert found.abs().max() > 0.01
+    diffusion = ((epsilon - found.double().numpy()) ** 2).sum(axis=(1, 2, 3)).mean()
+    assert losses.reconstruction.item() == pytest.approx(reconstruction, rel=1e-4)
+    assert losses.kl.item() == pytest.approx(kl, rel=1e-4)
+    assert losses.diffusion.item() == pytest.approx(diffusion, rel=1e-4)
+    assert losses.total.item() == pytest.approx(reconstruction + kl + diffusion, rel=1e-4)
 
 
 def test_skip_starts_as_the_best_guess_that_knows_nothing(data: TrainingSet) -> None:
