@@ -86,6 +86,50 @@ def write_gctx(path: Path, wells: pd.DataFrame, matrix: np.ndarray, genes: list[
     return path
 
 
+def upstream_value(sample: int, entrez: np.ndarray) -> np.ndarray:
+    """What the files of `write_upstream` hold for a sample and genes: log2 expression from 4.00 to 13.96."""
+    return 4 + entrez % 997 / 100 + sample / 1000
+
+
+def write_upstream(path: Path, samples: pd.DataFrame, landmarks: pd.DataFrame, level: int) -> Path:
+    """A GCTX as the Broad's tools write one: version and source at the root, chunks, every column of the metadata.
+
+    Level 3: float32, rows named by Entrez id, the landmarks among other genes and in another order. Level 5: float64
+    z-scores (`upstream_value` less 9), rows named by probe, with Entrez ids and symbols beside them.
+    """
+    others = np.arange(900_001, 900_023)
+    entrez = np.random.default_rng(5).permutation(np.concatenate([landmarks["entrez_id"].to_numpy(), others]))
+    symbols = dict(zip(landmarks["entrez_id"], landmarks["symbol"], strict=True))
+    matrix = np.array([upstream_value(sample, entrez) for sample in range(len(samples))])
+    with h5py.File(path, "w") as file:
+        file.attrs["version"], file.attrs["src"] = np.bytes_("GCTX1.0"), np.bytes_(f"{path}")
+        stored = matrix.astype(np.float32) if level == 3 else matrix - 9
+        file.create_dataset("0/DATA/0/matrix", data=stored, chunks=(min(7, len(samples)), 200), compression=4)
+        probes = np.array([f"{20_000 + k}_at" for k in range(len(entrez))], "S")
+        file["0/META/ROW/id"] = np.char.encode(entrez.astype(str)) if level == 3 else probes
+        file["0/META/ROW/pr_gene_id"] = entrez
+        # Symbols change between releases: every tenth is an old one.
+        names = [f"OLD{gene}" if gene % 10 == 0 else symbols.get(gene, "-666") for gene in entrez]
+        file["0/META/ROW/pr_gene_symbol"] = np.array(names, "S")
+        for column in samples:
+            values = samples[column].to_numpy()
+            file[f"0/META/COL/{column}"] = values if values.dtype.kind in "if" else np.array(values.tolist(), "S")
+    return path
+
+
+def upstream_wells(compounds: pd.DataFrame) -> pd.DataFrame:
+    """Level 3 wells of MCF7 at 24 h: on each of two plates two of the vehicle and one of each compound (its first id)."""
+    treated = [
+        ("trt_cp", ids.split("|")[0], name) for name, ids in compounds[["compound", "l1000_pert_ids"]].to_numpy()
+    ]
+    wells = [(plate, *well) for plate in ("P1", "P2") for well in [("ctl_vehicle", "DMSO", "DMSO")] * 2 + treated]
+    table = pd.DataFrame(wells, columns=["rna_plate", "pert_type", "pert_id", "pert_iname"])
+    return table.assign(
+        id=[f"{plate}_MCF7_24H:{k}" for k, plate in enumerate(table["rna_plate"])], cell_id="MCF7", pert_itime="24 h",
+        pert_dose=np.where(table["pert_type"] == "trt_cp", 10.0, 0.0), pert_dose_unit="um",
+    )  # fmt: skip
+
+
 def write_table(folder: Path, name: str, rows: list[dict[str, object]]) -> Path:
     """A LINCS table with its real header; what a row does not say is -666. A name that ends in .gz is gzipped."""
     header = HEADERS[name.removesuffix(".gz")].split()

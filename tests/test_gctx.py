@@ -6,9 +6,9 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from l1000_files import GENES, MATRIX, WELLS, write_gctx
+from l1000_files import GENES, MATRIX, WELLS, upstream_value, upstream_wells, write_gctx, write_upstream
 
-from morphobench.datasets.frozen import load_landmarks
+from morphobench.datasets.frozen import load_compounds, load_landmarks
 from morphobench.datasets.l1000 import gctx
 from morphobench.errors import BadInput
 
@@ -38,6 +38,69 @@ def test_a_real_file_against_plain_h5py(shared_data, name):
     rows = np.arange(0, len(matrix), 3)
     expected = matrix[rows][:, [entrez.tolist().index(gene) for gene in genes]]
     np.testing.assert_array_equal(found.read(rows, genes), expected.astype(np.float32))
+
+
+@pytest.fixture(params=[3, 5])
+def upstream(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, int]:
+    """A file of twelve wells laid out as upstream's, and its level."""
+    wells = upstream_wells(load_compounds()[lambda table: table["l1000_pert_ids"] != ""].head(4))
+    return write_upstream(
+        tmp_path / f"level{request.param}.gctx", wells, load_landmarks(), request.param
+    ), request.param
+
+
+def test_a_file_laid_out_as_upstreams_gives_the_values_that_were_written(upstream):
+    """Landmarks are found by Entrez id, whatever the row ids are and although symbols have changed."""
+    path, level = upstream
+    found, genes = gctx.open_expression(path), load_landmarks()["entrez_id"].to_numpy()
+    assert found.samples["id"].tolist() == [f"P{1 + k // 6}_MCF7_24H:{k}" for k in range(12)]
+    assert set(found.samples) == {
+        "rna_plate", "pert_type", "pert_id", "pert_iname", "id", "cell_id", "pert_itime", "pert_dose", "pert_dose_unit",
+    }  # fmt: skip
+    for rows in (np.arange(12), np.array([2, 3, 11]), np.array([7])):
+        expected = np.array([upstream_value(row, genes) for row in rows]) - (9 if level == 5 else 0)
+        np.testing.assert_allclose(found.read(rows, genes), expected, rtol=1e-6, atol=1e-6)
+        np.testing.assert_array_equal(found.read(rows, genes[::-1]), found.read(rows, genes)[:, ::-1])
+
+
+def test_a_file_laid_out_as_upstreams_that_is_cut_short_or_holds_other_genes_is_refused(upstream, tmp_path):
+    path, _ = upstream
+    with pytest.raises(BadInput, match=r"gctx: 1 of the 2 landmark genes are not in it .first: Entrez 7"):
+        gctx.open_expression(path).read(np.arange(2), np.array([900_001, 7]))
+    data = path.read_bytes()
+    (tmp_path / "a.gct").write_bytes(data)
+    with pytest.raises(BadInput, match=r"a.gct: HDF5 under a .gct name; rename it to .gctx"):
+        gctx.open_expression(tmp_path / "a.gct")
+    path.write_bytes(data[: len(data) // 2])
+    with pytest.raises(BadInput, match=r"gctx: cut short, or not HDF5"):
+        gctx.open_expression(path)
+
+
+def test_gct_1_3_text_laid_out_as_upstreams_opens(tmp_path):
+    """Row metadata between the id and the values, sample metadata above them, fields parted by tabs."""
+    landmarks = load_landmarks().sample(frac=1, random_state=0)
+    genes, samples = landmarks["entrez_id"].to_numpy(), [f"LJP001_A375_24H:{k}" for k in range(5)]
+    lines = ["#1.3", f"{len(genes)}\t5\t2\t2", "\t".join(["id", "pr_gene_symbol", "pr_is_lmark", *samples])]
+    lines += [
+        "\t".join([name, "na", "na", *values]) for name, values in (("cell_id", ["A375"] * 5), ("n", list("12345")))
+    ]
+    for gene, symbol in zip(genes, landmarks["symbol"], strict=True):
+        lines.append("\t".join([str(gene), symbol, "Y", *(f"{upstream_value(k, gene):.4f}" for k in range(5))]))
+    path = tmp_path / "level3.gct"
+    path.write_text("\n".join(lines) + "\n")
+    file = gctx.open_expression(path)
+    wanted = load_landmarks()["entrez_id"].to_numpy()
+    assert (file.samples["id"].tolist(), file.samples["cell_id"].tolist()) == (samples, ["A375"] * 5)
+    expected = np.array([upstream_value(k, wanted) for k in (0, 3)])
+    np.testing.assert_allclose(file.read(np.array([0, 3]), wanted), expected, atol=5.1e-5)
+    zipped = tmp_path / "b.gct.gz"
+    zipped.write_bytes(gzip.compress(path.read_bytes(), 1))
+    np.testing.assert_array_equal(
+        gctx.open_expression(zipped).read(np.arange(5), wanted), file.read(np.arange(5), wanted)
+    )
+    path.rename(tmp_path / "c.gctx")
+    with pytest.raises(BadInput, match=r"c.gctx: GCT text under a .gctx name; rename it to .gct"):
+        gctx.open_expression(tmp_path / "c.gctx")
 
 
 def test_known_values_of_the_small_real_file(shared_data):

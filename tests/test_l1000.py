@@ -6,7 +6,20 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
-from l1000_files import COMPOUNDS, GENES, GSE92742, HEADERS, LINCS2020, MATRIX, WELLS, write_gctx, write_table
+from l1000_files import (
+    COMPOUNDS,
+    GENES,
+    GSE92742,
+    HEADERS,
+    LINCS2020,
+    MATRIX,
+    WELLS,
+    upstream_value,
+    upstream_wells,
+    write_gctx,
+    write_table,
+    write_upstream,
+)
 
 from morphobench.datasets import l1000
 from morphobench.datasets.frozen import load_compounds, load_landmarks
@@ -158,6 +171,40 @@ def test_a_dose_that_cannot_be_had_is_said(tmp_path):
         profiles(dosed(tmp_path, ["-666"] * 5), dose=10.0)
     with pytest.raises(BadInput, match="--dose 0: give a dose above 0"):
         profiles(tmp_path, dose=0.0)
+
+
+def test_profiles_of_bbbc021_compounds_are_the_means_of_their_wells(tmp_path):
+    """A file laid out as upstream's, with the real ids of six compounds and all 978 landmarks: means in closed form."""
+    compounds, landmarks = load_compounds(), load_landmarks()
+    six = compounds[compounds["l1000_pert_ids"] != ""].head(6)
+    write_upstream(tmp_path / "level3.gctx", upstream_wells(six), landmarks, 3)
+    genes = landmarks["entrez_id"].to_numpy()
+    found = l1000.read_profiles(tmp_path, compounds, genes, "MCF7", 24.0)
+    profiled = np.flatnonzero(found.treated_wells)
+    assert [found.compounds[k] for k in profiled] == six["compound"].tolist()
+    assert found.treated_wells[profiled].tolist() == [2] * 6
+    # On each plate wells 0 and 1 are the vehicle's and 2 + k the k-th compound's; the second plate begins at well 8.
+    for k, place in enumerate(profiled):
+        np.testing.assert_allclose(found.g_post[place], upstream_value(2 + k + 4, genes), rtol=1e-6)
+        np.testing.assert_allclose(found.lfc[place], (2 + k + 4 - (0.5 + 4)) / 1000, atol=2e-6)
+    np.testing.assert_allclose(found.vehicle, upstream_value(0.5 + 4, genes), rtol=1e-6)
+    with pytest.raises(BadInput, match=r"no Level 3 well of HT115 at 6 h.*--cell MCF7 --hours 24"):
+        l1000.read_profiles(tmp_path, compounds, genes, "HT115", 6.0)
+
+
+def test_signatures_of_a_file_laid_out_as_upstreams_are_the_values_that_were_written(tmp_path):
+    compounds, landmarks = load_compounds(), load_landmarks()
+    wells = upstream_wells(compounds[compounds["l1000_pert_ids"] != ""].head(3))
+    # What names a plate is a well.
+    about = wells.drop(columns="rna_plate").assign(distil_cc_q75=0.4)
+    write_upstream(tmp_path / "level5.gctx", about, landmarks, 5)
+    genes = landmarks["entrez_id"].to_numpy()
+    found = signatures.read_signatures(tmp_path, compounds, genes, "MCF7")
+    rows = [int(name.rpartition(":")[2]) for name in found.table["id"]]
+    assert rows == [k for k, kind in enumerate(wells["pert_type"]) if kind == "trt_cp"]
+    assert found.table["compound"].tolist() == wells["pert_iname"].iloc[rows].tolist()
+    np.testing.assert_allclose(found.z, [upstream_value(row, genes) - 9 for row in rows], atol=1e-6)
+    assert (found.table["replicate_correlation"] == 0.4).all()
 
 
 def test_real_profiles_of_bbbc021_compounds(shared_data):
