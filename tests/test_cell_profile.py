@@ -11,6 +11,7 @@ import tifffile
 from PIL import Image
 from test_profile import Arrays, field
 
+from morphobench.features import cell_profile as module
 from morphobench.features.cell_profile import (
     STATISTICS,
     cell_profile,
@@ -23,6 +24,7 @@ from morphobench.features.colocalisation import colocalisation
 from morphobench.features.granularity import granularity
 from morphobench.features.objects import OBJECTS
 from morphobench.features.radial import draw_rings, radial_distribution
+from morphobench.features.segment import Segmentation
 
 IMAGES = ("human", "bbbc022", "syn_round", "syn_touching", "syn_noise", "syn_saturated")
 KINDS = ("Nuclei", "Cells", "Cytoplasm")
@@ -144,6 +146,43 @@ def test_touching_objects_are_neighbours():
     labels = np.zeros((30, 40), np.int32)
     labels[5:15, 5:15], labels[5:15, 15:25], labels[22:28, 30:38] = 1, 2, 3
     assert measure_neighbours(labels)["Neighbors_NumberOfNeighbors_Adjacent"].tolist() == [1, 1, 0]
+
+
+ALONE = {f"Neighbors_{feature}_Adjacent": [0.0] for feature in (
+    "NumberOfNeighbors", "PercentTouching", "FirstClosestDistance", "SecondClosestDistance", "AngleBetweenNeighbors",
+)}  # fmt: skip
+"""What CellProfiler 4.2.8.1's MeasureObjectNeighbors writes of an object alone in its field, whatever its shape."""
+
+
+@pytest.mark.parametrize("where", [np.s_[5:15, 5:15], np.s_[0:9, 0:4], np.s_[7, 7]], ids=["disc", "edge", "pixel"])
+def test_an_object_alone_has_no_neighbour_and_the_distances_of_cellprofiler(where):
+    labels = np.zeros((30, 40), np.int32)
+    labels[where] = 4  # the three others of the field are not there
+    assert {column: values.tolist() for column, values in measure_neighbours(labels).items()} == ALONE
+
+
+def test_of_two_objects_the_second_closest_is_at_0_as_in_cellprofiler():
+    labels = np.zeros((30, 40), np.int32)
+    labels[5:15, 5:15], labels[5:15, 15:25] = 1, 2
+    found = measure_neighbours(labels)
+    assert found["Neighbors_FirstClosestDistance_Adjacent"].tolist() == [10, 10]
+    for feature in ("SecondClosestDistance", "AngleBetweenNeighbors"):
+        assert found[f"Neighbors_{feature}_Adjacent"].tolist() == [0, 0]
+
+
+def test_fields_of_one_cell_of_one_without_cytoplasm_and_of_none_are_measured(tmp_path, monkeypatch):
+    cell, nucleus = np.zeros((2, 64, 64), np.int32)
+    cell[20:40, 20:40], nucleus[25:35, 25:35] = 1, 1
+    sets = [(nucleus, cell, np.where(nucleus, 0, cell)), (cell, cell, 0 * cell), (0 * cell,) * 3]
+    fields = [Segmentation(*masks) for masks in sets]
+    given = iter(fields)
+    monkeypatch.setattr(module, "segment", lambda *_: next(given))
+    images = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), np.uint8)
+    table = measure_cell_profiles(Arrays(images, "c" * 64), DIAMETER, tmp_path, workers=1)
+    assert table["Mean_Cells_Neighbors_NumberOfNeighbors_Adjacent"].tolist()[:2] == [0, 0]
+    assert table["Mean_Nuclei_Neighbors_PercentTouching_Adjacent"].tolist()[:2] == [0, 0]
+    np.testing.assert_array_equal(table["Mean_Cytoplasm_AreaShape_Area"], [300, np.nan, np.nan])
+    assert all(np.isnan(values[2]) for values in table.values())
 
 
 def test_many_images_in_any_order_and_without_cells(tmp_path):

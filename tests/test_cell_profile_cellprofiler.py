@@ -83,6 +83,17 @@ def sim_arrays() -> dict[str, np.ndarray]:
     return arrays
 
 
+def alone_arrays() -> dict[str, np.ndarray]:
+    """A field of exactly one cell, whose modules have no other object to compare it with."""
+    rows, columns = np.mgrid[:64, :64]
+    cell, nucleus = ((rows - 30) ** 2 / size**2 + (columns - 26) ** 2 / (size + 4) ** 2 <= 1 for size in (12, 5))
+    noise = np.random.default_rng(0).integers(0, 256, (3, 64, 64))
+    arrays = {f"alone/channels/{name}": (noise[row] / 255).astype(np.float32) for row, name in enumerate(CHANNELS)}
+    for kind, inside in zip(OBJECTS, (cell, cell & ~nucleus, nucleus), strict=True):
+        arrays[f"alone/objects/{kind}"] = inside.astype(np.int32)
+    return arrays | {"alone/scale": np.array(255)}
+
+
 def stored() -> tuple[dict[str, np.ndarray], Tables]:
     """The project's own oracles: arrays as `cellprofiler_modules.py` took them, and the tables that it gave."""
     arrays, tables = {}, {}
@@ -120,7 +131,7 @@ def measured(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
             cellprofiler.find()
         except Unavailable as error:
             pytest.skip(str(error))
-        arrays = oracle_arrays(shared_data / "cellprofiler") | sim_arrays()
+        arrays = oracle_arrays(shared_data / "cellprofiler") | sim_arrays() | alone_arrays()
         tables = live(tmp_path_factory.mktemp("cellprofiler"), arrays)
     found = []
     for name, columns in tables.items():
@@ -137,7 +148,7 @@ def measured(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
             if labels.any():
                 found.append(Measured(f"{name} {kind}", stack, labels, ours, theirs))
     # syn_empty has no object
-    assert len(found) == 3 * (len(MEASURED_IMAGES) if request.param == "stored" else 6 + SIM_IMAGES)
+    assert len(found) == 3 * (len(MEASURED_IMAGES) if request.param == "stored" else 6 + SIM_IMAGES + 1)
     return found
 
 

@@ -21,7 +21,7 @@ import numpy as np
 from cp_measure.bulk import get_core_measurements
 from cp_measure.core.numba.measureobjectintensity import get_intensity
 from cp_measure.core.numba.measuretexture import get_texture
-from cp_measure.multimask.measureobjectneighbors import measureobjectneighbors
+from cp_measure.multimask.measureobjectneighbors import M_ALL, get_measurement_name, measureobjectneighbors
 from rich.console import Console
 from rich.progress import track
 
@@ -95,11 +95,17 @@ def measure_objects(labels: np.ndarray, field: Field) -> Table:
 
 
 def measure_neighbours(labels: np.ndarray) -> Table:
-    """MeasureObjectNeighbors of touching objects: column without its compartment -> (n,). Empty for no object."""
+    """MeasureObjectNeighbors of touching objects: column without its compartment -> (n,). Empty for no object.
+
+    What needs another object is 0 where there is none, as in CellProfiler 4.2.8.1: distances and the angle too.
+    """
     if not labels.any():
         return {}
     labels = _contiguous(labels)
-    found = measureobjectneighbors(labels, labels, distance_method=ADJACENT)
+    if labels.max() == 1:  # cp-measure fails with an object alone
+        found = {get_measurement_name(feature, ADJACENT): np.zeros(1) for feature in M_ALL}
+    else:
+        found = measureobjectneighbors(labels, labels, distance_method=ADJACENT)
     return {key: np.asarray(value, dtype=float) for key, value in found.items() if "ObjectNumber" not in key}
 
 
