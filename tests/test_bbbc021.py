@@ -78,5 +78,5 @@ def test_tables_that_are_absent_or_not_csv_are_named(tmp_path):
     with pytest.raises(BadInput, match=r"BBBC021_v1_moa.csv: not there .*broadinstitute"):
         bbbc021.read_mechanisms(tmp_path)
     (tmp_path / "BBBC021_v1_image.csv.gz").write_bytes(b"<html>not found</html>")
-    with pytest.raises(BadInput, match=r"csv.gz: not a CSV table"):
+    with pytest.raises(BadInput, match=r"csv.gz: cannot be read .a web page"):
         bbbc021.read_image_table(tmp_path)

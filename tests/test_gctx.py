@@ -205,6 +205,55 @@ def test_gct_1_2_opens(tmp_path):
     np.testing.assert_array_equal(file.read(np.arange(2), GENES), [[3, 2, 1], [6, 5, 4]])
 
 
+GCT = "#1.3\n3\t2\t1\t1\nid\tpr_gene_id\ta\tb\nnote\tna\tfirst\tsecond\n"
+GCT += "x\t33\t1\t4\ny\t22\t2\t5\nz\t11\t3\t6\n"
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        lambda text: text.replace("\n", "\r").encode(),
+        lambda text: text.replace("\n", "\r\n").encode("utf-8-sig"),
+        lambda text: text.encode("utf-16"),
+        lambda text: "".join(f"{line}{chr(9) * (3 - line.count(chr(9)))}\n" for line in text.split("\n")).encode(),
+        lambda text: text.replace("\n", "\t\t\t\n").encode(),
+        lambda text: text.replace("first", '"first"').replace("22", '"22"').encode(),
+        lambda text: gzip.compress(text.encode()),
+        lambda text: text.replace("\t22", "\t22.0").encode(),
+    ],
+    ids=["CR", "mark and CRLF", "UTF-16", "Excel", "tabs at every end", "quoted", "gzip", "22.0"],
+)
+@pytest.mark.parametrize("name", ["a.GCT", "a.Gct.GZ", "a.gct"])
+def test_a_gct_is_the_same_whatever_wrote_it(tmp_path, form, name):
+    (tmp_path / name).write_bytes(form(GCT))
+    assert gctx.expression_files(tmp_path) == [tmp_path / name]
+    file = gctx.open_expression(tmp_path / name)
+    assert file.samples.to_dict("list") == {"id": ["a", "b"], "note": ["first", "second"]}
+    np.testing.assert_array_equal(file.read(np.arange(2), GENES), [[3, 2, 1], [6, 5, 4]])
+
+
+@pytest.mark.parametrize("mark", ["\x0b", "\x0c", "\x1c", "\x85", "\u2028", "\u2029"])
+def test_an_annotation_may_hold_what_unicode_calls_a_line_break(tmp_path, mark):
+    (tmp_path / "a.gct").write_text(GCT.replace("first", f"fi{mark}rst"), encoding="utf-8")
+    file = gctx.open_expression(tmp_path / "a.gct")
+    assert file.samples["note"].tolist() == [f"fi{mark}rst", "second"]
+    np.testing.assert_array_equal(file.read(np.arange(2), GENES), [[3, 2, 1], [6, 5, 4]])
+
+
+@pytest.mark.parametrize("name", ["Inf", "-inf", "NaN", "NA", "1e400", "9" * 30, "22.5"])
+def test_a_gene_id_that_is_no_entrez_id_is_text(tmp_path, name):
+    (tmp_path / "a.gct").write_text(GCT.replace("\t22\t", f"\t{name}\t"))
+    assert gctx.open_expression(tmp_path / "a.gct").entrez.tolist() == [33, 0, 11]
+    path = write_gctx(tmp_path / "a.gctx", WELLS, MATRIX, ["11", name, "33"])
+    assert gctx.open_expression(path).entrez.tolist() == [11, 0, 33]
+
+
+def test_an_upper_case_gctx_opens(tmp_path):
+    path = write_gctx(tmp_path / "A.GCTX", WELLS, MATRIX, ["11", "22", "33"])
+    assert gctx.expression_files(tmp_path) == [path]
+    np.testing.assert_array_equal(gctx.open_expression(path).read(np.arange(5), GENES), MATRIX)
+
+
 def test_landmarks_are_joined_on_entrez_id_because_symbols_change(shared_data):
     landmarks = load_landmarks()
     ours = dict(zip(landmarks["entrez_id"], landmarks["symbol"], strict=True))

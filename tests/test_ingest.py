@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import shutil
 import zipfile
 from pathlib import Path
@@ -309,7 +310,7 @@ def test_a_zip_of_a_later_version_is_refused(folder: Path, tier: Tier, tmp_path:
 @pytest.mark.parametrize("text", ["x = " + "[" * 10_000, "parameters = " + "9" * 5000, "\xff"])
 def test_a_manifest_made_to_break_the_parser_is_refused(folder: Path, tier: Tier, text: str) -> None:
     (folder / "submission.toml").write_bytes(text.encode("latin-1"))
-    with pytest.raises(BadInput, match=r"submission.toml: not TOML that can be read") as caught:
+    with pytest.raises(BadInput, match=r"submission.toml: not (TOML that can be read|utf-8 text)") as caught:
         open_submission(folder, tier)
     assert "\n" not in str(caught.value)
 
@@ -328,6 +329,62 @@ def test_expression_answers_conditions_only_and_in_log2(folder: Path, tier: Tier
     # Rows of a track that is not scored now are still answers to conditions of the tier.
     path.write_text("\n".join(good) + "\n")
     assert set(open_submission(folder, tier, ["id"]).expression or ()) == {"id"}
+
+
+def _floats(text: str) -> str:
+    """As pandas writes an index column that once held a hole."""
+    return re.sub(r'^("[a-z]+","[a-z]+",\d+),', r"\1.0,", text, flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        lambda text: text.encode("utf-8-sig"),
+        lambda text: text.encode("utf-16"),
+        lambda text: text.replace("\n", "\r").encode(),
+        lambda text: text.replace(",", "\t").encode(),
+        lambda text: text.replace(",", ";").replace(".", ",").encode(),
+        lambda text: text.replace('"', "").encode(),
+        lambda text: _floats(text).encode(),
+    ],
+    ids=["byte order mark", "UTF-16", "CR", "tabs", "semicolons and decimal commas", "unquoted", "index 0.0"],
+)
+def test_an_expression_table_is_the_same_whatever_wrote_it(folder: Path, tier: Tier, form) -> None:
+    expected = open_submission(folder, tier).expression or {}
+    path = folder / "expression.csv"
+    path.write_bytes(form(path.read_text()))
+    found = open_submission(folder, tier).expression or {}
+    assert set(found) == set(expected) != set()
+    for track, values in expected.items():
+        np.testing.assert_array_equal(found[track], values)
+
+
+@pytest.mark.parametrize(
+    ("form", "message"),
+    [
+        (lambda text: text.encode("utf-16-le"), "holds zero bytes: .*save it as UTF-8"),
+        (lambda text: text.replace('alpha",0', 'alpha",0.5', 1).encode(), "index '0.5' is no whole number; write 0, 1"),
+        (lambda text: text.replace('alpha",0', 'alpha",Inf', 1).encode(), "index 'Inf' is no whole number"),
+        (lambda text: text.replace("alpha", "alph\xe4", 2).encode("latin-1"), "UTF-?8"),
+        (lambda text: text.replace(",", "|").encode(), "the header differs at"),
+        (lambda text: text.replace("\n", ",7\n", 1).encode(), "the header differs at '982 columns'"),
+    ],
+)
+def test_an_expression_table_that_is_none_is_named(folder: Path, tier: Tier, form, message: str) -> None:
+    path = folder / "expression.csv"
+    path.write_bytes(form(path.read_text()))
+    with pytest.raises(BadInput, match=f"expression.csv: .*{message}") as caught:
+        open_submission(folder, tier)
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_a_manifest_is_the_same_whatever_wrote_it(folder: Path, tier: Tier, encoding: str, end: str) -> None:
+    expected = open_submission(folder, tier).manifest
+    path = folder / "submission.toml"
+    path.write_bytes(path.read_text().replace("\n", end).encode(encoding))
+    assert open_submission(folder, tier).manifest == expected
 
 
 def test_a_submission_is_not_packed_into_itself(folder: Path, tier: Tier) -> None:

@@ -1,5 +1,6 @@
 """L1000 profiles: means against plain arithmetic and real files, dose and matching rules, LINCS tables, signatures."""
 
+import re
 from pathlib import Path
 
 import h5py
@@ -151,6 +152,97 @@ def test_wells_that_failed_are_left_out(tmp_path):
     assert "2 wells left out that the table marks as failed (qc_pass 0)" in found.remarks
 
 
+SPELT = [("1", "0"), ("1.0", "0.0"), ("True", "False"), ("TRUE", "FALSE"), ("yes", "no"), ("Y", "N"), ("pass", "fail")]
+
+
+def with_flags(folder: Path, passed: object, failed: object, form: str) -> None:
+    """Two wells of one compound: 6 on every gene, and 14 where the assay failed."""
+    wells = WELLS.iloc[[0, 2, 4]].assign(pert_itime="24 h", rna_plate="P1", pert_id=["DMSO", "BRD-1", "BRD-1"])
+    matrix = np.float32([[4, 4, 4], [6, 6, 6], [14, 14, 14]])
+    flags = [passed, passed, failed]
+    if form == "table":
+        write_gctx(folder / "a.gctx", wells[["id"]], matrix, ["11", "22", "33"])
+        rows = [row for row in inst_rows("instinfo") if row["sample_id"] in set(wells["id"])][::-1]
+        rows = [row | {"pert_time": "24", "qc_pass": flag} for row, flag in zip(rows, flags, strict=True)]
+        write_table(folder, "instinfo_beta.txt", rows)
+        return
+    path = write_gctx(folder / "a.gctx", wells, matrix, ["11", "22", "33"])
+    with h5py.File(path, "a") as file:
+        file["0/META/COL/qc_pass"] = np.array(flags, bool) if form == "bool" else np.array(flags, "S")
+
+
+@pytest.mark.parametrize("form", ["table", "annotation"])
+@pytest.mark.parametrize(("passed", "failed"), SPELT)
+def test_failed_wells_are_left_out_however_the_flag_is_spelt(tmp_path, passed, failed, form):
+    with_flags(tmp_path, passed, failed, form)
+    found = profiles(tmp_path)
+    np.testing.assert_array_equal(found.g_post[0], 6)  # with the failed well it would be 10
+    assert "1 wells left out that the table marks as failed (qc_pass 0)" in found.remarks
+
+
+def test_a_column_of_booleans_is_a_flag(tmp_path):
+    with_flags(tmp_path, True, False, "bool")
+    np.testing.assert_array_equal(profiles(tmp_path).g_post[0], 6)
+
+
+@pytest.mark.parametrize(("form", "row"), [("table", "instinfo_beta.txt: line 4"), ("annotation", "a.gctx: sample e")])
+def test_a_flag_that_is_none_is_named(tmp_path, form, row):
+    with_flags(tmp_path, "1", "doubtful", form)
+    with pytest.raises(BadInput, match=f"{row}: qc_pass is 'doubtful', no flag; write 1 or 0"):
+        profiles(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"), [("01", "1"), ("1e2", "100"), ("1.0", "1"), ("NA", "nan"), ("Inf", "inf")]
+)
+@pytest.mark.parametrize("form", ["table", "annotation"])
+def test_plates_that_look_like_numbers_stay_apart(tmp_path, first, second, form):
+    wells = WELLS.iloc[[0, 1, 2]].assign(rna_plate=[first, second, first])
+    matrix = np.float32([[4, 4, 4], [10, 10, 10], [6, 6, 6]])
+    write_gctx(tmp_path / "a.gctx", wells if form == "annotation" else wells[["id"]], matrix, ["11", "22", "33"])
+    if form == "table":
+        plates = dict(zip(wells["id"], wells["rna_plate"], strict=True))
+        rows = [row for row in inst_rows("instinfo") if row["sample_id"] in plates]
+        write_table(tmp_path, "instinfo_beta.txt", [row | {"rna_plate": plates[row["sample_id"]]} for row in rows])
+    np.testing.assert_array_equal(profiles(tmp_path).lfc[0], 2)  # on one plate it would be -1
+
+
+def test_a_well_may_be_called_na(tmp_path):
+    ids = ["NA", "NaN", "Inf", "01", "1"]
+    write_gctx(tmp_path / "a.gctx", WELLS[["id"]].assign(id=ids), MATRIX, ["33", "22", "11"])
+    names = dict(zip(WELLS["id"], ids, strict=True))
+    rows = inst_rows("instinfo")
+    write_table(tmp_path, "instinfo_beta.txt", [row | {"sample_id": names[row["sample_id"]]} for row in rows])
+    np.testing.assert_array_equal(profiles(tmp_path).g_post, MATRIX[[2, 3], ::-1])
+
+
+def excel(text: str) -> bytes:
+    """As a spreadsheet saves it in a country of decimal commas."""
+    return text.replace("0.04", "0,04").replace("\t", ";").replace("\n", "\r\n").encode("utf-8-sig")
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        excel,
+        lambda text: text.replace("\n", "\r").encode(),
+        lambda text: text.replace("0.04", "0,04").encode("utf-16"),
+        lambda text: re.sub(r"[^\t\n]+", r'"\g<0>"', text).encode(),
+        lambda text: "\n".join(f"{row}\t{line}" if row else line for row, line in enumerate(text.split("\n"))).encode(),
+    ],
+    ids=["Excel", "CR", "UTF-16", "quoted", "row names"],
+)
+def test_a_well_table_is_the_same_whatever_wrote_it(tmp_path, form):
+    rows = [row | {"pert_dose": "0.04"} for row in inst_rows("instinfo")]
+    expected = lincs.read_table(write_table(tmp_path, "instinfo_beta.txt", rows), "wells")
+    assert (lincs.dose_um(expected)[expected["pert_type"] == "trt_cp"].isin([0.04, 4e-5])).all()
+    (tmp_path / "saved").mkdir()
+    path = tmp_path / "saved" / "INSTINFO_BETA.TXT"
+    path.write_bytes(form((tmp_path / "instinfo_beta.txt").read_text().rstrip("\n")))
+    assert lincs.table_paths(path.parent, "wells") == [path]
+    pd.testing.assert_frame_equal(lincs.read_table(path, "wells").astype(str), expected.astype(str))
+
+
 def dosed(tmp_path: Path, doses: list[str]) -> Path:
     wells = WELLS.iloc[[0, 2, 2, 2, 2]].assign(id=list("abcde"), pert_idose=doses)
     return write_gctx(tmp_path / "a.gctx", wells, MATRIX, ["11", "22", "33"]).parent
@@ -274,6 +366,17 @@ def test_landmarks_of_a_gene_table_are_ours_by_entrez_id(shared_data, tmp_path, 
     rows = [{"pr_gene_id": gene, "pr_gene_symbol": "x", "pr_is_lm": int(gene < 40)} for gene in (11, 22, 33, 44)]
     path = write_table(level3.parent, "GSE92742_Broad_LINCS_gene_info.txt", rows)
     assert lincs.landmark_genes(path)["entrez_id"].tolist() == [11, 22, 33]
+    for yes, no in SPELT:
+        spelt = [row | {"pr_is_lm": yes if row["pr_is_lm"] else no} for row in rows]
+        path = write_table(level3.parent, "GSE92742_Broad_LINCS_gene_info.txt", spelt)
+        assert lincs.landmark_genes(path)["entrez_id"].tolist() == [11, 22, 33]
+    write_table(level3.parent, path.name, [rows[0] | {"pr_is_lm": "lm"}])
+    with pytest.raises(BadInput, match=r"gene_info.txt: line 2: pr_is_lm is 'lm', no flag"):
+        lincs.landmark_genes(path)
+    write_table(level3.parent, path.name, [rows[0] | {"pr_gene_id": "Inf"}])
+    with pytest.raises(BadInput, match=r"gene_info.txt: landmark gene x: gene_id or pr_gene_id is 'Inf', no Entrez id"):
+        lincs.landmark_genes(path)
+    write_table(level3.parent, path.name, rows)
     assert not any("landmark" in remark for remark in profiles(level3.parent).remarks)
     rows[0]["pr_is_lm"] = 0
     write_table(level3.parent, "GSE92742_Broad_LINCS_gene_info.txt", rows)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from rdkit import Chem, rdBase
 from rdkit.Chem import rdFingerprintGenerator
 
 from morphobench import storage
+from morphobench.datasets.tables import read_own
 from morphobench.errors import BadInput
 
 HERE = Path(__file__).parent
@@ -67,7 +69,7 @@ def load_gene_sets(folder: Path = HERE) -> dict[str, tuple[str, ...]]:
 
 def read_table(folder: Path, name: str) -> pd.DataFrame:
     """A CSV of `folder`, verified; empty fields stay "". BadInput names the file if a byte of it changed."""
-    return pd.read_csv(verified(folder, name), keep_default_na=False)
+    return read_own(verified(folder, name))
 
 
 def verified(folder: Path, name: str) -> Path:
@@ -89,12 +91,14 @@ def doses(compounds: pd.DataFrame, compound: str) -> tuple[float, ...]:
 def morgan_fingerprint(smiles: str) -> np.ndarray:
     """Morgan fingerprint, radius 2, 1,024 bits (Rogers and Hahn 2010): uint8 (1024,) of 0 and 1.
 
-    Raises BadInput if the SMILES does not parse.
+    Raises BadInput if the SMILES does not parse, or holds more than a molecule: RDKit passes over a name that follows.
     """
     with rdBase.BlockLogs():
         molecule = Chem.MolFromSmiles(smiles)
     if molecule is None or not smiles:
         raise BadInput(f"SMILES {smiles!r}: does not parse; give a valid one or leave it empty")
+    if not smiles.isascii() or re.search(r"\s", smiles):
+        raise BadInput(f"SMILES {smiles!r}: more than a molecule; give its SMILES alone")
     generator = rdFingerprintGenerator.GetMorganGenerator(radius=2, fpSize=1024)
     return np.asarray(generator.GetFingerprintAsNumPy(molecule), dtype=np.uint8)
 

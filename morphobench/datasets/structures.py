@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import functools
-import zlib
 from pathlib import Path
 
 import pandas as pd
 from rdkit import Chem, rdBase
 from rdkit.Chem.MolStandardize import rdMolStandardize
 
+from morphobench.datasets import tables
 from morphobench.datasets.frozen import fingerprint_sha256
 from morphobench.errors import BadInput
 
@@ -19,7 +19,7 @@ COMPOUND_TABLE = "BBBC021_v1_compound.csv"
 
 def compound_table(images: Path) -> Path | None:
     """BBBC021's compound table in its folder, plain or gzipped; None where it is not there."""
-    return next((path for path in (images / COMPOUND_TABLE, images / f"{COMPOUND_TABLE}.gz") if path.is_file()), None)
+    return tables.find_file(images, COMPOUND_TABLE)
 
 
 def fill_structures(compounds: pd.DataFrame, path: Path) -> pd.DataFrame:
@@ -52,16 +52,13 @@ def fill_structures(compounds: pd.DataFrame, path: Path) -> pd.DataFrame:
 
 
 def _rows(path: Path) -> list[tuple[int, str, str]]:
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding_errors="replace")
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, OSError, EOFError, zlib.error) as error:
-        raise BadInput(f"{path}: cannot be read ({' '.join(str(error).split())}); download it again") from error
-    table = table.rename(columns=lambda name: name.strip().lower())
-    for column in ("compound", "smiles"):
-        if column not in table:
-            raise BadInput(f"{path}: column {column} is missing; give the table as BBBC021 ships it")
-    lines = range(2, len(table) + 2)
-    return list(zip(lines, table["compound"].str.strip(), table["smiles"].str.strip(), strict=True))
+    names = ("compound", "smiles")
+    table = tables.read_table(
+        path, {name: (name,) for name in names}, names, "give the table as BBBC021 ships it", errors="replace"
+    )
+    # What follows a structure after white space is its name; parsers pass over it, and a model would be given it.
+    smiles = [tables.bare(text.partition(" ")[0]) for text in table["smiles"].str.replace(r"\s", " ", regex=True)]
+    return list(zip(table.index, table["compound"], smiles, strict=True))
 
 
 @functools.cache

@@ -6,7 +6,6 @@ them from its folder. Both give the same object, so that nothing after this file
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ import pandas as pd
 from pydantic import BeforeValidator, Field, ValidationError
 
 from morphobench.datasets import held_out
+from morphobench.datasets.tables import toml
 from morphobench.errors import BadInput
 from morphobench.schema import Condition, Conditions, Record, first_fault
 
@@ -205,8 +205,6 @@ class Tier:
 def read_spec(path: Path) -> TierSpec:
     """A tier's TOML, checked; BadInput names the file and the key."""
     try:
-        return TierSpec.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise BadInput(f"{path}: not TOML ({error})") from error
+        return TierSpec.model_validate(toml(path.read_bytes(), str(path)))
     except ValidationError as error:
         raise BadInput(f"{path}: {first_fault(error)}") from error

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 
+from morphobench.datasets.tables import SEPARATORS, cells, decoded, encoding_of, whole
 from morphobench.datasets.tier import Tier
 from morphobench.errors import BadInput
 from morphobench.ingest.archive import Source
@@ -22,6 +22,7 @@ G_PRE = "g_pre.csv"
 EXPRESSION_KEYS = ("track", "compound", "index")
 EXPRESSION_BYTES = 1 << 30
 """Ten times the table of 10,000 conditions."""
+_LOOKED_AT = 1 << 16  # bytes: more than the header
 LARGEST_LOG2 = 64.0
 """Expression beyond this is no log2 of a count or an intensity."""
 
@@ -34,19 +35,9 @@ def read_expression(source: Source, tier: Tier, wanted: Mapping[str, Conditions]
     where = f"{source.path}: {EXPRESSION}"
     data = source.read(EXPRESSION, EXPRESSION_BYTES)
     genes = next(iter(wanted.values())).genes
-    header = next(csv.reader(io.StringIO(data[: 1 << 16].decode("utf-8", errors="replace"))), [])
-    expected = [*EXPRESSION_KEYS, *genes]
-    if header != expected:
-        strange = next((b for a, b in zip(expected, header, strict=False) if a != b), f"{len(header)} columns")
-        columns = f"{', '.join(EXPRESSION_KEYS)} and the {len(genes)} genes of {G_PRE} in its order"
-        raise BadInput(f"{where}: the header differs at {strange!r}; the columns are {columns}")
-    types = {"track": pa.string(), "compound": pa.string(), "index": pa.int64(), **dict.fromkeys(genes, pa.float64())}
-    try:
-        table = pa_csv.read_csv(io.BytesIO(data), convert_options=pa_csv.ConvertOptions(column_types=types))
-    except pa.ArrowInvalid as error:
-        raise BadInput(f"{where}: {str(error).splitlines()[0]}; every value is a number") from error
+    table = _table(data, where, genes)
     values = np.column_stack([table.column(gene).to_numpy(zero_copy_only=False) for gene in genes])
-    keys = list(zip(*(table.column(key).to_pylist() for key in EXPRESSION_KEYS), strict=True))
+    keys = _keys(table, where)
     rows = {key: row for row, key in enumerate(keys)}
     if len(rows) != len(keys):
         twice = next(key for row, key in enumerate(keys) if rows[key] != row)
@@ -67,6 +58,45 @@ def read_expression(source: Source, tier: Tier, wanted: Mapping[str, Conditions]
             raise BadInput(f"{where}: {wanted_keys[row]}, gene {genes[gene]}: {why}")
         expression[track] = found.astype(np.float32)
     return expression, sha256_bytes(data)
+
+
+def _table(data: bytes, where: str, genes: Sequence[str]) -> pa.Table:
+    """Keys as text, values as float64; BadInput for another header or what is no number."""
+    if encoding_of(data[:_LOOKED_AT], where) != "utf-8":
+        data = decoded(data, where).encode()
+    header = decoded(data[:_LOOKED_AT], where, "replace").partition("\n")[0]
+    expected = [*EXPRESSION_KEYS, *genes]
+    separator = next((mark for mark in SEPARATORS if cells(header, mark) == expected), "")
+    if not separator:
+        names = cells(header, max(SEPARATORS, key=header.count))
+        strange = next((b for a, b in zip(expected, names, strict=False) if a != b), f"{len(names)} columns")
+        columns = f"{', '.join(EXPRESSION_KEYS)} and the {len(genes)} genes of {G_PRE} in its order"
+        raise BadInput(f"{where}: the header differs at {strange!r}; the columns are {columns}")
+    types = {**dict.fromkeys(EXPRESSION_KEYS, pa.string()), **dict.fromkeys(genes, pa.float64())}
+    fault = None
+    for point in "." if separator == "," else ".,":  # a decimal comma has a plain meaning where no comma separates
+        try:
+            return pa_csv.read_csv(
+                io.BytesIO(data),
+                read_options=pa_csv.ReadOptions(skip_rows=1, column_names=expected),
+                parse_options=pa_csv.ParseOptions(delimiter=separator),
+                convert_options=pa_csv.ConvertOptions(column_types=types, decimal_point=point),
+            )
+        except pa.ArrowInvalid as error:
+            fault = fault or error
+    raise BadInput(
+        f"{where}: {str(fault).partition(chr(10))[0]}; every value is a number, and text is UTF-8"
+    ) from fault
+
+
+def _keys(table: pa.Table, where: str) -> list[tuple[str, str, int]]:
+    """Track, compound and index of every row."""
+    texts = {text: whole(text) for text in table.column("index").unique().to_pylist()}
+    strange = next((text for text, number in texts.items() if number is None), None)
+    if strange is not None:
+        raise BadInput(f"{where}: index {strange!r} is no whole number; write 0, 1, 2, ...")
+    index = [texts[text] for text in table.column("index").to_pylist()]
+    return list(zip(table.column("track").to_pylist(), table.column("compound").to_pylist(), index, strict=True))
 
 
 def not_log2(values: np.ndarray) -> tuple[int, int, str] | None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import tomllib
-
 from pydantic import ValidationError
 
+from morphobench.datasets.tables import toml
 from morphobench.datasets.tier import Tier
 from morphobench.errors import BadInput
 from morphobench.ingest.archive import Source
@@ -41,11 +40,7 @@ def read_manifest(source: Source, tier: Tier) -> Manifest:
     where = f"{source.path}: {MANIFEST}"
     if MANIFEST not in source.names():
         raise BadInput(f"{where}: not there; start from `morphobench submission new`")
-    try:
-        content = tomllib.loads(source.read(MANIFEST, MANIFEST_BYTES).decode("utf-8"))
-    except (ValueError, RecursionError) as error:
-        # Besides what is not TOML: numbers of thousands of digits, brackets in thousands of brackets.
-        raise BadInput(f"{where}: not TOML that can be read ({error})") from error
+    content = toml(source.read(MANIFEST, MANIFEST_BYTES), where)
     try:
         manifest = Manifest.model_validate(content)
     except ValidationError as error:

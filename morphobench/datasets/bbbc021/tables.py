@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import gzip
 import re
-import zlib
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from morphobench.datasets.tables import find_file, read_table
 from morphobench.errors import BadInput
 
 VEHICLE = "DMSO"
+MEND = "give the table as BBBC021 ships it"
 ADDRESS = "https://data.broadinstitute.org/bbbc/BBBC021/"
 CHANNELS = (
     ("actin", "Image_FileName_Actin", "_w4"),
@@ -41,16 +41,11 @@ def read_image_table(folder: Path) -> pd.DataFrame:
     doubled row, a file name under the wrong stain or of another field, or a name that leads out of the folder.
     """
     path = image_table_path(folder)
-    raw = _read_csv(path)
-    missing = [column for column in COLUMNS if column not in raw]
-    if missing:
-        raise BadInput(f"{path}: column {missing[0]} is missing; give the table as BBBC021 ships it")
-    table = raw[list(COLUMNS)].rename(columns=COLUMNS)
-    table.insert(0, "line", np.arange(len(table)) + 2)
-    empty = table.isna().any(axis=1)
+    table = _read(path, COLUMNS, numbers=("dose_um", "replicate"))
+    empty = (table == "").any(axis=1)
     if empty.any():
         row = table[empty].iloc[0]
-        raise _bad_row(path, row, f"{table.columns[row.isna()][0]} is empty")
+        raise _bad_row(path, row, f"{table.columns[(row == '').to_numpy()][0]} is empty")
     table["dose_um"] = _numbers(path, table, "dose_um").astype(float)
     table["replicate"] = _whole(path, table, "replicate")
     _check_plain(path, table)
@@ -75,11 +70,7 @@ def read_mechanisms(folder: Path) -> pd.DataFrame:
     Raises BadInput for an absent or damaged table or a treatment that stands twice.
     """
     path = _find_table(folder, "BBBC021_v1_moa.csv")
-    table = _read_csv(path)
-    for column in ("compound", "concentration", "moa"):
-        if column not in table:
-            raise BadInput(f"{path}: column {column} is missing; give the table as BBBC021 ships it")
-    table.insert(0, "line", np.arange(len(table)) + 2)
+    table = _read(path, {name: name for name in ("compound", "concentration", "moa")}, numbers=("concentration",))
     table["concentration"] = _numbers(path, table, "concentration").astype(float)
     doubled = table.duplicated(["compound", "concentration"])
     if doubled.any():
@@ -97,20 +88,19 @@ def mechanism_of(fields: pd.DataFrame, mechanisms: pd.DataFrame) -> pd.Series:
 
 
 def _find_table(folder: Path, name: str) -> Path:
-    for path in (folder / name, folder / f"{name}.gz"):
-        if path.is_file():
-            return path
-    raise BadInput(f"{folder / name}: not there (nor {name}.gz); download it from {ADDRESS}")
+    path = find_file(folder, name)
+    if path is None:
+        raise BadInput(f"{folder / name}: not there (nor {name}.gz); download it from {ADDRESS}")
+    return path
 
 
-def _read_csv(path: Path) -> pd.DataFrame:
-    try:
-        table = pd.read_csv(path)
-    except (ValueError, gzip.BadGzipFile, EOFError, zlib.error) as error:  # pandas' own errors are ValueErrors
-        raise BadInput(f"{path}: not a CSV table ({' '.join(str(error).split())}); download it again") from error
+def _read(path: Path, columns: dict[str, str], numbers: tuple[str, ...]) -> pd.DataFrame:
+    """The columns (theirs -> ours) as text, and the line of each row."""
+    theirs = {ours: (name,) for name, ours in columns.items()}
+    table = read_table(path, theirs, list(theirs), MEND, numbers=numbers)
     if table.empty:
         raise BadInput(f"{path}: holds no rows; download it again")
-    return table
+    return table.reset_index(names="line")
 
 
 def _numbers(path: Path, table: pd.DataFrame, column: str) -> pd.Series:
@@ -173,4 +163,4 @@ def _sites(path: Path, table: pd.DataFrame) -> pd.Series:
 
 
 def _bad_row(path: Path, row: pd.Series, problem: str) -> BadInput:
-    return BadInput(f"{path}: line {row['line']}: {problem}; give the table as BBBC021 ships it")
+    return BadInput(f"{path}: line {row['line']}: {problem}; {MEND}")

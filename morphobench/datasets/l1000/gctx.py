@@ -19,6 +19,7 @@ import h5py
 import numpy as np
 import pandas as pd
 
+from morphobench.datasets import tables
 from morphobench.errors import BadInput
 
 SUFFIXES = (".gctx", ".gct", ".gct.gz")
@@ -27,6 +28,7 @@ BLOCK_BYTES = 16 * 2**20  # of the matrix in memory at once
 _GAP_BYTES = 32 * 2**10  # read and thrown away rather than read around: about what one more read costs
 _ROWS = 512  # in one list of indices: HDF5 takes time that grows faster than its length
 _DECODED = 100_000  # strings turned into text at once
+_GZIP = b"\x1f\x8b"
 
 
 @dataclass(frozen=True)
@@ -95,9 +97,9 @@ def open_expression(path: Path) -> ExpressionFile:
         raise BadInput(f"{path}: not there; give an existing .gctx or .gct file")
     with path.open("rb") as stream:
         start = stream.read(4)
-    if path.name.lower().endswith(".gct.gz"):
+    if path.name.lower().endswith((".gct", ".gct.gz")) and start[:4] != b"\x89HDF":
         return _read_gct(path)
-    if start[:2] == b"\x1f\x8b":
+    if start[:2] == _GZIP:
         raise _gzipped(path)
     if path.suffix.lower() == ".gctx":
         if start[:2] == b"#1":
@@ -235,31 +237,35 @@ def _check_ids(path: Path, samples: pd.DataFrame, genes: pd.DataFrame) -> None:
 
 def _entrez(genes: pd.DataFrame) -> np.ndarray:
     column = next((name for name in ("pr_gene_id", "gene_id") if name in genes), "id")
-    return pd.to_numeric(genes[column], errors="coerce").fillna(0).astype(np.int64).to_numpy()
+    return np.array([tables.whole(text) or 0 for text in genes[column]], dtype=np.int64)
 
 
 def _read_gct(path: Path) -> ExpressionFile:
     try:
         data = path.read_bytes()
-        rows = (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8", "replace").splitlines()
+        text = tables.decoded(gzip.decompress(data) if data[:2] == _GZIP else data, str(path), "replace")
     except (OSError, EOFError, zlib.error) as error:
         raise BadInput(f"{path}: cannot be unpacked ({error}); download it again") from error
+    # Excel fills short lines with tabs up to the longest.
+    rows = text.split("\n")
     try:
-        version, counts = rows[0].strip(), [int(part) for part in rows[1].split("\t")]
+        version, counts = rows[0].strip(), [int(part) for part in rows[1].rstrip().split("\t")]
         n_genes, n_samples, n_gene_columns, n_sample_rows = {"#1.3": counts, "#1.2": [*counts[:2], 1, 0]}[version][:4]
     except (IndexError, ValueError, KeyError) as error:
-        raise BadInput(f"{path}: not GCT 1.2 or 1.3 text; give a .gct or .gctx file") from error
+        raise BadInput(
+            f"{path}: not GCT 1.2 or 1.3 text (it begins with {text[:40]!r}); give a .gct or .gctx file"
+        ) from error
     first, body = 1 + n_gene_columns, 3 + n_sample_rows
-    if len(rows) < body + n_genes:
-        raise BadInput(f"{path}: {len(rows)} lines, {body + n_genes} announced; download it again")
+    width = first + n_samples
+    lines = len(rows) - (not rows[-1])
+    if lines < body + n_genes:
+        raise BadInput(f"{path}: {lines} lines, {body + n_genes} announced; download it again")
 
     def cells(number: int) -> list[str]:
-        found = rows[number].split("\t")
-        if len(found) != first + n_samples:
-            raise BadInput(
-                f"{path}: line {number + 1}: {len(found)} columns, {first + n_samples} announced; download it again"
-            )
-        return found
+        found = tables.cells(rows[number])
+        if len(found) < width or any(found[width:]):
+            raise BadInput(f"{path}: line {number + 1}: {len(found)} columns, {width} announced; download it again")
+        return found[:width]
 
     header = cells(2)
     about = [cells(number) for number in range(3, body)]

@@ -6,11 +6,13 @@ GEO series, GSE92742 (`GSE92742_Broad_LINCS_inst_info.txt`, ...). COLUMNS holds 
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from morphobench.datasets import tables
 from morphobench.datasets.l1000.gctx import ExpressionFile
 from morphobench.errors import BadInput
 
@@ -58,8 +60,14 @@ _NEEDED = {
     "genes": ("entrez_id", "symbol"),
     "cells": ("cell_id",),
 }
-_ABSENT = ["-666", "-666.0", "-666.000000", "", "nan", "NA", "restricted", '""']
-"""How LINCS writes an absent value; `restricted` stands for a structure that is not public."""
+_ABSENT = ("-666", "-666.0", "-666.000000")
+"""How LINCS writes an absent value."""
+_NO_VALUE = ("nan", "NaN", "NA", "restricted", '""')
+"""Further ways, of columns that are no name; `restricted` stands for a structure that is not public."""
+_NAMES = ("id", "pert_id", "pert_iname", "cell_id", "plate", "entrez_id", "symbol")
+"""A plate may be called NA, and a gene NaN or Inf."""
+_FLAGS = ("qc_pass", "quality", "is_landmark")
+_NUMBERS = ("time", "dose", "tas", "replicate_correlation", "wells")
 _LONG = ("id", "smiles", "inchi_key", "alias")  # nearly every value is another one; the rest are kept as categories
 _HOURS = {"": 1.0, "h": 1.0}
 _MICROMOLAR = {"um": 1.0, "\u00b5m": 1.0, "\u03bcm": 1.0, "\ufffdm": 1.0, "<b5>m": 1.0, "nm": 1e-3, "mm": 1e3}
@@ -68,10 +76,8 @@ _MICROMOLAR = {"um": 1.0, "\u00b5m": 1.0, "\u03bcm": 1.0, "\ufffdm": 1.0, "<b5>m
 
 def table_paths(folder: Path, kind: str) -> list[Path]:
     """The tables of one kind (a key of TABLES) that are in `folder`, LINCS2020 first; the plain one before a .gz."""
-    found = []
-    for name in TABLES[kind]:
-        found += [path for path in (folder / name, folder / f"{name}.gz") if path.is_file()][:1]
-    return found
+    found = (tables.find_file(folder, name) for name in TABLES[kind])
+    return [path for path in found if path is not None]
 
 
 def read_table(path: Path, kind: str) -> pd.DataFrame:
@@ -80,29 +86,29 @@ def read_table(path: Path, kind: str) -> pd.DataFrame:
     Only the named columns are read: the well table has 30 columns and three million rows. Raises BadInput for a
     damaged file or one without a needed column.
     """
-    try:
-        header = pd.read_csv(path, sep="\t", nrows=0, encoding_errors="replace").columns
-        names = _chosen(header)
-        missing = [ours for ours in _NEEDED[kind] if ours not in names.values()]
-        if missing:
-            raise BadInput(
-                f"{path}: column {' or '.join(COLUMNS[missing[0]])} is missing; give the table as LINCS ships it"
-            )
-        types = {theirs: "str" if ours in _LONG else "category" for theirs, ours in names.items()}
-        table = pd.read_csv(
-            path, sep="\t", dtype=types, usecols=list(names), quoting=3, encoding_errors="replace",
-            keep_default_na=False, na_values=_ABSENT,
-        )  # fmt: skip
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, OSError, EOFError) as error:
-        raise BadInput(f"{path}: cannot be read ({' '.join(str(error).split())}); download it again") from error
-    return table.rename(columns=names).apply(_filled)
+    few = [name for name in COLUMNS if name not in _LONG]
+    table = tables.read_table(
+        path, COLUMNS, _NEEDED[kind], "give the table as LINCS ships it", numbers=_NUMBERS, few=few, errors="replace"
+    )
+    return _meant(table, str(path), "line").reset_index(drop=True)
 
 
-def _filled(column: pd.Series) -> pd.Series:
-    if column.dtype == "category":
-        column = column.cat.rename_categories(str)  # pandas makes numbers of categories that look like ones
-        column = column if "" in column.cat.categories else column.cat.add_categories("")
-    return column.fillna("")
+def _meant(table: pd.DataFrame, where: str, row: str) -> pd.DataFrame:
+    """Absent values as "" and flags as "1" and "0"; the index says which `row` of `where` is wrong."""
+    found = pd.DataFrame(index=table.index)
+    for name, column in table.items():
+        absent = _ABSENT if name in _NAMES else (*_ABSENT, *_NO_VALUE)
+        if column.dtype == "category":
+            found[name] = tables.mapped(column, partial(_present, absent))
+        else:
+            found[name] = column.where(~column.isin(absent), "")
+    for name in (name for name in _FLAGS if name in found):
+        found[name] = tables.flags(found[name], " or ".join(COLUMNS[name]), where, row)
+    return found
+
+
+def _present(absent: tuple[str, ...], text: str) -> str:
+    return "" if text in absent else text
 
 
 def annotate(file: ExpressionFile, kind: str, known: dict[Path, pd.DataFrame]) -> pd.DataFrame | None:
@@ -112,7 +118,7 @@ def annotate(file: ExpressionFile, kind: str, known: dict[Path, pd.DataFrame]) -
     from the first table of the kind beside it that knows its ids. known: tables that were read, filled here.
     Raises BadInput if that table lacks some of the ids, or says two things of one.
     """
-    own = with_our_names(file.samples)
+    own = with_our_names(file)
     if all(name in own for name in _NEEDED[kind]):
         return own
     for path in table_paths(file.path.parent, kind):
@@ -145,11 +151,14 @@ def _places(path: Path, table: pd.Series, ids: pd.Series) -> np.ndarray:
     return index.get_indexer(wanted)
 
 
-def with_our_names(table: pd.DataFrame) -> pd.DataFrame:
-    """The columns of a file's own annotation that are in COLUMNS, under our names; "" where a value is absent."""
-    names = _chosen(table.columns)
-    ours = table[list(names)].rename(columns=names)
-    return ours.where(~ours.isin(_ABSENT), "")
+def with_our_names(file: ExpressionFile) -> pd.DataFrame:
+    """The columns of a file's own annotation that are in COLUMNS, under our names; "" where a value is absent.
+
+    Raises BadInput for a flag that is none.
+    """
+    chosen = tables.choose(list(file.samples), COLUMNS, str(file.path))
+    table = pd.DataFrame({ours: file.samples.iloc[:, place] for ours, place in chosen.items()})
+    return _meant(table.set_index(file.samples["id"]), str(file.path), "sample").reset_index(drop=True)
 
 
 def hours(table: pd.DataFrame) -> pd.Series:
@@ -178,7 +187,7 @@ def _quantity(table: pd.DataFrame, name: str, scales: dict[str, float]) -> pd.Se
 def landmark_genes(path: Path) -> pd.DataFrame:
     """Landmark genes of a gene table of either generation: entrez_id (int) and symbol, in its order.
 
-    Raises BadInput if the table does not say which genes are landmarks.
+    Raises BadInput if the table does not say which genes are landmarks, or gives one of them no Entrez id.
     """
     table = read_table(path, "genes")
     if "feature_space" in table:
@@ -187,13 +196,12 @@ def landmark_genes(path: Path) -> pd.DataFrame:
         table = table[table["is_landmark"] == "1"]
     else:
         raise BadInput(f"{path}: column feature_space or pr_is_lm is missing; give the table as LINCS ships it")
-    return table.astype({"entrez_id": str, "symbol": str}).astype({"entrez_id": int})[["entrez_id", "symbol"]]
-
-
-def _chosen(columns: pd.Index) -> dict[str, str]:
-    chosen: dict[str, str] = {}
-    for ours, theirs in COLUMNS.items():
-        first = next((name for name in theirs if name in columns), None)
-        if first is not None:
-            chosen[first] = ours
-    return chosen
+    table = table.astype({"entrez_id": str, "symbol": str})
+    genes = table["entrez_id"].map(tables.whole)
+    if genes.isna().any():
+        row = table[genes.isna()].iloc[0]
+        raise BadInput(
+            f"{path}: landmark gene {row['symbol']}: {' or '.join(COLUMNS['entrez_id'])} is {row['entrez_id']!r}, no "
+            "Entrez id; give the table as LINCS ships it"
+        )
+    return table.assign(entrez_id=genes.astype(int))[["entrez_id", "symbol"]]

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import io
 import json
-import tomllib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -26,6 +25,7 @@ from morphobench.datasets.frozen import load_compounds, load_landmarks
 from morphobench.datasets.morphogene import split_rules
 from morphobench.datasets.morphogene.paper_recipe import NAME, TABLE_SHA256, dihedral
 from morphobench.datasets.morphogene.parts import Parts
+from morphobench.datasets.tables import read_own, toml
 from morphobench.datasets.tier import HERE, ImageSet, Tier, TierSpec, read_spec
 from morphobench.errors import BadInput, Unavailable
 
@@ -58,8 +58,7 @@ def load_built(name: str, folder: Path | None = None) -> Tier:
     sums = storage.read_sums(folder, mend(name))
     for file in ("tier.toml", "samples.csv", "compounds.csv", "expression.npz"):
         storage.verify_file(folder, file, sums.get(file, "nothing"), mend(name))
-    samples = pd.read_csv(folder / "samples.csv", keep_default_na=False)
-    compounds = pd.read_csv(folder / "compounds.csv", keep_default_na=False)
+    samples, compounds = read_own(folder / "samples.csv"), read_own(folder / "compounds.csv")
     with np.load(folder / "expression.npz") as arrays:
         rows = {compound: row for row, compound in enumerate(arrays["compounds"].tolist())}
         g_pre, g_post = arrays["g_pre"], arrays["g_post"]
@@ -101,8 +100,8 @@ def check_place(name: str, folder: Path) -> None:
 def _name_in(spec: Path) -> str:
     """The name of a tier in its TOML; "" where that is absent or damaged, which a build mends."""
     try:
-        return str(tomllib.loads(spec.read_text(encoding="utf-8")).get("name", ""))
-    except (FileNotFoundError, ValueError):
+        return str(toml(spec.read_bytes(), str(spec)).get("name", ""))
+    except (FileNotFoundError, BadInput):
         return ""
 
 
