@@ -13,7 +13,7 @@ import pytest
 from bbbc021_layout import made_rows
 
 from morphobench.datasets import bbbc021, tables
-from morphobench.datasets.manifest import load_compounds
+from morphobench.datasets.frozen import load_compounds
 from morphobench.datasets.structures import fill_structures
 from morphobench.datasets.tier import HERE, read_spec
 from morphobench.errors import BadInput

@@ -12,6 +12,7 @@ import pandas as pd
 import pyarrow.parquet
 
 from morphobench import storage
+from morphobench.datasets.tables import read_own
 from morphobench.datasets.tier import HERE, SPLITS, Tier
 
 ABOUT = Path(__file__).with_name("about.toml")
@@ -202,9 +203,7 @@ def _record_set(key: str, name: str, columns: dict[str, str]) -> dict[str, Any]:
 
 def _columns(path: Path) -> dict[str, str]:
     """Column -> Croissant data type of a CSV or Parquet table."""
-    if path.suffix == ".parquet":
-        frame = pyarrow.parquet.read_schema(path).empty_table().to_pandas()
-    else:
-        frame = pd.read_csv(path, keep_default_na=False)
+    parquet = path.suffix == ".parquet"
+    frame = pyarrow.parquet.read_schema(path).empty_table().to_pandas() if parquet else read_own(path)
     kinds = {"i": "sc:Integer", "u": "sc:Integer", "f": "sc:Float", "b": "sc:Boolean"}
     return {str(column): kinds.get(frame[column].dtype.kind, "sc:Text") for column in frame}

@@ -91,11 +91,13 @@ def _table(data: bytes, where: str, genes: Sequence[str]) -> pa.Table:
 
 def _keys(table: pa.Table, where: str) -> list[tuple[str, str, int]]:
     """Track, compound and index of every row."""
-    texts = {text: whole(text) for text in table.column("index").unique().to_pylist()}
-    strange = next((text for text, number in texts.items() if number is None), None)
-    if strange is not None:
-        raise BadInput(f"{where}: index {strange!r} is no whole number; write 0, 1, 2, ...")
-    index = [texts[text] for text in table.column("index").to_pylist()]
+    numbers: dict[str, int] = {}
+    for text in table.column("index").unique().to_pylist():
+        number = whole(text)
+        if number is None:
+            raise BadInput(f"{where}: index {text!r} is no whole number; write 0, 1, 2, ...")
+        numbers[text] = number
+    index = [numbers[text] for text in table.column("index").to_pylist()]
     return list(zip(table.column("track").to_pylist(), table.column("compound").to_pylist(), index, strict=True))
 
 

@@ -18,6 +18,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import norm, t
 
+from morphobench.metrics.checks import array
+
 LEVEL = 0.95
 ROUNDING = 1e-9
 """Replicates that differ by less than this share of their value differ by rounding alone."""
@@ -66,6 +68,7 @@ def draw_clusters(
 
 def percentile_interval(resamples: np.ndarray, level: float = LEVEL) -> tuple[float, float]:
     """The central `level` of the replicates (R,), NaN left out. Raises ValueError when fewer than half are numbers."""
+    resamples = array(resamples).astype(np.float64, copy=False)
     defined = resamples[np.isfinite(resamples)]
     if len(defined) < max(2, len(resamples) / 2):
         raise ValueError(f"{len(defined)} of {len(resamples)} replicates are defined; half or more are needed")
@@ -90,6 +93,7 @@ def clustered_interval(
     defined, all equal but for ROUNDING of their size or of `scale`, or so large that their square is no number. Raises
     ValueError when the replicates are not three equal arms.
     """
+    resamples = array(resamples).astype(np.float64, copy=False)
     if resamples.ndim != 1 or len(resamples) % 3:
         raise ValueError(f"{resamples.shape=}: three arms of equally many replicates are needed")
     arms = [arm[np.isfinite(arm)] for arm in np.split(resamples, 3)]
@@ -141,6 +145,7 @@ def recentred_interval(
     the spread; for averages, and for Frechet and kernel distances taken to first order, it is nothing. The interval
     is for the score *at this N*, as is the floor beside it; the end of a bounded score can pass its bound.
     """
+    resamples = array(resamples).astype(np.float64, copy=False)
     low, high = percentile_interval(resamples, level)
     mean = float(np.nanmean(resamples))
     return value + widening * (low - mean), value + widening * (high - mean)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from morphobench.metrics.checks import array
 from morphobench.metrics.frechet import checked_pair
 
 
@@ -22,7 +23,7 @@ def by_compound(
     `checked_pair` and `distance`.
     """
     a, b = checked_pair(a, b)
-    a_compounds, b_compounds = np.asarray(a_compounds), np.asarray(b_compounds)
+    a_compounds, b_compounds = array(a_compounds), array(b_compounds)
     names = paired_compounds(a_compounds, b_compounds)
     return np.array([distance(a[a_compounds == name], b[b_compounds == name]) for name in names])
 

@@ -13,6 +13,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy.sparse import csr_array
 
+from morphobench.metrics.checks import array
+
 CONSTANT = 5e-6
 """A spread below this share of the largest expression value is rounding, not a pattern: of float32 profiles, and of the
 four decimals of `expression.csv`, averaged over a compound's rows."""
@@ -153,7 +155,7 @@ def _changes(
     predicted_post: np.ndarray, pre: np.ndarray, measured_post: np.ndarray, compounds: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Predicted and measured LFC of every row (N, G) in float64, after the checks."""
-    predicted_post, pre, measured_post, compounds = map(np.asarray, (predicted_post, pre, measured_post, compounds))
+    predicted_post, pre, measured_post, compounds = map(array, (predicted_post, pre, measured_post, compounds))
     if not (predicted_post.shape == pre.shape == measured_post.shape == (len(compounds), *pre.shape[1:])):
         raise ValueError(f"{predicted_post.shape=}, {pre.shape=}, {measured_post.shape=}, {compounds.shape=} differ")
     if pre.ndim != 2 or pre.size == 0:
@@ -169,7 +171,7 @@ def _compound_means(
     changes: tuple[np.ndarray, np.ndarray], compounds: np.ndarray, weights: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Compounds in sorted order (C,), their weighted mean predicted and measured LFC (C, G); weight 0 leaves out."""
-    compounds, kept = np.asarray(compounds), np.flatnonzero(weights)
+    compounds, kept = array(compounds), np.flatnonzero(weights)
     names, member = np.unique(compounds[kept], return_inverse=True)
     total = np.bincount(member, weights[kept])
     # One entry per row: a dense (C, N) matrix would multiply each profile by C - 1 zeros in every replicate.
@@ -293,4 +295,5 @@ class Rounding(NamedTuple):
 
 
 def _rounding(predicted_post: np.ndarray, measured_post: np.ndarray) -> Rounding:
-    return Rounding(CONSTANT * float(np.abs(predicted_post).max()), CONSTANT * float(np.abs(measured_post).max()))
+    predicted, measured = (CONSTANT * float(np.abs(array(side)).max()) for side in (predicted_post, measured_post))
+    return Rounding(predicted, measured)

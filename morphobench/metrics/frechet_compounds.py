@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from morphobench.metrics.bootstrap import draw_clusters, few_clusters_widening, recentred_interval
+from morphobench.metrics.checks import array
 from morphobench.metrics.compounds import by_compound, paired_compounds, resamples_by_compound
 from morphobench.metrics.frechet import checked_pair, frechet_distance, frechet_resamples
 
@@ -118,7 +119,7 @@ def frechet_intervals_by_compound(
     fewer than three units or a distance of 0. Raises as `frechet_distance_by_compound`.
     """
     a, b = checked_pair(a, b)
-    a_compounds, a_units, b_compounds, b_units = map(np.asarray, (a_compounds, a_units, b_compounds, b_units))
+    a_compounds, a_units, b_compounds, b_units = map(array, (a_compounds, a_units, b_compounds, b_units))
     found: dict[str, tuple[float, float] | None] = {}
     for name in paired_compounds(a_compounds, b_compounds):
         mine, true = a_compounds == name, b_compounds == name

@@ -23,7 +23,10 @@ def distinct(labels: np.ndarray) -> int:
 
 
 def aligned(name: str, values: np.ndarray, *others: np.ndarray) -> None:
-    """ValueError where another array has not one entry per row of `values`, called `name`."""
+    """ValueError where another array has not one entry per row of `values`, called `name`, or one is a tensor."""
+    tensors = [entry for entry in (values, *others) if hasattr(entry, "detach")]
+    if tensors:
+        raise ValueError(f"{name}: {type(tensors[0]).__name__}s beside it; a bundle holds numpy arrays (checks.array)")
     for other in others:
         if len(other) != len(values):
             raise ValueError(f"{name}: {values.shape=} has labels or values of {other.shape=}; one per row is needed")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.sparse import csr_matrix
 
-from morphobench.metrics.checks import LARGEST
+from morphobench.metrics.checks import LARGEST, array
 
 TIE = 1e-9
 """Cosine similarities that differ by less are equal: two sums over the same numbers in another order are."""
@@ -33,7 +33,7 @@ def cosine_similarity(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
     Raises ValueError when the numbers of features differ.
     """
-    a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    a, b = array(a).astype(np.float64, copy=False), array(b).astype(np.float64, copy=False)
     if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1]:
         raise ValueError(f"{a.shape=} and {b.shape=}: two matrices with the same features are needed")
     large = sum(int((np.abs(rows) > LARGEST).any(axis=1).sum()) for rows in (a, b))
@@ -57,7 +57,7 @@ def mechanism_matches(
     their order does not matter. NaN where no reference that may answer has the query's mechanism, or the query has NaN;
     a reference with NaN is nobody's neighbour. Raises ValueError for labels that do not pair up.
     """
-    queries, reference = np.asarray(queries), np.asarray(reference)
+    queries, reference = array(queries), array(reference)
     compounds, mechanisms, batches = _arrays(compounds), _arrays(mechanisms), batches and _arrays(batches)
     pairs = [compounds, mechanisms, *([batches] if batches else [])]
     if any(len(ours) != len(queries) or len(theirs) != len(reference) for ours, theirs in pairs):
@@ -99,7 +99,7 @@ def discrimination(generated: np.ndarray, real: np.ndarray) -> np.ndarray:
     differences, and for dividing the rank by C. NaN for a compound with NaN on either side, which is nobody's rival.
     Raises ValueError when shapes differ.
     """
-    generated, real = np.asarray(generated), np.asarray(real)
+    generated, real = array(generated), array(real)
     if generated.shape != real.shape:
         raise ValueError(f"{generated.shape=} and {real.shape=} differ")
     similarity = cosine_similarity(generated, real)
@@ -127,7 +127,7 @@ def average_precision(
     Nature Communications 16). A profile of another compound that is as near ranks before. NaN where nothing of the
     compound is to be found. Raises ValueError for labels that do not pair up, or where features differ.
     """
-    queries, reference = np.asarray(queries), np.asarray(reference)
+    queries, reference = array(queries), array(reference)
     compounds, batches = _arrays(compounds), batches and _arrays(batches)
     if any(len(a) != len(queries) or len(b) != len(reference) for a, b in (compounds, batches or compounds)):
         raise ValueError(f"{queries.shape=} and {reference.shape=} do not pair up with their labels")
@@ -190,7 +190,7 @@ def _others(compounds: np.ndarray, batches: np.ndarray | None) -> np.ndarray:
 
 
 def _arrays(labels: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    return np.asarray(labels[0]), np.asarray(labels[1])
+    return array(labels[0]), array(labels[1])
 
 
 def _unit(rows: np.ndarray) -> np.ndarray:

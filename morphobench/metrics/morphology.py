@@ -12,6 +12,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from morphobench.metrics.checks import array
 from morphobench.metrics.expression import lfc_pearson_per_compound, per_compound_resamples
 
 SEED = 2020
@@ -48,17 +49,18 @@ def area_occupied_shift_by_compound(
     swaps compounds. A compound none of whose plates has vehicle images (`bare`) is left out. Raises as
     `area_occupied_shift`, when the two sets hold different compounds, and when all of them are left out.
     """
-    generated, real, vehicle = (np.asarray(side) for side in (generated, real, vehicle))
+    generated, real, vehicle = (array(side).astype(np.float64) for side in (generated, real, vehicle))
+    generated_compounds = array(generated_compounds)
     ones = np.ones((1, 1))
     return float(
         shift_resamples(
             generated,
-            np.asarray(generated_compounds),
-            np.asarray(generated_plates),
+            generated_compounds,
+            array(generated_plates),
             real,
-            np.asarray(real_compounds),
+            array(real_compounds),
             vehicle,
-            np.asarray(vehicle_plates),
+            array(vehicle_plates),
             ones.repeat(len(generated), axis=1),
             ones.repeat(len(real), axis=1),
             ones.repeat(len(vehicle), axis=1),
@@ -163,6 +165,7 @@ def profile_correlation(generated: np.ndarray, real: np.ndarray, compounds: np.n
     generated, real: changes (N, F) in vehicle standard deviations; compounds (N,). 0 where the generated change is the
     same in every measurement, NaN where the real one is. Raises ValueError for shapes that differ or NaN.
     """
+    real = array(real)
     return lfc_pearson_per_compound(generated, np.zeros_like(real, dtype=np.float64), real, compounds)
 
 

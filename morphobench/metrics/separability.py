@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
-from morphobench.metrics.checks import table
+from morphobench.metrics.checks import array, table
 
 
 def lda_separability(
@@ -23,7 +23,7 @@ def lda_separability(
     two images or images that do not vary, shapes differ, or a value is not finite.
     """
     correct = lda_correct(train_x, train_y, generated_x, generated_y)
-    return float(balanced_resamples(correct, np.asarray(generated_y), np.ones((1, len(correct))))[0])
+    return float(balanced_resamples(correct, array(generated_y), np.ones((1, len(correct))))[0])
 
 
 def balanced_resamples(correct: np.ndarray, classes: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -59,6 +59,7 @@ def lda_projection(train_x: np.ndarray, train_y: np.ndarray, points: np.ndarray)
 
     Raises ValueError when there are fewer than three classes (they span fewer than two axes), or as `lda_separability`.
     """
+    train_y = array(train_y)
     if len(np.unique(train_y)) < 3:
         raise ValueError(f"{len(np.unique(train_y))} classes span fewer than two axes; three or more are needed")
     return _fit(*_pair(train_x, train_y)).transform(table(points))[:, :2]
@@ -82,7 +83,7 @@ def _fit(train_x: np.ndarray, train_y: np.ndarray) -> LinearDiscriminantAnalysis
 
 def _pair(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Embeddings as float64 and their classes."""
-    x, y = table(x), np.asarray(y)
+    x, y = table(x), array(y)
     if x.ndim != 2 or len(x) != len(y) or len(x) == 0:
         raise ValueError(f"{x.shape=} and {y.shape=} do not pair up")
     return x, y

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 from sklearn.covariance import ledoit_wolf_shrinkage
 
-from morphobench.metrics.checks import table
+from morphobench.metrics.checks import array, table
 
 CONSTANT = 1e-9
 """A feature whose spread over a plate's vehicle wells is below this share of its largest size does not vary there."""
@@ -35,7 +35,7 @@ def scale_by_vehicle(
     finite.
     """
     values, vehicle = _check(values, vehicle)
-    plates, vehicle_plates = np.asarray(plates), np.asarray(vehicle_plates)
+    plates, vehicle_plates = array(plates), array(vehicle_plates)
     if len(plates) != len(values) or len(vehicle_plates) != len(vehicle):
         raise ValueError(f"{plates.shape=} and {vehicle_plates.shape=} do not pair up with the rows")
     bare = sorted(set(plates) - set(vehicle_plates))

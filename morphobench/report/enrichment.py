@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 from scipy.stats import false_discovery_control, hypergeom
 
+from morphobench.metrics.checks import array
 from morphobench.metrics.expression import CONSTANT
 from morphobench.schema import Enrichment
 
@@ -66,7 +67,15 @@ def enrichment(
 
 
 def changed_genes(lfc: np.ndarray) -> dict[Direction, np.ndarray]:
-    """Positions of the at most TOP genes that rise, and that fall, most; none where the spread of `lfc` is rounding."""
+    """Positions of the at most TOP genes that rise, and that fall, most; none where the spread of `lfc` is rounding.
+
+    Raises ValueError for a change that is not finite: such a gene neither rises nor falls, and would take the place of
+    one that does.
+    """
+    lfc = array(lfc)
+    unknown = int((~np.isfinite(lfc)).sum())
+    if unknown:
+        raise ValueError(f"{unknown} of {len(lfc)} genes have a change that is not finite; leave them out")
     order = np.argsort(lfc, kind="stable")
     up, down = order[::-1][:TOP], order[:TOP]
     if lfc.std() <= ROUNDING:
