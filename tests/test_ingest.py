@@ -387,6 +387,20 @@ def test_a_manifest_is_the_same_whatever_wrote_it(folder: Path, tier: Tier, enco
     assert open_submission(folder, tier).manifest == expected
 
 
+def test_a_submission_may_name_its_files_in_capitals(folder: Path, tier: Tier, tmp_path: Path) -> None:
+    expected, plain = open_submission(folder, tier), pack_submission(folder, tmp_path / "plain.zip", tier)
+    for name in ("submission.toml", "expression.csv"):
+        (folder / name).rename(folder / name.replace(".", "-")).rename(folder / name.upper())
+    (folder / "CONDITIONS.CSV").write_text("")
+    found = open_submission(folder, tier)
+    assert found.manifest == expected.manifest
+    assert found.expression_sha256 == expected.expression_sha256 != ""
+    assert pack_submission(folder, tmp_path / "capitals.zip", tier).read_bytes() == plain.read_bytes()
+    (folder / "expression.csv").write_text("")
+    with pytest.raises(BadInput, match=r"EXPRESSION.CSV answers no condition"):  # which of the two is meant?
+        open_submission(folder, tier)
+
+
 def test_a_submission_is_not_packed_into_itself(folder: Path, tier: Tier) -> None:
     before = sorted(folder.rglob("*"))
     for out in (folder / "s.zip", folder / "images" / "s.zip"):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 import zipfile
 import zlib
+from collections.abc import Collection
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
@@ -128,6 +129,11 @@ class ZipSource:
             # Its header said less.
             raise BadInput(f"{self.path}: member {name!r} is longer than it says; pack it again")
         return data
+
+
+def named(names: Collection[str], name: str) -> str | None:
+    """A file's name as a source's `names` have it, in whatever case (submission.TOML); None where it is not there."""
+    return name if name in names else next((found for found in names if found.casefold() == name.casefold()), None)
 
 
 def _too_large(name: str, size: int, limit: int) -> BadInput:

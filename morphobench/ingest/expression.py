@@ -13,7 +13,7 @@ import pyarrow.csv as pa_csv
 from morphobench.datasets.tables import SEPARATORS, cells, decoded, encoding_of, whole
 from morphobench.datasets.tier import Tier
 from morphobench.errors import BadInput
-from morphobench.ingest.archive import Source
+from morphobench.ingest.archive import Source, named
 from morphobench.schema import Conditions
 from morphobench.storage import sha256_bytes
 
@@ -33,7 +33,7 @@ def read_expression(source: Source, tier: Tier, wanted: Mapping[str, Conditions]
     Raises BadInput that names the first row, gene or value that is wrong.
     """
     where = f"{source.path}: {EXPRESSION}"
-    data = source.read(EXPRESSION, EXPRESSION_BYTES)
+    data = source.read(named(source.names(), EXPRESSION) or EXPRESSION, EXPRESSION_BYTES)
     genes = next(iter(wanted.values())).genes
     table = _table(data, where, genes)
     values = np.column_stack([table.column(gene).to_numpy(zero_copy_only=False) for gene in genes])

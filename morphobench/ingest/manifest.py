@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from morphobench.datasets.tables import toml
 from morphobench.datasets.tier import Tier
 from morphobench.errors import BadInput
-from morphobench.ingest.archive import Source
+from morphobench.ingest.archive import Source, named
 from morphobench.schema import OWN, Manifest, first_fault
 
 MANIFEST = "submission.toml"
@@ -38,9 +38,10 @@ def _toml_string(value: str) -> str:
 def read_manifest(source: Source, tier: Tier) -> Manifest:
     """The manifest of a submission; BadInput names the field that is wrong or was made for another tier or split."""
     where = f"{source.path}: {MANIFEST}"
-    if MANIFEST not in source.names():
+    name = named(source.names(), MANIFEST)
+    if name is None:
         raise BadInput(f"{where}: not there; start from `morphobench submission new`")
-    content = toml(source.read(MANIFEST, MANIFEST_BYTES), where)
+    content = toml(source.read(name, MANIFEST_BYTES), where)
     try:
         manifest = Manifest.model_validate(content)
     except ValidationError as error:

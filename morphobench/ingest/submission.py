@@ -15,7 +15,7 @@ import pandas as pd
 from morphobench.datasets.swaps import KINDS, place, swaps
 from morphobench.datasets.tier import Tier
 from morphobench.errors import BadInput
-from morphobench.ingest.archive import Source, open_source
+from morphobench.ingest.archive import Source, named, open_source
 from morphobench.ingest.expression import EXPRESSION, EXPRESSION_BYTES, G_PRE, read_expression, write_expression
 from morphobench.ingest.images import decode_png, encode_png
 from morphobench.ingest.manifest import MANIFEST, MANIFEST_BYTES, manifest_toml, read_manifest
@@ -119,7 +119,7 @@ def open_submission(path: Path, tier: Tier, tracks: Sequence[str] | None = None)
     images = {track: _check_images(source, track, conditions, size) for track, conditions in wanted.items()}
     others = {name: _check_images(source, name, conditions, size) for name, conditions in swapped.items()}
     expression, expression_sha256 = None, ""
-    if EXPRESSION in names:
+    if named(names, EXPRESSION):
         expression, expression_sha256 = read_expression(source, tier, wanted)
     return Submission(manifest, images, expression, expression_sha256, others)
 
@@ -201,13 +201,15 @@ def pack_submission(folder: Path, out: Path, tier: Tier, tracks: Sequence[str] |
     refuse_inside(out, folder)
     open_submission(folder, tier, tracks)
     source = open_source(folder)
-    names = [name for name in source.names() if name not in (CONDITIONS, G_PRE)]
     limits = {MANIFEST: MANIFEST_BYTES, EXPRESSION: EXPRESSION_BYTES}
+    spelt = {name.casefold() if name.casefold() in limits else name: name for name in source.names()}
     with atomic_path(out) as temporary, zipfile.ZipFile(temporary, "w") as archive:
-        for name in names:
+        for name, found in sorted(spelt.items()):
+            if name.casefold() in (CONDITIONS, G_PRE):
+                continue
             # PNG bytes are compressed already.
             method = zipfile.ZIP_STORED if name.endswith(".png") else zipfile.ZIP_DEFLATED
-            data = source.read(name, limits.get(name, image_bytes(tier.spec.image_size)))
+            data = source.read(found, limits.get(name, image_bytes(tier.spec.image_size)))
             archive.writestr(zipfile.ZipInfo(name, ZIP_DATE), data, compress_type=method)
     return out
 
@@ -227,7 +229,7 @@ def _check_names(source: Source, tier: Tier, wanted: Mapping[str, Conditions]) -
     if missing:
         count = f"{len(missing):,} of {len(expected):,} images are"
         raise BadInput(f"{source.path}: {missing[0]} is missing ({count}); every condition needs its image")
-    allowed = {MANIFEST, EXPRESSION, CONDITIONS, G_PRE}
+    allowed = {named(names, file) for file in (MANIFEST, EXPRESSION, CONDITIONS, G_PRE)}
     folders = ((track, *(place(track, kind) for kind in KINDS)) for track in tier.spec.tracks if track not in wanted)
     others = tuple(f"images/{name}/" for group in folders for name in group)
     extra = sorted(name for name in names - expected - allowed if not (others and name.startswith(others)))
