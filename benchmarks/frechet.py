@@ -24,6 +24,7 @@ from rich.table import Table
 
 from morphobench.features.torchvision_ops import ensure_torchvision
 from morphobench.metrics import FrechetReference, frechet_distance
+from morphobench.provenance import processor
 from morphobench.storage import atomic_write_text
 
 D = 2048
@@ -88,11 +89,9 @@ def measure(n: int, repeats: int) -> list[dict[str, float | str | int]]:
 
 def setting() -> dict[str, str]:
     """Hardware and versions."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    models = [line.split(":")[1].strip() for line in lines if "model name" in line]
     names = ("numpy", "scipy", "torch", "torch-fidelity", "clean-fid")
     return {
-        "cpu": models[0] if models else platform.processor(),
+        "cpu": processor(),
         "cores": f"{os.cpu_count()}, OMP_NUM_THREADS {os.environ.get('OMP_NUM_THREADS', 'unset')}",
         "load": f"{os.getloadavg()[0]:.1f}",
         "python": platform.python_version(),

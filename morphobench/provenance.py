@@ -29,7 +29,7 @@ def versions() -> dict[str, str]:
 
 def hardware(device: str) -> dict[str, str]:
     """Processor, cores this process may use, memory, and the accelerator if one is used."""
-    described = {"processor": _processor(), "cores": str(usable_cores()), "system": platform.system()}
+    described = {"processor": processor(), "cores": str(usable_cores()), "system": platform.system()}
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     described["memory"] = f"{memory:.0f} GiB"
     if device.startswith("cuda"):
@@ -46,7 +46,8 @@ def usable_cores() -> int:
     return os.cpu_count() or 1
 
 
-def _processor() -> str:
+def processor() -> str:
+    """Name of the processor, as the system gives it."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

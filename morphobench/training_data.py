@@ -13,13 +13,11 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from morphobench.datasets.frozen import morgan_fingerprint
+from morphobench.datasets.frozen import FINGERPRINT_BITS, morgan_fingerprint
 from morphobench.datasets.tier import Tier
 from morphobench.errors import BadInput
 
 TEXTS = ("sample_id", "compound", "plate", "well")
-BITS = 1024
-"""Of the Morgan fingerprint."""
 
 
 class TierDataset(Dataset[dict[str, Any]]):
@@ -30,6 +28,8 @@ class TierDataset(Dataset[dict[str, Any]]):
     - dose_um: float32 (), micromolar.
     - fingerprint: float32 (1024,), Morgan radius 2; zeros, and `smiles` empty, where the structure is unknown.
     - sample_id, compound, plate, well, smiles, moa: str.
+
+    `conditions` is what a model may know of each sample, in the same order.
 
     Workers may be forked or spawned: the dataset holds the expression of the split and the way to its images, and no
     open file. The workers of a `sim` dataset render what is not in the cache yet, one at a time; `prepare` does it
@@ -50,6 +50,7 @@ class TierDataset(Dataset[dict[str, Any]]):
             )
         self.transform = transform
         self.images = tier.images(rows)
+        self.conditions = tier.conditions_of(rows, split)
         self.g_pre, self.g_post = (matrix.astype(np.float32, copy=False) for matrix in tier.expression(rows))
         self.doses = rows["dose_um"].to_numpy(dtype=np.float32)
         structures = dict(zip(tier.compounds["compound"], tier.compounds["smiles"], strict=True))
@@ -58,7 +59,7 @@ class TierDataset(Dataset[dict[str, Any]]):
             "moa": tier.mechanisms(rows).tolist(),
         }
         self.fingerprints = {
-            smiles: morgan_fingerprint(smiles).astype(np.float32) if smiles else np.zeros(BITS, np.float32)
+            smiles: morgan_fingerprint(smiles).astype(np.float32) if smiles else np.zeros(FINGERPRINT_BITS, np.float32)
             for smiles in set(self.texts["smiles"])
         }
 

@@ -18,6 +18,7 @@ from morphobench.datasets.tables import read_own
 from morphobench.errors import BadInput
 
 HERE = Path(__file__).parent
+FINGERPRINT_BITS = 1024
 COMPOUND_COLUMNS = (
     "order",
     "compound",
@@ -88,19 +89,24 @@ def doses(compounds: pd.DataFrame, compound: str) -> tuple[float, ...]:
     return tuple(float(dose) for dose in str(rows.iloc[0]).split("|"))
 
 
-def morgan_fingerprint(smiles: str) -> np.ndarray:
-    """Morgan fingerprint, radius 2, 1,024 bits (Rogers and Hahn 2010): uint8 (1024,) of 0 and 1.
+def parse_smiles(smiles: str) -> Chem.Mol:
+    """The molecule of a SMILES.
 
-    Raises BadInput if the SMILES does not parse, or holds more than a molecule: RDKit passes over a name that follows.
+    Raises BadInput if it does not parse, or holds more than a molecule: RDKit passes over a name that follows.
     """
-    with rdBase.BlockLogs():
+    with rdBase.BlockLogs():  # the toolkit's complaint spans lines; BadInput says it in one
         molecule = Chem.MolFromSmiles(smiles)
     if molecule is None or not smiles:
         raise BadInput(f"SMILES {smiles!r}: does not parse; give a valid one or leave it empty")
     if not smiles.isascii() or re.search(r"\s", smiles):
         raise BadInput(f"SMILES {smiles!r}: more than a molecule; give its SMILES alone")
-    generator = rdFingerprintGenerator.GetMorganGenerator(radius=2, fpSize=1024)
-    return np.asarray(generator.GetFingerprintAsNumPy(molecule), dtype=np.uint8)
+    return molecule
+
+
+def morgan_fingerprint(smiles: str, radius: int = 2, bits: int = FINGERPRINT_BITS) -> np.ndarray:
+    """Morgan fingerprint (Rogers and Hahn 2010): uint8 (bits,) of 0 and 1. Raises BadInput as `parse_smiles`."""
+    generator = rdFingerprintGenerator.GetMorganGenerator(radius=radius, fpSize=bits)
+    return np.asarray(generator.GetFingerprintAsNumPy(parse_smiles(smiles)), dtype=np.uint8)
 
 
 def fingerprint_sha256(smiles: str) -> str:

@@ -26,7 +26,7 @@ def load_extractor(name: str, weights: Path | None = None, device: str = "cpu") 
     Raises BadInput for an unknown name or device and for a file that is not the network's, Unavailable where a download
     is needed and fails.
     """
-    _check_device(device)
+    check_device(device)
     if name in ("inception", "inception_bf16"):
         from morphobench.features import inception
 
@@ -62,7 +62,8 @@ def load_engine(name: str) -> Engine:
     raise BadInput(f"--engine {name!r}: unknown; choose {', '.join(ENGINES)}")
 
 
-def _check_device(device: str) -> None:
+def check_device(device: str) -> None:
+    """BadInput for a torch device that this machine has not."""
     import torch
 
     try:
