@@ -1,53 +1,43 @@
-"""Train the sim tier's image autoencoder on the tier's training images and export it to the package.
+"""Train the sim tier's image autoencoder on the tier's training images, into a folder of its own.
 
     python scripts/train_autoencoder.py --out runs/sim-autoencoder
 
-Started again with the same folder, it continues where it stopped.
+Started again with the same folder, it goes on where it stopped. `scripts/release_weights.py` puts the result into the
+package.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import sys
-from pathlib import Path
 
 import numpy as np
 import torch
 
-from morphobench.datasets import Tier, load_tier
-from morphobench.storage import atomic_write_text
-from reference_models.trident.autoencoder_training import train_autoencoder
-from reference_models.trident.config import SIM
-from reference_models.trident.weights import AUTOENCODER_PARTS, FOLDER, export, identity
+from morphobench.datasets import load_tier
+from morphobench.training_data import TierDataset
+from reference_models.autoencoder.config import SIM
+from reference_models.autoencoder.training import AutoencoderTraining
+from reference_models.core.weight_file import describe
+from reference_models.training.command import one_line_errors, options
+from reference_models.training.devices import chosen_device
+from reference_models.training.loop import train
+from reference_models.training.run_folder import RunFolder
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, help="folder of the run: checkpoint and log")
-    parser.add_argument("--steps", type=int, default=3600)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument(
-        "--bfloat16", action="store_true", help="mixed precision; faster on processors with AVX512-BF16"
-    )
-    arguments = parser.parse_args()
+    with one_line_errors():
+        run(options(__doc__).parse_args())
+
+
+def run(arguments: argparse.Namespace) -> None:
     torch.set_num_threads(arguments.threads)
     tier = load_tier("sim")
-    autoencoder = train_autoencoder(
-        SIM.autoencoder, training_images(tier), arguments.out, arguments.steps, bfloat16=arguments.bfloat16
-    )
-    metadata = identity(SIM, tier.spec.version, AUTOENCODER_PARTS)
-    recipe = {"steps": str(arguments.steps), "bfloat16": str(arguments.bfloat16)}
-    export(autoencoder, "sim_autoencoder.safetensors", {**metadata, **recipe})
-    first, *log = [json.loads(line) for line in (arguments.out / "log.jsonl").read_text().splitlines()]
-    first["command"] = " ".join(["python", *sys.argv])
-    atomic_write_text(FOLDER / "sim_autoencoder.log.jsonl", "".join(json.dumps(line) + "\n" for line in [first, *log]))
-
-
-def training_images(tier: Tier) -> torch.Tensor:
-    """uint8 (N, 3, H, W): the train split, in its order."""
-    images = np.concatenate(list(tier.images(tier.rows("train")).batches(64)))
-    return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
+    folder = RunFolder(arguments.out, describe("autoencoder", SIM, tier) | {"bfloat16": str(arguments.bfloat16)})
+    folder.claim()
+    images = np.concatenate(list(TierDataset(tier, "train").images.batches(64)))
+    tensor = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
+    trainee = AutoencoderTraining(SIM, tensor, chosen_device(arguments.device), arguments.bfloat16)
+    train(trainee, folder, SIM.recipe.seed, SIM.recipe.steps, arguments.stop_after)
 
 
 if __name__ == "__main__":

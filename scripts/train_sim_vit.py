@@ -1,5 +1,5 @@
-"""Train the small vision transformer of the sim tier without labels (SimCLR, Chen et al. 2020) and export it to the
-package.
+"""Train the small vision transformer of the sim tier without labels (SimCLR, Chen et al. 2020), into a folder of its
+own.
 
     python scripts/train_sim_vit.py --out runs/sim-vit
 
@@ -14,8 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,11 +21,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from morphobench import features
 from morphobench.datasets import load_tier
 from morphobench.features.torchvision_ops import ensure_torchvision
-from morphobench.storage import atomic_path, atomic_write_text
-from reference_models.trident.training import Run, train
+from reference_models.core.weight_file import FORMAT
+from reference_models.training.command import one_line_errors, options
+from reference_models.training.devices import chosen_device, mixed_precision
+from reference_models.training.loop import train
+from reference_models.training.run_folder import RunFolder
 
 ARCHITECTURE: dict[str, Any] = {
     "img_size": 128,
@@ -64,44 +64,58 @@ class Contrastive(nn.Module):
         return self.project(self.vit(images))
 
 
+class ContrastiveTraining:
+    """Two views of one image must find each other (a `training.loop.Trainee`)."""
+
+    def __init__(self, images: Tensor, plates: Tensor, arguments: argparse.Namespace) -> None:
+        self.images, self.plates, self.arguments = images, plates, arguments
+        self.device = chosen_device(arguments.device)
+        torch.manual_seed(SEED)
+        self.model = Contrastive()
+        whiten_input(self.model.vit.patch_embed.proj, images)
+        self.model.to(self.device)
+        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
+        self.modules: dict[str, nn.Module] = {"model": self.model}
+        self.optimizers: dict[str, torch.optim.Optimizer] = {"adamw": self.optimizer}
+
+    def update(self, step: int, generator: torch.Generator) -> dict[str, Tensor]:
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(step, self.arguments.steps)
+        (plate,) = torch.randint(int(self.plates.max()) + 1, (1,), generator=generator)
+        (own,) = torch.nonzero(self.plates == plate, as_tuple=True)
+        rows = own[torch.randperm(len(own), generator=generator)[: self.arguments.batch]]
+        batch = self.images[rows].float() / 255
+        views = torch.cat([augment(batch, generator), augment(batch, generator)]).to(self.device)
+        with mixed_precision(self.device, self.arguments.bfloat16):
+            projected = self.model((views - 0.5) / 0.5)
+        loss, accuracy = contrastive_loss(projected.float())
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        self.optimizer.step()
+        return {"loss": loss.detach(), "accuracy": accuracy}
+
+    def finish(self) -> nn.Module:
+        return self.model.vit
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, help="folder of the run: checkpoint and log")
+    parser = options(__doc__)
     parser.add_argument("--steps", type=int, default=500)
     parser.add_argument("--batch", type=int, default=96)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument(
-        "--bfloat16", action="store_true", help="mixed precision; faster on processors with AVX512-BF16"
-    )
     arguments = parser.parse_args()
+    with one_line_errors():
+        run(arguments)
+
+
+def run(arguments: argparse.Namespace) -> None:
     torch.set_num_threads(arguments.threads)
-    torch.manual_seed(SEED)
-    images, plates = unlabelled_images()
-    model = Contrastive()
-    whiten_input(model.vit.patch_embed.proj, images)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
-    run = Run({"model": model}, {"adamw": optimizer}, torch.Generator().manual_seed(SEED))
-
-    def update(run: Run) -> dict[str, float]:
-        torch.manual_seed(SEED + run.step)  # timm draws the dropped patches from the global state
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(run.step, arguments.steps)
-        (plate,) = torch.randint(int(plates.max()) + 1, (1,), generator=run.generator)
-        (own,) = torch.nonzero(plates == plate, as_tuple=True)
-        rows = own[torch.randperm(len(own), generator=run.generator)[: arguments.batch]]
-        batch = images[rows].float() / 255
-        views = torch.cat([augment(batch, run.generator), augment(batch, run.generator)])
-        with torch.autocast("cpu", torch.bfloat16, enabled=arguments.bfloat16):
-            projected = model((views - 0.5) / 0.5)
-        loss, accuracy = contrastive_loss(projected.float())
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        return {"loss": float(loss.detach()), "accuracy": accuracy}
-
-    train(run, update, arguments.steps, arguments.out, log_every=10, save_every=100)
-    export(model.vit, arguments)
+    recipe = {"steps": arguments.steps, "batch": arguments.batch, "bfloat16": arguments.bfloat16, "seed": SEED}
+    metadata = {"format": FORMAT, "model": "sim_vit", "tier": "sim", "architecture": json.dumps(ARCHITECTURE)}
+    folder = RunFolder(arguments.out, metadata | {"recipe": json.dumps(recipe)})
+    folder.claim()
+    trainee = ContrastiveTraining(*unlabelled_images(), arguments)
+    train(trainee, folder, SEED, arguments.steps, arguments.stop_after, log_every=10, save_every=100)
 
 
 def unlabelled_images() -> tuple[Tensor, Tensor]:
@@ -150,29 +164,14 @@ def augment(images: Tensor, generator: torch.Generator) -> Tensor:
     return (gain * turned.clamp(min=1e-4) ** gamma).clamp(0, 1)
 
 
-def contrastive_loss(projected: Tensor) -> tuple[Tensor, float]:
+def contrastive_loss(projected: Tensor) -> tuple[Tensor, Tensor]:
     """NT-Xent of (2 B, D), rows i and i + B two views of one image; and the share of views whose nearest is their
     partner."""
     unit = functional.normalize(projected, dim=1)
     similarity = unit @ unit.T / TEMPERATURE
     similarity.fill_diagonal_(float("-inf"))
-    partner = torch.arange(len(unit)).roll(len(unit) // 2)
-    return functional.cross_entropy(similarity, partner), float((similarity.argmax(1) == partner).float().mean())
-
-
-def export(vit: nn.Module, arguments: argparse.Namespace) -> None:
-    """Half-precision weights with the architecture in the metadata, and the log beside them."""
-    from safetensors.torch import save_file
-
-    folder = Path(features.__file__).parent / "weights"
-    recipe = {"steps": arguments.steps, "batch": arguments.batch, "bfloat16": arguments.bfloat16, "seed": SEED}
-    metadata = {"architecture": json.dumps(ARCHITECTURE), "tier": "sim", "recipe": json.dumps(recipe)}
-    tensors = {name: value.detach().half().contiguous() for name, value in vit.state_dict().items()}
-    with atomic_path(folder / "sim_vit.safetensors") as temporary:
-        save_file(tensors, temporary, metadata)
-    first, *log = [json.loads(line) for line in (arguments.out / "log.jsonl").read_text().splitlines()]
-    first["command"] = " ".join(["python", *sys.argv])
-    atomic_write_text(folder / "sim_vit.log.jsonl", "".join(json.dumps(line) + "\n" for line in [first, *log]))
+    partner = torch.arange(len(unit), device=unit.device).roll(len(unit) // 2)
+    return functional.cross_entropy(similarity, partner), (similarity.argmax(1) == partner).float().mean()
 
 
 if __name__ == "__main__":

@@ -1,68 +1,56 @@
-"""Train TRIDENT on the sim tier (Algorithm 1) with the committed recipe and export the averaged weights to the package.
+"""Train TRIDENT on the sim tier (Algorithm 1) with the committed recipe, into a folder of its own.
 
-    python scripts/train_autoencoder.py --out runs/sim-autoencoder
     python scripts/train_trident.py --out runs/sim-trident
+    morphobench evaluate --model trident --checkpoint runs/sim-trident
 
-It uses the exported autoencoder. Started again with the same folder, it continues where it stopped.
+It uses the autoencoder that ships, or that of `--autoencoder`, and keeps a copy of it in the folder. Started again with
+the same folder, it goes on where it stopped. `scripts/release_weights.py` puts the result into the package.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import sys
-from dataclasses import asdict
+import shutil
 from pathlib import Path
 
 import torch
 
-from morphobench.datasets import Tier, load_tier
-from morphobench.storage import atomic_write_text
-from reference_models.trident.autoencoder import ConvolutionalAutoencoder, dihedral, to_tensor
-from reference_models.trident.condition import featurise
-from reference_models.trident.config import SIM, TridentConfig
-from reference_models.trident.training import TrainingSet, train_trident
-from reference_models.trident.weights import AUTOENCODER_PARTS, FOLDER, export, identity, restore
-
-LOG_LINES = 200
-"""Lines of the training log that ship, evenly spaced."""
+from morphobench.datasets import load_tier
+from morphobench.storage import atomic_path, sha256_file
+from morphobench.training_data import TierDataset
+from reference_models.autoencoder import loading
+from reference_models.core.weight_file import describe
+from reference_models.shipped import weight_path
+from reference_models.training.command import one_line_errors, options
+from reference_models.training.devices import chosen_device
+from reference_models.training.loop import train
+from reference_models.training.run_folder import RunFolder
+from reference_models.trident.config import SIM
+from reference_models.trident.training import TridentTraining, training_set
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, help="folder of the run: checkpoint and log")
-    parser.add_argument("--steps", type=int, help="stop after the first STEPS of the recipe's (default: all)")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument(
-        "--bfloat16", action="store_true", help="mixed precision; faster on processors with AVX512-BF16"
-    )
+    parser = options(__doc__)
+    parser.add_argument("--autoencoder", type=Path, help="file or folder of a run (default: the one that ships)")
     arguments = parser.parse_args()
+    with one_line_errors():
+        run(arguments)
+
+
+def run(arguments: argparse.Namespace) -> None:
     torch.set_num_threads(arguments.threads)
-    tier = load_tier("sim")
-    metadata = identity(SIM, tier.spec.version)
-    autoencoder = ConvolutionalAutoencoder(SIM.autoencoder).eval().requires_grad_(False)
-    restore(autoencoder, "sim_autoencoder.safetensors", identity(SIM, tier.spec.version, AUTOENCODER_PARTS))
-    data = training_set(tier, autoencoder, SIM)
-    run = train_trident(SIM, data, arguments.out, arguments.bfloat16, arguments.steps)
-    recipe = {"recipe": json.dumps(asdict(SIM.recipe)), "steps": str(run.step), "bfloat16": str(arguments.bfloat16)}
-    export(run.modules["average"], "sim_trident.safetensors", {**metadata, **recipe})
-    first, *lines = run.log
-    first["command"] = " ".join(["python", *sys.argv])
-    kept = [first, *lines[:: max(1, len(lines) // LOG_LINES)], lines[-1]]
-    atomic_write_text(FOLDER / "sim_trident.log.jsonl", "".join(json.dumps(line) + "\n" for line in kept))
-
-
-@torch.no_grad()
-def training_set(tier: Tier, autoencoder: ConvolutionalAutoencoder, config: TridentConfig) -> TrainingSet:
-    """The train split with its images encoded in all eight dihedral views, so that no step has to encode one."""
-    rows = tier.rows("train")
-    latents = []
-    for batch in tier.images(rows).batches(64):
-        images = to_tensor(batch, torch.device("cpu"))
-        latents.append(torch.stack([autoencoder.encode(dihedral(images, view)) for view in range(8)], 1).half())
-    g_pre, g_post = (torch.from_numpy(part).float() for part in tier.expression(rows))
-    drugs = featurise(tier.conditions_of(rows, "train").records, config.condition)
-    return TrainingSet(torch.cat(latents), g_pre, g_post, drugs)
+    device, tier = chosen_device(arguments.device), load_tier("sim")
+    path = weight_path("autoencoder", tier.spec.name, arguments.autoencoder)
+    autoencoder = loading.load(path, SIM.autoencoder, tier).to(device)
+    metadata = describe("trident", SIM, tier) | {"autoencoder_sha256": sha256_file(path)}
+    folder = RunFolder(arguments.out, metadata | {"bfloat16": str(arguments.bfloat16)})
+    folder.claim()
+    with atomic_path(arguments.out / loading.BESIDE) as temporary:
+        shutil.copyfile(path, temporary)
+    data = training_set(TierDataset(tier, "train"), autoencoder.encode, SIM, device)
+    train(
+        TridentTraining(SIM, data, arguments.bfloat16), folder, SIM.recipe.seed, SIM.recipe.steps, arguments.stop_after
+    )
 
 
 if __name__ == "__main__":

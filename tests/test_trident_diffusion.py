@@ -10,7 +10,7 @@ from reference_models.trident import diffusion
 from reference_models.trident.config import DiffusionConfig, SamplerConfig
 
 CONFIG = DiffusionConfig()
-SCHEDULE = diffusion.linear_schedule(CONFIG)
+SCHEDULE = diffusion.Schedule(CONFIG)
 
 
 def ddpm(variance: str) -> DDPMScheduler:
@@ -45,6 +45,16 @@ def test_noising_is_equation_6() -> None:
     torch.testing.assert_close(noisy, ddpm("fixed_large").add_noise(latents, noise, steps), rtol=1e-4, atol=1e-5)
     one = diffusion.add_noise(SCHEDULE, torch.ones(1, 1), torch.zeros(1, 1), torch.tensor([999]))
     assert float(one) == pytest.approx(float(SCHEDULE.alpha_bar[999].sqrt()), rel=1e-5)
+
+
+def test_the_weights_of_equation_6_are_on_the_network_s_device_and_not_in_its_file() -> None:
+    """A table of float64 copied to the device at every step was half of a small step's waiting on a GPU."""
+    schedule = diffusion.Schedule(CONFIG).to("meta")
+    assert {name: part.device.type for name, part in schedule.named_buffers()} == {"signal": "meta", "noise": "meta"}
+    assert schedule.state_dict() == {}
+    exact = np.sqrt(np.cumprod(1 - np.linspace(1e-4, 0.02, 1000)))
+    np.testing.assert_array_equal(SCHEDULE.signal.numpy(), exact.astype(np.float32))
+    np.testing.assert_array_equal(SCHEDULE.noise.numpy(), np.sqrt(1 - exact**2).astype(np.float32))
 
 
 @pytest.mark.parametrize("step", [0, 1, 487, 999])

@@ -1,17 +1,14 @@
 """TRIDENT as the benchmark calls it."""
 
-from types import SimpleNamespace
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
-from morphobench.datasets import load_tier
-from morphobench.errors import BadInput, Unavailable
+from morphobench.errors import BadInput
 from morphobench.schema import Condition, Conditions
-from reference_models.trident import load
-from reference_models.trident.autoencoder import ConvolutionalAutoencoder
+from reference_models.autoencoder.network import ConvolutionalAutoencoder
 from reference_models.trident.config import SIM, SamplerConfig
 from reference_models.trident.model import Trident, noise_seed
 from reference_models.trident.network import TridentNetwork
@@ -71,8 +68,6 @@ def test_noise_is_keyed_by_track_compound_and_index() -> None:
 
 
 def test_algorithm_2_runs_through_the_same_face() -> None:
-    from dataclasses import replace
-
     config = replace(SIM, diffusion=replace(SIM.diffusion, timesteps=3))
     sampler = SamplerConfig("ddpm", 3)
     model = Trident(TridentNetwork(config), ConvolutionalAutoencoder(config.autoencoder), "none", sampler=sampler)
@@ -101,27 +96,27 @@ def test_bad_conditions_are_one_line(model: Trident) -> None:
         model.predict_expression(conditions(1, genes=5))
 
 
-def tier(name: str, version: str = load_tier("sim").spec.version) -> Any:
-    """The three things that `load` asks of a tier."""
-    return SimpleNamespace(spec=SimpleNamespace(name=name, version=version, title=name), rows=lambda split: [])
+def test_the_network_asks_only_forward_of_its_condition_module(model: Trident) -> None:
+    """So that an ablation is another module with the same `forward`."""
 
+    class OnlyForward(torch.nn.Module):
+        def forward(self, *given: object) -> object:
+            return inner(*given)
 
-def test_tier_without_weights_says_what_to_do() -> None:
-    with pytest.raises(Unavailable, match="tier 'morphogene': no TRIDENT weights ship for it"):
-        load(tier("morphogene"))
-
-
-def test_unknown_device_and_other_tier_version() -> None:
-    with pytest.raises(BadInput, match="device 'abacus'"):
-        load(tier("sim"), "abacus")
-    with pytest.raises(BadInput, match="another tier_version"):
-        load(tier("sim", "999"))
-
-
-def test_shipped_weights_load_and_draw() -> None:
-    shipped = load(tier("sim"))
     few = conditions(2)
-    images = Trident(shipped.network, shipped.autoencoder, "sim", sampler=FAST).generate(few, 0)
-    assert images.std() > 5, "cells on a dark ground, not a flat field"
-    assert np.isfinite(shipped.predict_expression(few)).all()
-    assert shipped.manifest["parameters"] == pytest.approx(2.5e6, rel=0.1)
+    before = model.generate(few, 0), model.predict_expression(few)
+    inner = model.network.condition
+    model.network.condition = OnlyForward()  # type: ignore[assignment]
+    try:
+        after = model.generate(few, 0), model.predict_expression(few)
+    finally:
+        model.network.condition = inner
+    np.testing.assert_array_equal(before[0], after[0])
+    np.testing.assert_array_equal(before[1], after[1])
+
+
+def test_an_ablation_is_submitted_under_a_name_of_its_own(model: Trident) -> None:
+    assert "name" not in model.manifest
+    config = replace(SIM, name="no-dose", condition=replace(SIM.condition, use_dose=False))
+    variant = Trident(TridentNetwork(config), ConvolutionalAutoencoder(config.autoencoder), "none")
+    assert variant.manifest["name"] == "trident-no-dose"

@@ -1,65 +1,41 @@
-"""Training: the joint loss, resumption, the autoencoder, and weights on disk."""
+"""TRIDENT's training step: the joint loss, what it teaches, and that a stopped run ends as one that was not."""
 
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from scipy.special import expit
 from scipy.stats import norm
+from tiny_tier import tiny_tier
+from tiny_trident import TINY, TINY_GENES, tiny_training_set
 
-from morphobench.errors import BadInput, Unavailable
-from morphobench.features.torchvision_ops import ensure_torchvision
-from morphobench.schema import Condition
-from reference_models.trident.autoencoder import (
-    ConvolutionalAutoencoder,
-    StableDiffusionAutoencoder,
-    dihedral,
-    to_tensor,
-    to_uint8,
-)
-from reference_models.trident.autoencoder_training import reconstruction_loss, train_autoencoder
+from morphobench.training_data import TierDataset
+from reference_models.autoencoder.network import ConvolutionalAutoencoder
+from reference_models.core.pixels import dihedral, to_tensor
+from reference_models.training.loop import train
+from reference_models.training.run_folder import RunFolder
 from reference_models.trident.condition import featurise
-from reference_models.trident.config import (
-    PAPER,
-    SIM,
-    AutoencoderConfig,
-    ConditionConfig,
-    DiffusionConfig,
-    Recipe,
-    TransformerConfig,
-    TridentConfig,
-)
+from reference_models.trident.config import PAPER, ConditionConfig, TridentConfig
 from reference_models.trident.diffusion import add_noise
 from reference_models.trident.network import TridentNetwork
-from reference_models.trident.training import TrainingSet, draw_batch, new_run, train_trident, update_average, warm_up
-from reference_models.trident.weights import export, identity, restore
-
-TINY = TridentConfig(
-    name="tiny",
-    image_size=32,
-    autoencoder=AutoencoderConfig("convolutional", latent_channels=2, widths=(16, 16, 8)),
-    condition=ConditionConfig(z_width=32, genes=12, hidden=16),
-    transformer=TransformerConfig(latent_channels=2, latent_size=4, patch=2, width=32, depth=2, heads=4),
-    diffusion=DiffusionConfig(),
-    sampler=SIM.sampler,
-    recipe=Recipe(steps=12, batch=8, learning_rate=3e-3, warmup=4, clip=1.0, ema=0.9),
-)
+from reference_models.trident.training import TrainingSet, TridentTraining, draw_batch, training_set
 
 
 @pytest.fixture(scope="module")
 def data() -> TrainingSet:
-    torch.manual_seed(0)
-    smiles = ["CCO", "CCN", "c1ccccc1", None]
-    records = [
-        Condition(track="t", compound=str(i), index=0, smiles=s, dose_um=1.0, plate="P") for i, s in enumerate(smiles)
-    ]
-    g_pre = 8 + torch.randn(4, 12)
-    return TrainingSet(
-        torch.randn(4, 8, 2, 4, 4).half(), g_pre, g_pre + torch.randn(4, 12), featurise(records, TINY.condition)
-    )
+    return tiny_training_set()
+
+
+def trained(
+    config: TridentConfig, data: TrainingSet, folder: Path, stop_after: int | None = None
+) -> tuple[TridentTraining, list[dict[str, Any]]]:
+    trainee = TridentTraining(config, data)
+    log = train(trainee, RunFolder(folder, {"model": "trident"}), config.recipe.seed, config.recipe.steps, stop_after)
+    return trainee, log
 
 
 def test_paper_config_is_the_published_one() -> None:
@@ -72,9 +48,7 @@ def test_paper_config_is_the_published_one() -> None:
 
 def test_losses_are_equation_10_term_by_term(data: TrainingSet) -> None:
     """Eqs. 1, 2, 3, 6, 9 and 10 of the paper written out in numpy and scipy; only f_theta's output is the network's."""
-    torch.manual_seed(3)
-    network = new_run(TINY, data).modules["network"]
-    assert isinstance(network, TridentNetwork)
+    network = TridentTraining(TINY, data).network
     torch.nn.init.normal_(network.transformer.output.weight, std=0.1)
     rows, views, noise = draw_batch(TINY, data, torch.Generator().manual_seed(1))
     latents, drugs = data.latents[rows, views].float(), data.drugs[rows]
@@ -145,11 +119,9 @@ def test_standardisation_comes_from_the_training_set(data: TrainingSet) -> None:
 
 
 def test_gradients_reach_every_part_but_the_unused_queries_and_keys(data: TrainingSet) -> None:
-    run = new_run(TINY, data)
-    network = run.modules["network"]
-    assert isinstance(network, TridentNetwork)
+    network = TridentTraining(TINY, data).network
     torch.nn.init.normal_(network.transformer.output.weight, std=0.1)
-    rows, views, noise = draw_batch(TINY, data, run.generator)
+    rows, views, noise = draw_batch(TINY, data, torch.Generator().manual_seed(0))
     losses = network.losses(
         data.latents[rows, views].float(), data.g_pre[rows], data.g_post[rows], data.drugs[rows], noise
     )
@@ -163,106 +135,40 @@ def test_gradients_reach_every_part_but_the_unused_queries_and_keys(data: Traini
 
 def test_loss_falls_on_four_samples(data: TrainingSet, tmp_path: Path) -> None:
     config = replace(TINY, recipe=replace(TINY.recipe, steps=150, batch=32))
-    log = train_trident(config, data, tmp_path).log
+    _, log = trained(config, data, tmp_path)
     assert log[-1]["reconstruction"] < 0.8 * log[1]["reconstruction"]
     assert log[-1]["diffusion"] < 0.9 * log[1]["diffusion"]
     assert [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()] == log
-    assert {"cpu", "threads", "torch"} <= set(log[0])
 
 
-def test_stopped_and_resumed_equals_never_stopped(data: TrainingSet, tmp_path: Path) -> None:
-    straight = train_trident(TINY, data, tmp_path / "straight")
-    train_trident(TINY, data, tmp_path / "resumed", steps=5)
+@pytest.mark.parametrize("stop", [1, 5])
+def test_stopped_and_resumed_equals_never_stopped(stop: int, data: TrainingSet, tmp_path: Path) -> None:
+    straight, _ = trained(TINY, data, tmp_path / "straight")
+    trained(TINY, data, tmp_path / "resumed", stop_after=stop)
     torch.manual_seed(99)
-    resumed = train_trident(TINY, data, tmp_path / "resumed")
-    assert resumed.step == straight.step == 12
+    resumed, log = trained(TINY, data, tmp_path / "resumed")
+    assert log[-1]["step"] == 12
     for part in ("network", "average"):
         for name, value in straight.modules[part].state_dict().items():
             assert torch.equal(value, resumed.modules[part].state_dict()[name]), name
+    weights = [(tmp_path / run / "weights.safetensors").read_bytes() for run in ("straight", "resumed")]
+    assert weights[0] == weights[1]
 
 
-def test_checkpoint_of_another_model_is_named(data: TrainingSet, tmp_path: Path) -> None:
-    train_trident(TINY, data, tmp_path, steps=1)
-    wider = replace(TINY, condition=replace(TINY.condition, hidden=20))
-    with pytest.raises(BadInput, match=r"checkpoint\.pt: a checkpoint of another model"):
-        train_trident(wider, data, tmp_path)
-
-
-def test_schedule_and_average() -> None:
-    assert [warm_up(TINY.recipe, step) / 3e-3 for step in (0, 1, 3, 50)] == pytest.approx([0.25, 0.5, 1, 1])
-    average, module = torch.nn.Linear(1, 1), torch.nn.Linear(1, 1)
-    expected = 0.9 * average.weight + 0.1 * module.weight
-    update_average(average, module, 0.9)
-    torch.testing.assert_close(average.weight, expected)
-
-
-def test_eight_views_are_different_and_the_first_is_the_image() -> None:
-    image = torch.arange(9).view(1, 3, 3)
-    views = [dihedral(image, view) for view in range(8)]
-    assert torch.equal(views[0], image)
-    assert len({tuple(view.flatten().tolist()) for view in views}) == 8
-
-
-def test_pixels_survive_the_round_trip() -> None:
-    images = np.arange(256, dtype=np.uint8).repeat(3).reshape(1, 16, 16, 3)
-    np.testing.assert_array_equal(to_uint8(to_tensor(images, torch.device("cpu"))), images)
-
-
-def test_autoencoder_learns_and_standardises(tmp_path: Path) -> None:
-    torch.manual_seed(0)
-    grid = torch.linspace(0, 255, 32)
-    images = torch.stack(
-        [torch.stack([grid.expand(32, 32), grid.expand(32, 32).T, 255 - grid.expand(32, 32)]) * s for s in (0.5, 1)]
+def test_the_training_set_is_the_tier_s_own_images_expression_and_drugs(tmp_path: Path) -> None:
+    tier = tiny_tier(tmp_path)
+    autoencoder = ConvolutionalAutoencoder(TINY_GENES.autoencoder)
+    made = training_set(TierDataset(tier, "train"), autoencoder.encode, TINY_GENES, torch.device("cpu"))
+    rows = tier.rows("train")
+    images = to_tensor(tier.images(rows).take([3]), torch.device("cpu"))
+    pre, post = tier.expression(rows)
+    assert made.latents.shape == (12, 8, 2, 4, 4)
+    with torch.no_grad():
+        torch.testing.assert_close(
+            made.latents[3, 5].float(), autoencoder.encode(dihedral(images, 5))[0], atol=2e-3, rtol=0
+        )
+    assert torch.equal(made.g_pre, torch.from_numpy(pre))
+    assert torch.equal(made.g_post, torch.from_numpy(post))
+    assert torch.equal(
+        made.drugs.features, featurise(tier.conditions_of(rows, "id").records, TINY_GENES.condition).features
     )
-    images = images.to(torch.uint8)
-    config = TINY.autoencoder
-    trained = train_autoencoder(config, images, tmp_path, steps=100, batch=4)
-    real = images.float() / 127.5 - 1
-    latents = trained.encode(real)
-    assert latents.shape == (2, 2, 4, 4)
-    torch.testing.assert_close(latents.mean((0, 2, 3)), torch.zeros(2), atol=1e-4, rtol=0)
-    torch.testing.assert_close(latents.std((0, 2, 3)), torch.ones(2), atol=1e-2, rtol=0)
-    untrained = ConvolutionalAutoencoder(config)
-    before = reconstruction_loss(real, untrained.decode(untrained.encode(real)))
-    assert reconstruction_loss(real, trained.decode(latents)) < 0.6 * before
-
-
-def test_stable_diffusion_vae_loads_from_a_folder(tmp_path: Path) -> None:
-    ensure_torchvision()
-    from diffusers import AutoencoderKL
-
-    block = "DownEncoderBlock2D", "UpDecoderBlock2D"
-    small = AutoencoderKL(
-        down_block_types=(block[0],) * 4, up_block_types=(block[1],) * 4, block_out_channels=(8,) * 4, norm_num_groups=4
-    )
-    small.save_pretrained(tmp_path)
-    autoencoder = StableDiffusionAutoencoder(tmp_path, PAPER.autoencoder)
-    images = torch.rand(1, 3, 32, 32) * 2 - 1
-    latents = autoencoder.encode(images)
-    assert latents.shape == (1, 4, 4, 4)
-    torch.testing.assert_close(latents, small.encode(images).latent_dist.mode() * 0.18215)
-    assert autoencoder.decode(latents).shape == images.shape
-    with pytest.raises(Unavailable, match="no stable-diffusion VAE there"):
-        StableDiffusionAutoencoder(tmp_path / "absent", PAPER.autoencoder)
-
-
-def test_half_precision_round_trip_and_its_guards(data: TrainingSet, tmp_path: Path) -> None:
-    network = new_run(TINY, data).modules["network"]
-    metadata = identity(TINY, "1")
-    path = export(network, "tiny.safetensors", metadata, tmp_path)
-    again = TridentNetwork(TINY)
-    restore(again, "tiny.safetensors", metadata, tmp_path)
-    for name, value in network.named_parameters():
-        assert torch.equal(again.state_dict()[name], value.detach().half().float()), name
-    assert isinstance(network, TridentNetwork)
-    assert torch.equal(again.pre_mean, network.pre_mean), "statistics keep all their digits"
-    with pytest.raises(BadInput, match="another tier_version"):
-        restore(again, "tiny.safetensors", identity(TINY, "2"), tmp_path)
-    with pytest.raises(Unavailable, match="no such weights ship"):
-        restore(again, "other.safetensors", metadata, tmp_path)
-    path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(BadInput, match="sha256"):
-        restore(again, "tiny.safetensors", metadata, tmp_path)
-    path.unlink()
-    with pytest.raises(BadInput, match="not there"):
-        restore(again, "tiny.safetensors", metadata, tmp_path)

@@ -2,41 +2,38 @@
 
 from __future__ import annotations
 
-import torch
+from pathlib import Path
 
 from morphobench.datasets.tier import Tier
-from morphobench.errors import BadInput, Unavailable
-from reference_models.trident.autoencoder import ConvolutionalAutoencoder
+from morphobench.errors import BadInput
+from reference_models import shipped
+from reference_models.autoencoder.loading import load_companion
+from reference_models.core import weight_file
+from reference_models.training.devices import chosen_device
 from reference_models.trident.config import PAPER, SIM, TridentConfig
 from reference_models.trident.model import Trident
 from reference_models.trident.network import TridentNetwork
-from reference_models.trident.weights import AUTOENCODER_PARTS, identity, restore
 
 __all__ = ["PAPER", "SIM", "Trident", "TridentConfig", "load"]
 
-SHIPPED = {"sim": SIM}
-"""Tiers whose trained weights come with the package."""
 
+def load(tier: Tier, device: str = "cpu", weights: Path | None = None) -> Trident:
+    """The TRIDENT trained on a tier: the one that ships, or that of `weights` (a file, or the folder of a run).
 
-def load(tier: Tier, device: str = "cpu") -> Trident:
-    """The TRIDENT trained on a tier.
-
-    Unavailable for a tier or version without shipped weights; BadInput for weights that were changed or are another
-    model's, and for an unknown device.
+    Its configuration is the file's. Unavailable for a tier without shipped weights; BadInput for weights that were
+    changed or are of another model, tier, version or gene order, and for an unknown device.
     """
-    name, version = tier.spec.name, tier.spec.version
-    if name not in SHIPPED:
-        raise Unavailable(
-            f"tier {name!r}: no TRIDENT weights ship for it; train the paper's configuration on it, "
-            f"or choose tier {', '.join(SHIPPED)}"
+    target = chosen_device(device)
+    file = weight_file.read(shipped.weight_path("trident", tier.spec.name, weights))
+    weight_file.check(file, "trident", tier)
+    config = weight_file.configuration(file, TridentConfig)
+    if config.image_size != tier.spec.image_size:
+        raise BadInput(
+            f"{file.path}: configuration {config.name!r} draws {config.image_size} pixels, tier {tier.spec.name} has "
+            f"{tier.spec.image_size}; train a configuration of that size"
         )
-    config = SHIPPED[name]
-    try:
-        target = torch.device(device)
-    except RuntimeError as error:
-        raise BadInput(f"device {device!r}: unknown; choose cpu or cuda") from error
-    network, autoencoder = TridentNetwork(config), ConvolutionalAutoencoder(config.autoencoder)
-    restore(autoencoder, f"{name}_autoencoder.safetensors", identity(config, version, AUTOENCODER_PARTS))
-    restore(network, f"{name}_trident.safetensors", identity(config, version))
-    training_data = f"{tier.spec.title}, version {version}, train split ({len(tier.rows('train'))} images)"
-    return Trident(network, autoencoder.to(target).eval().requires_grad_(False), training_data, device)
+    network = TridentNetwork(config)
+    weight_file.fill(network, file)
+    autoencoder = load_companion(file, config.autoencoder, tier).to(target)
+    training_data = f"{tier.spec.title}, version {tier.spec.version}, train split ({len(tier.rows('train'))} images)"
+    return Trident(network, autoencoder, training_data, device, weights_sha256=file.sha256)

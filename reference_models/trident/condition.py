@@ -9,10 +9,10 @@ from math import log, pi
 
 import numpy as np
 import torch
-from rdkit import Chem, rdBase
-from rdkit.Chem import Descriptors, rdFingerprintGenerator
+from rdkit.Chem import Descriptors
 from torch import Tensor, nn
 
+from morphobench.datasets.frozen import morgan_fingerprint, parse_smiles
 from morphobench.errors import BadInput
 from morphobench.schema import Condition
 from reference_models.trident.config import ConditionConfig
@@ -61,15 +61,12 @@ def featurise(records: Sequence[Condition], config: ConditionConfig) -> Drugs:
 
 @lru_cache(maxsize=4096)
 def _describe(compound: str, smiles: str, config: ConditionConfig) -> np.ndarray:
-    with rdBase.BlockLogs():  # the toolkit's complaint spans lines; BadInput says it in one
-        molecule = Chem.MolFromSmiles(smiles)
-    if molecule is None:
-        raise BadInput(
-            f"compound {compound!r}: SMILES {smiles!r} does not parse; correct it, or leave it empty if unknown"
-        )
-    if config.drug_features == "morgan":
-        generator = rdFingerprintGenerator.GetMorganGenerator(radius=config.morgan_radius, fpSize=config.morgan_bits)
-        return generator.GetFingerprintAsNumPy(molecule).astype(np.float32)
+    try:
+        if config.drug_features == "morgan":
+            return morgan_fingerprint(smiles, config.morgan_radius, config.morgan_bits).astype(np.float32)
+        molecule = parse_smiles(smiles)
+    except BadInput as error:
+        raise BadInput(f"compound {compound!r}: {error}") from error
     values = np.array([function(molecule) for _, function in Descriptors.descList], np.float64)
     # Descriptors range over ten decades, and a few are undefined for some molecules (no charges, say).
     values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)

@@ -4,11 +4,20 @@ where it is silent; `SIM` is the model that ships for the sim tier, and names ea
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal
 
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass
 
-@dataclass(frozen=True)
+from reference_models.autoencoder.config import SIM as SIM_AUTOENCODER
+from reference_models.autoencoder.config import AutoencoderConfig
+from reference_models.training.recipe import Recipe
+
+STRICT = ConfigDict(extra="forbid")
+
+
+@dataclass(frozen=True, config=STRICT)
 class ConditionConfig:
     """Transcription-drug condition module (paper section 3.2)."""
 
@@ -28,7 +37,7 @@ class ConditionConfig:
     """Both predicted log variances are kept within +-this, so that exp() stays finite."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class TransformerConfig:
     """Denoising transformer f_theta (paper section 3.3 and appendix A)."""
 
@@ -48,7 +57,7 @@ class TransformerConfig:
         return (self.latent_size // self.patch) ** 2
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class DiffusionConfig:
     """Forward process (Eqs. 4-6): T steps, beta linear between the ends."""
 
@@ -61,7 +70,7 @@ class DiffusionConfig:
     the skip takes that burden off a small network."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class SamplerConfig:
     """`ddpm` is Algorithm 2 over all T steps; `dpmsolver++` is diffusers' second-order multistep ODE solver."""
 
@@ -69,39 +78,9 @@ class SamplerConfig:
     steps: int = 1000
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """How the weights are trained. AdamW, constant rate after `warmup` steps."""
-
-    steps: int
-    batch: int = 32
-    learning_rate: float = 1e-4
-    weight_decay: float = 0.0
-    warmup: int = 0
-    clip: float | None = None
-    """Largest global gradient norm; None leaves gradients alone."""
-    ema: float = 0.9999
-    seed: int = 0
-
-
-@dataclass(frozen=True)
-class AutoencoderConfig:
-    """Image autoencoder. `convolutional` is ours (sim); `stable-diffusion` is diffusers' AutoencoderKL from a local
-    folder."""
-
-    kind: Literal["convolutional", "stable-diffusion"]
-    latent_channels: int
-    downsampling: int = 8
-    widths: tuple[int, int, int] = (128, 80, 40)
-    """Channels of the convolutional decoder at 1/8, 1/4 and 1/2 of the image size."""
-    scale: float = 1.0
-    """Latents are multiplied by this for the diffusion (stable diffusion: 0.18215); ours are standardised per
-    channel."""
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class TridentConfig:
-    """One complete model."""
+    """One complete model. An ablation or variant is one with a name of its own."""
 
     name: str
     image_size: int
@@ -144,7 +123,7 @@ PAPER = TridentConfig(
 SIM = TridentConfig(
     name="sim",
     image_size=128,
-    autoencoder=AutoencoderConfig("convolutional", latent_channels=8),
+    autoencoder=SIM_AUTOENCODER.autoencoder,
     condition=ConditionConfig(z_width=160, use_dose=True, hidden=96),
     transformer=TransformerConfig(latent_channels=8, latent_size=16, patch=2, width=160, depth=5, heads=5),
     diffusion=DiffusionConfig(noise_skip=True),

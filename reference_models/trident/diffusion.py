@@ -8,12 +8,11 @@ computed.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from diffusers import DPMSolverMultistepScheduler
-from torch import Tensor
+from torch import Tensor, nn
 
 from reference_models.trident.config import DiffusionConfig, SamplerConfig
 
@@ -21,25 +20,32 @@ Predictor = Callable[[Tensor, Tensor], Tensor]
 """(noisy latents (N, C, S, S), steps (N,)) -> predicted noise (N, C, S, S)."""
 
 
-@dataclass(frozen=True)
-class Schedule:
-    """beta_t, alpha_t = 1 - beta_t and alpha_bar_t = prod alpha_s, each (T,) float64."""
+class Schedule(nn.Module):
+    """The forward process: beta_t linear from beta_start to beta_end, alpha_t = 1 - beta_t, alpha_bar_t = prod alpha_s.
 
-    beta: Tensor
-    alpha: Tensor
-    alpha_bar: Tensor
+    beta, alpha, alpha_bar: (T,) float64 on the CPU, for the samplers, which take one number a step. signal, noise: the
+    weights of Eq. 6, sqrt(alpha_bar_t) and sqrt(1 - alpha_bar_t), (T,) float32; they move with the network they are in.
+    """
 
+    signal: Tensor
+    noise: Tensor
 
-def linear_schedule(config: DiffusionConfig) -> Schedule:
-    """The forward process' variances, linear from beta_start to beta_end."""
-    beta = torch.linspace(config.beta_start, config.beta_end, config.timesteps, dtype=torch.float64)
-    return Schedule(beta, 1 - beta, torch.cumprod(1 - beta, 0))
+    def __init__(self, config: DiffusionConfig) -> None:
+        super().__init__()
+        self.beta = torch.linspace(config.beta_start, config.beta_end, config.timesteps, dtype=torch.float64)
+        self.alpha = 1 - self.beta
+        self.alpha_bar = torch.cumprod(self.alpha, 0)
+        self.register_buffer("signal", self.alpha_bar.sqrt().float(), persistent=False)
+        self.register_buffer("noise", (1 - self.alpha_bar).sqrt().float(), persistent=False)
 
 
 def add_noise(schedule: Schedule, latents: Tensor, noise: Tensor, steps: Tensor) -> Tensor:
     """Eq. 6: X^t = sqrt(alpha_bar_t) X^0 + sqrt(1 - alpha_bar_t) noise; steps (N,)."""
-    alpha_bar = schedule.alpha_bar.to(steps.device)[steps].view(-1, *[1] * (latents.ndim - 1))
-    return alpha_bar.sqrt().to(latents.dtype) * latents + (1 - alpha_bar).sqrt().to(latents.dtype) * noise
+    kept, added = (
+        table[steps].to(latents.dtype).view(-1, *[1] * (latents.ndim - 1))
+        for table in (schedule.signal, schedule.noise)
+    )
+    return kept * latents + added * noise
 
 
 def squared_error(noise: Tensor, predicted: Tensor) -> Tensor:
@@ -105,5 +111,5 @@ def sample(
     if sampler.solver == "ddpm":
         if sampler.steps != diffusion.timesteps:
             raise ValueError(f"{sampler.steps=}: Algorithm 2 takes all {diffusion.timesteps} steps")
-        return sample_ddpm(predict, linear_schedule(diffusion), start, generators)
+        return sample_ddpm(predict, Schedule(diffusion), start, generators)
     return sample_fast(predict, diffusion, start, sampler.steps)

@@ -12,7 +12,8 @@ from rich.progress import track
 from morphobench.errors import BadInput
 from morphobench.schema import Condition, Conditions
 from morphobench.storage import sha256_text
-from reference_models.trident.autoencoder import ImageAutoencoder, to_uint8
+from reference_models.autoencoder.network import ImageAutoencoder
+from reference_models.core.pixels import to_uint8
 from reference_models.trident.condition import Drugs, featurise
 from reference_models.trident.config import SamplerConfig
 from reference_models.trident.network import TridentNetwork, count_parameters
@@ -20,6 +21,8 @@ from reference_models.trident.network import TridentNetwork, count_parameters
 PAPER_TITLE = (
     "TRIDENT: A Trimodal Cascade Generative Framework for Drug and RNA-Conditioned Cellular Morphology Synthesis"
 )
+STANDARD = ("paper", "sim")
+"""Configurations that are the model itself; a variant or ablation is submitted under a name of its own."""
 BATCH = 64
 """Images per forward pass; the images do not depend on it."""
 
@@ -39,6 +42,7 @@ class Trident:
         training_data: str,
         device: str = "cpu",
         sampler: SamplerConfig | None = None,
+        weights_sha256: str = "",
     ) -> None:
         self.device = torch.device(device)
         self.network = network.to(self.device).eval().requires_grad_(False)
@@ -53,8 +57,11 @@ class Trident:
             "licence": "Apache-2.0",
             "code": "reference_models/trident",
             "paper": PAPER_TITLE,
+            "weights_sha256": weights_sha256,
             "uses_measured_g_post": False,
         }
+        if network.config.name not in STANDARD:
+            self.manifest["name"] = f"trident-{network.config.name}"
 
     def generate(self, conditions: Conditions, seed: int, batch: int = BATCH) -> np.ndarray:
         """Images uint8 (N, H, W, 3), one per condition, in their order. Progress goes to stderr."""

@@ -52,7 +52,7 @@ class TridentNetwork(nn.Module):
         self.config = config
         self.condition = ConditionModule(config.condition)
         self.transformer = DenoisingTransformer(config.transformer)
-        self.schedule = diffusion.linear_schedule(config.diffusion)
+        self.schedule = diffusion.Schedule(config.diffusion)
         for name in ("pre", "post"):
             self.register_buffer(f"{name}_mean", torch.zeros(config.condition.genes))
             self.register_buffer(f"{name}_std", torch.ones(config.condition.genes))
@@ -105,8 +105,10 @@ class TridentNetwork(nn.Module):
     @torch.no_grad()
     def predict_expression(self, g_pre: Tensor, drugs: Drugs) -> Tensor:
         """Predicted log2 G_post (N, G): the mean of D_perturb at z = mu_z."""
-        mean, _ = self.condition.encode((g_pre - self.pre_mean) / self.pre_std, drugs)
-        return self.condition.decode(mean)[0] * self.post_std + self.post_mean
+        sizes = self.config.condition
+        at_mean = torch.zeros(len(g_pre), sizes.tokens, sizes.z_width, device=g_pre.device)  # no noise: z = mu_z
+        out = self.condition((g_pre - self.pre_mean) / self.pre_std, drugs, at_mean)
+        return out.g_post_mean * self.post_std + self.post_mean
 
 
 def count_parameters(module: nn.Module) -> int:

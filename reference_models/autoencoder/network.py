@@ -10,14 +10,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from morphobench.errors import Unavailable
 from morphobench.features.torchvision_ops import ensure_torchvision
-from reference_models.trident.config import AutoencoderConfig
+from reference_models.autoencoder.config import AutoencoderConfig
 
 
 class ImageAutoencoder(Protocol):
@@ -122,19 +121,3 @@ class StableDiffusionAutoencoder(nn.Module):
     @torch.no_grad()
     def decode(self, latents: Tensor) -> Tensor:
         return self.vae.decode(latents / self.scale).sample
-
-
-def to_tensor(images: np.ndarray, device: torch.device) -> Tensor:
-    """uint8 (N, H, W, 3) -> float32 (N, 3, H, W) in [-1, 1]."""
-    return torch.from_numpy(np.ascontiguousarray(images)).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
-
-
-def to_uint8(images: Tensor) -> np.ndarray:
-    """(N, 3, H, W) in [-1, 1] -> uint8 (N, H, W, 3), rounded and clipped."""
-    return ((images.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
-
-
-def dihedral(images: Tensor, view: int) -> Tensor:
-    """One of the eight flips and quarter turns of (..., H, W) squares; view 0 is the identity."""
-    turned = torch.rot90(images, view % 4, (-2, -1))
-    return turned.flip(-1) if view >= 4 else turned

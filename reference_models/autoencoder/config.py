@@ -1,0 +1,54 @@
+"""Sizes of the image autoencoders and how ours is trained."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass
+
+STRICT = ConfigDict(extra="forbid")
+
+
+@dataclass(frozen=True, config=STRICT)
+class AutoencoderConfig:
+    """Image autoencoder. `convolutional` is ours (sim); `stable-diffusion` is diffusers' AutoencoderKL from a local
+    folder."""
+
+    kind: Literal["convolutional", "stable-diffusion"]
+    latent_channels: int
+    downsampling: int = 8
+    widths: tuple[int, int, int] = (128, 80, 40)
+    """Channels of the convolutional decoder at 1/8, 1/4 and 1/2 of the image size."""
+    scale: float = 1.0
+    """Latents are multiplied by this for the diffusion (stable diffusion: 0.18215); ours are standardised per
+    channel."""
+
+
+@dataclass(frozen=True, config=STRICT)
+class AutoencoderRecipe:
+    """How the convolutional one is trained: L1 at three scales and of gradients, a small KL, and late a patch
+    discriminator."""
+
+    steps: int = 3600
+    batch: int = 8
+    learning_rate: float = 1e-3
+    kl_weight: float = 1e-3
+    gradient_weight: float = 1.0
+    adversarial_weight: float = 0.02
+    adversarial_from: float = 2 / 3
+    """Share of the steps after which the discriminator joins."""
+    seed: int = 0
+
+
+@dataclass(frozen=True, config=STRICT)
+class TrainedAutoencoder:
+    """One complete configuration: what the weights of an autoencoder say of themselves."""
+
+    name: str
+    autoencoder: AutoencoderConfig
+    recipe: AutoencoderRecipe
+
+
+SIM = TrainedAutoencoder("sim", AutoencoderConfig("convolutional", latent_channels=8), AutoencoderRecipe())
+"""Ships for the sim tier."""

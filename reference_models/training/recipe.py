@@ -1,0 +1,26 @@
+"""How long and how fast: the part of a configuration that only training reads."""
+
+from __future__ import annotations
+
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class Recipe:
+    """AdamW, constant rate after `warmup` steps."""
+
+    steps: int
+    batch: int = 32
+    learning_rate: float = 1e-4
+    weight_decay: float = 0.0
+    warmup: int = 0
+    clip: float | None = None
+    """Largest global gradient norm; None leaves gradients alone."""
+    ema: float = 0.9999
+    seed: int = 0
+
+
+def warm_up(recipe: Recipe, step: int) -> float:
+    """Learning rate at a step (0, 1, ...): linear over `warmup` steps, then constant."""
+    return recipe.learning_rate * min(1.0, (step + 1) / max(1, recipe.warmup))

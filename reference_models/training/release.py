@@ -1,0 +1,71 @@
+"""Weights of a run into the package: an explicit step, which training never takes."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+from morphobench.errors import BadInput
+from morphobench.storage import atomic_path, atomic_write_text, read_sums, sha256_file
+from reference_models.core import weight_file
+from reference_models.shipped import FOLDER, given_path
+
+LOG_LINES = 200
+"""Lines of a training log that ship, evenly spaced."""
+
+
+def release(run: Path, name: str, folder: Path = FOLDER, unfinished: bool = False) -> Path:
+    """Copy a run's weights to `folder/name.safetensors`, its thinned log beside, and enter the hash in SHA256SUMS.
+
+    name: MODEL__TIER of the weights, or MODEL-VARIANT__TIER; in another folder MODEL will do. BadInput for another
+    name, for a run that stopped before its recipe's end (unless `unfinished`), and for a model whose autoencoder is not
+    in `folder`.
+    """
+    source = given_path(run)
+    metadata = weight_file.read(source).metadata
+    _check_name(name if folder == FOLDER or "__" in name else f"{name}__{metadata['tier']}", metadata, source)
+    progress = json.loads(metadata.get("training", "{}"))
+    if progress.get("step") != progress.get("steps") and not unfinished:
+        raise BadInput(
+            f"{run}: stopped at step {progress.get('step')} of {progress.get('steps')}; start it again to its end, or "
+            "release it with --unfinished"
+        )
+    sums = read_sums(folder) if (folder / "SHA256SUMS").is_file() else {}
+    companion = metadata.get("autoencoder_sha256")
+    if companion is not None and companion not in sums.values():
+        raise BadInput(
+            f"{run}: its autoencoder (sha256 {companion[:12]}...) is not in {folder}; release that run first"
+        )
+    path = folder / f"{name}.safetensors"
+    with atomic_path(path) as temporary:
+        shutil.copyfile(source, temporary)
+    _write_log(run, path.with_suffix(".log.jsonl"))
+    if folder == FOLDER or sums:
+        sums[path.name] = sha256_file(path)
+        _write_sums(folder, sums)
+    return path
+
+
+def _write_sums(folder: Path, sums: dict[str, str]) -> None:
+    atomic_write_text(folder / "SHA256SUMS", "".join(f"{digest}  {file}\n" for file, digest in sorted(sums.items())))
+
+
+def _check_name(name: str, metadata: dict[str, str], source: Path) -> None:
+    model, _, tier = name.rpartition("__")
+    fits = model == metadata["model"] or model.startswith(f"{metadata['model']}-")
+    if not fits or tier != metadata["tier"]:
+        right = f"{metadata['model']}__{metadata['tier']}"
+        raise BadInput(f"{source}: release it as {right} (or a variant of it), not {name}")
+
+
+def _write_log(run: Path, path: Path) -> None:
+    if not (run / "log.jsonl").is_file():  # a run that took no step
+        return
+    first, *lines = (run / "log.jsonl").read_text(encoding="utf-8").splitlines()
+    command = json.loads((run / "run.json").read_text(encoding="utf-8"))["command"]
+    kept = lines[:: max(1, len(lines) // LOG_LINES)]
+    if lines and kept[-1] != lines[-1]:
+        kept.append(lines[-1])
+    head = json.dumps({**json.loads(first), "command": command})
+    atomic_write_text(path, "".join(f"{line}\n" for line in (head, *kept)))
