@@ -407,6 +407,10 @@ def test_a_bad_file_is_named(tmp_path, write, message):
         pytest.param("#1.3\n3\t5\t0\t0\nid\ta\n", "3 lines, 6 announced", id="cut short"),
         pytest.param("#1.2\n1\t2\nid\tName\ta\tb\n11\tx\t1\n", "line 4: 3 columns, 4 announced", id="ragged"),
         pytest.param("#1.2\n1\t2\nid\tName\ta\tb\n11\tx\t1\ty\n", "line 4: could not convert", id="letters"),
+        pytest.param(
+            "#1.2\n1\t2\nid\tName\ta\tb\n11\tx\t1\t2,5\n", "line 4: .*'2,5'; write decimal points", id="decimal comma"
+        ),
+        pytest.param("#1.3;;;\n3;2;1;1\n", "not GCT 1.2 or 1.3 text .it begins with '#1.3;;;", id="semicolons"),
         pytest.param("#1.2\n1\t2\nid\tName\ta\ta\n11\tx\t1\t2\n", "sample id a stands twice", id="doubled sample"),
     ],
 )

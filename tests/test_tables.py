@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import gzip
 import re
 from collections.abc import Callable
@@ -233,6 +234,43 @@ def test_of_a_smiles_with_a_name_the_molecule_alone_is_kept(tmp_path, after):
     hidden = compounds.assign(smiles=compounds["smiles"].where(compounds["compound"] != "emetine", ""))
     path = put(tmp_path, f'compound,smiles\nemetine,"{known}{after}"\n', "BBBC021_v1_compound.csv")
     assert fill_structures(hidden, path).set_index("compound")["smiles"]["emetine"] == known
+
+
+READERS = {
+    "read_csv",
+    "read_table",
+    "read_fwf",
+    "read_excel",
+    "genfromtxt",
+    "loadtxt",
+    "DictReader",
+    "splitlines",
+    "tomllib",
+}
+KNOWN = {
+    "datasets/tables",  # this module
+    "datasets/downloads/sources.py", "export/croissant.py",  # files that ship with the package
+    "ingest/expression.py",  # a gigabyte of numbers, by pyarrow, after the header was read here
+    "storage.py", "provenance.py",  # SHA256SUMS; /proc/cpuinfo
+    "features/cellprofiler/routes.py",  # what CellProfiler wrote a moment ago
+}  # fmt: skip
+
+
+def test_nothing_else_reads_tables_or_toml() -> None:
+    package = Path(tables.__file__).parents[2]
+    found = set()
+    for path in package.rglob("*.py"):
+        tree = ast.parse(path.read_text())
+        calls = {node.func.attr for node in ast.walk(tree) if isinstance(node, ast.Call) and hasattr(node.func, "attr")}
+        names = {
+            node.value.id for node in ast.walk(tree) if isinstance(node, ast.Attribute) and hasattr(node.value, "id")
+        }
+        ours = (
+            {"read_table"} if "morphobench.datasets" in path.read_text() else set()
+        )  # `tables.read_table` and LINCS's
+        if READERS & (calls | names) - ours:
+            found.add(path.relative_to(package).as_posix())
+    assert {name for name in found if not name.startswith(tuple(KNOWN))} == set()
 
 
 def test_our_own_tables_keep_names_as_text(tmp_path):

@@ -280,7 +280,8 @@ def _read_gct(path: Path) -> ExpressionFile:
         try:
             matrix[:, place] = np.array(row[first:], dtype=np.float32)
         except ValueError as error:
-            raise BadInput(f"{path}: line {body + place + 1}: {error}; download it again") from error
+            mend = "write decimal points" if "," in str(error) else "download it again"
+            raise BadInput(f"{path}: line {body + place + 1}: {error}; {mend}") from error
     table = pd.DataFrame(genes, columns=["id", *header[1:first]], dtype=str)
     _check_ids(path, samples, table)
     return ExpressionFile(path, samples, _entrez(table), lambda rows, columns: matrix[np.ix_(rows, columns)])
