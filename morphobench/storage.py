@@ -7,26 +7,54 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import hashlib
+import logging
 import os
 import shutil
 import tempfile
 from collections.abc import Collection, Iterator
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import pooch
+from filelock import BaseFileLock, FileLock, SoftFileLock
 
 from morphobench.errors import BadInput, Unavailable
 
 CHUNK = 1 << 20
 REINSTALL = "restore the shipped file or install the package again"
 """The mend for a changed file that ships with the package."""
+LEFT_BEHIND = {
+    ".ds_store", ".localized", "__macosx", ".spotlight-v100", ".trashes", ".fseventsd", ".temporaryitems", "icon\r",
+    "thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "system volume information",
+    ".directory", "lost+found", "@eadir", "#recycle", "#snapshot", ".snapshot",
+    ".git", ".gitattributes", ".gitignore", ".gitkeep", ".svn", ".hg", ".ipynb_checkpoints", "__pycache__",
+}  # fmt: skip
+"""Files and folders, in lower case, that file browsers, network drives and version control put beside a user's own."""
+LEFT_BEHIND_STARTS = ("._", ".nfs", ".fuse_hidden")
+"""A Mac's second half of a file on a foreign disk; a file that was deleted while it was open on a network drive."""
+NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
+"""What a file system without locks answers to `flock`."""
+LONGEST_NAME = 200
+"""Bytes of a name to which more may be added: file systems take 255."""
+
+log = logging.getLogger(__name__)
 
 
 def cache_dir() -> Path:
-    """Where caches and built tiers live: $MORPHOBENCH_CACHE, or the platform's cache folder for this user."""
-    return Path(os.environ.get("MORPHOBENCH_CACHE") or pooch.os_cache("morphobench"))
+    """Where caches and built tiers live: $MORPHOBENCH_CACHE, or the platform's cache folder for this user.
+
+    Raises Unavailable where neither is known: a container may run as a user without a home.
+    """
+    place = Path(os.environ.get("MORPHOBENCH_CACHE") or pooch.os_cache("morphobench"))
+    try:
+        return place.expanduser()
+    except RuntimeError as error:
+        raise Unavailable(f"{place}: this user has no home; set MORPHOBENCH_CACHE to a folder") from error
+
+
+def left_behind(name: PurePath) -> bool:
+    """Whether a relative name is, or lies in, something that an operating system or a tool put beside the user's."""
+    return any(part.casefold() in LEFT_BEHIND or part.startswith(LEFT_BEHIND_STARTS) for part in name.parts)
 
 
 def sha256_bytes(data: bytes) -> str:
@@ -52,15 +80,12 @@ def sha256_file(path: Path) -> str:
 
 
 def folder_sha256(folder: Path, without: Collection[str] = ()) -> str:
-    """Hash of every file under a folder by relative name and content; compiled Python is left out.
+    """Hash of every file under a folder by relative name and content, but for what is `left_behind`.
 
     without: names in the folder itself (files or folders) that are left out too.
     """
-    files = sorted(
-        path
-        for path in folder.rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts and path.relative_to(folder).parts[0] not in without
-    )
+    names = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    files = [folder / name for name in names if not left_behind(name) and name.parts[0] not in without]
     return sha256_text(*(f"{path.relative_to(folder).as_posix()}:{sha256_file(path)}" for path in files))
 
 
@@ -72,7 +97,7 @@ def check_folder(path: Path) -> None:
     blocked = next((place for place in (path, *path.parents) if place.exists() and not place.is_dir()), None)
     if blocked is None:
         return
-    if cache_dir() == path or cache_dir() in path.parents:
+    if _in_cache(path):
         raise Unavailable(f"{blocked}: is a file; set MORPHOBENCH_CACHE to a folder")
     raise BadInput(f"{blocked}: is a file; name a folder")
 
@@ -86,15 +111,36 @@ def check_file(path: Path) -> None:
 
 @contextlib.contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
-    """Turn a full disk or a folder that may not be written into one line that names the path."""
+    """Turn a full disk or a folder that may not be written into one line that names the path.
+
+    An error that names a file elsewhere is said of that one.
+    """
     try:
         yield
     except OSError as error:
+        place = path
+        if isinstance(error.filename, str | os.PathLike):
+            named = Path(error.filename)
+            place = path if named.absolute().is_relative_to(path.parent.absolute()) else named
+        own = _in_cache(place)
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise Unavailable(f"{path}: the disk is full; free some space or choose another place") from error
+            mend = "set MORPHOBENCH_CACHE to another place" if own else "choose another place"
+            raise Unavailable(f"{place}: the disk is full; free some space or {mend}") from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            raise Unavailable(f"{path}: may not be written; choose a folder that you own") from error
+            mend = "set MORPHOBENCH_CACHE to a folder that you own" if own else "choose a folder that you own"
+            verb = "written" if place == path else "used"
+            raise Unavailable(f"{place}: may not be {verb}; {mend}") from error
         raise
+
+
+def _in_cache(path: Path) -> bool:
+    return cache_dir() == path or cache_dir() in path.parents
+
+
+def neighbour(path: Path, suffix: str) -> Path:
+    """The hidden file beside `path` that serves it: its name and a suffix; of a very long name a hash stands in."""
+    name = os.fsencode(path.name)
+    return path.with_name(f".{path.name if len(name) <= LONGEST_NAME else sha256_bytes(name)[:32]}{suffix}")
 
 
 @contextlib.contextmanager
@@ -103,7 +149,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     with disk_errors(path):
         check_file(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        handle, name = tempfile.mkstemp(prefix=neighbour(path, ".").name, dir=path.parent)
         os.close(handle)
         temporary = Path(name)
         try:
@@ -120,7 +166,7 @@ def atomic_dir(path: Path) -> Iterator[Path]:
     with disk_errors(path):
         check_folder(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+        temporary = Path(tempfile.mkdtemp(prefix=neighbour(path, ".").name, dir=path.parent))
         try:
             yield temporary
             temporary.chmod(0o777 & ~_umask())
@@ -134,7 +180,7 @@ def replace_dir(new: Path, path: Path) -> None:
     if not path.exists():
         new.replace(path)
         return
-    aside = Path(tempfile.mkdtemp(prefix=f".{path.name}.old.", dir=path.parent))
+    aside = Path(tempfile.mkdtemp(prefix=neighbour(path, ".old.").name, dir=path.parent))
     old = aside / path.name
     try:
         path.replace(old)
@@ -153,13 +199,32 @@ def atomic_write_text(path: Path, text: str) -> None:
 
 @contextlib.contextmanager
 def lock(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock beside `path`, so that two processes do not build one thing."""
+    """Hold an exclusive lock beside `path`, so that two processes do not build one thing.
+
+    Only what the lock itself needs is said to be `path`'s fault: what happens under it has errors of its own.
+    """
     with disk_errors(path):
         check_folder(path.parent)
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.with_name(f".{path.name}.lock").open("w") as stream:
-            fcntl.flock(stream, fcntl.LOCK_EX)
-            yield
+        held = _locked(neighbour(path, ".lock"))
+    try:
+        yield
+    finally:
+        held.release()
+
+
+def _locked(path: Path) -> BaseFileLock:
+    """The lock at `path`, held; on a file system without locks a file that is there while the lock is held."""
+    try:
+        held: BaseFileLock = FileLock(path)
+        held.acquire()
+    except (OSError, NotImplementedError) as error:
+        if isinstance(error, OSError) and error.errno not in NO_LOCKS:
+            raise
+        log.info("%s: no locks on this file system (%s); a file stands for one", path.parent, error)
+        held = SoftFileLock(path.with_suffix(".held"))
+        held.acquire()
+    return held
 
 
 def verify_sums(folder: Path, mend: str = REINSTALL) -> dict[str, str]:

@@ -11,6 +11,11 @@ import oracles
 import pytest
 from oracles import Oracle
 
+from morphobench.storage import cache_dir
+
+# Tests that have a cache of their own need not compile anew.
+os.environ.setdefault("NUMBA_CACHE_DIR", str(cache_dir() / "machine-code"))
+
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 
 

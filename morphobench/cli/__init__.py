@@ -6,7 +6,10 @@ a module of its own. Exit codes: 0 done, 1 the machine or the network failed, 2 
 
 from __future__ import annotations
 
+import codecs
 import errno
+import io
+import os
 import sys
 from typing import Annotated, Any
 
@@ -15,12 +18,22 @@ from typer.core import TyperGroup
 
 import morphobench
 from morphobench.cli import data, leaderboard, score, submission
-from morphobench.errors import MorphoBenchError
+from morphobench.errors import MorphoBenchError, one_line
 
 MACHINE_ERRORS = {
-    errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EIO, errno.ENAMETOOLONG,
-}  # fmt: skip
-"""What a disk or its owner may answer; any other OSError is a defect of ours and keeps its traceback."""
+    errno.ENOSPC: "free some space or choose another folder",
+    errno.EDQUOT: "free some space or choose another folder",
+    errno.EACCES: "give yourself the right to it or choose another place",
+    errno.EPERM: "give yourself the right to it or choose another place",
+    errno.EROFS: "choose a folder that may be written",
+    errno.ENOTDIR: "name a folder",
+    errno.EIO: "the disk or network drive failed: try again or choose another place",
+    errno.ESTALE: "the network drive lost it: try again or choose another place",
+    errno.ENAMETOOLONG: "choose a shorter name",
+}
+"""What a disk or its owner may answer, and the mend; any other OSError is a defect of ours and keeps its traceback."""
+ESCAPED = "morphobench-escaped"
+"""Name of the way in which characters are written that an output's encoding lacks."""
 
 
 class Interrupted(MorphoBenchError):
@@ -55,6 +68,10 @@ app.add_typer(leaderboard.app, name="leaderboard")
 
 def main() -> None:
     """Run the command line; every expected failure is one line on stderr."""
+    codecs.register_error(ESCAPED, _escape)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=ESCAPED)
     try:
         app(prog_name="morphobench")
     except MorphoBenchError as error:
@@ -62,12 +79,21 @@ def main() -> None:
     except OSError as error:
         if error.errno not in MACHINE_ERRORS:
             raise
-        sys.exit(_say(f"{error.filename or 'disk'}: {error.strerror}; free some space or choose another folder", 1))
+        said = f"{os.fsdecode(error.filename or 'disk')}: {error.strerror}; {MACHINE_ERRORS[error.errno]}"
+        sys.exit(_say(one_line(said), 1))
 
 
 def _say(message: str, code: int) -> int:
-    print(f"morphobench: {' '.join(message.split())}", file=sys.stderr)
+    print(f"morphobench: {message}", file=sys.stderr)
     return code
+
+
+def _escape(error: UnicodeError) -> tuple[str, int]:
+    r"""JSON's own escapes (`\u03b2`), so that what is printed as JSON stays JSON; raises any error but of encoding."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    units = error.object[error.start : error.end].encode("utf-16-be", "surrogatepass").hex()
+    return "".join(f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4)), error.end
 
 
 def _version(wanted: bool) -> None:

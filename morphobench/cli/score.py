@@ -68,7 +68,7 @@ def evaluate(
         console.print(score_table(report, name))
     for note in report.notes:
         console.print(f"note: {escape(note)}", style="yellow", highlight=False)
-    console.print(f"report: {folder / 'report.html'}", highlight=False, soft_wrap=True)
+    console.print(f"report: {folder / 'report.html'}", highlight=False, markup=False, soft_wrap=True)
 
 
 def compare(

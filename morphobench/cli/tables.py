@@ -19,7 +19,8 @@ WIDTH = 132
 
 def wide_console() -> Console:
     """A console for tables: a pipe has no width of its own, and 80 columns fold them."""
-    return Console(width=None if sys.stdout.isatty() else WIDTH)
+    shown = sys.stdout is not None and sys.stdout.isatty()  # None where a service closed it
+    return Console(width=None if shown else WIDTH, emoji=False)
 
 
 def score_table(report: Report, track: str) -> Table:

@@ -8,6 +8,7 @@ where it stopped.
 from __future__ import annotations
 
 import io
+import logging
 import multiprocessing
 import signal
 import sys
@@ -35,8 +36,12 @@ RENDERER_VERSION = "2"
 """Raised whenever the simulator draws a different image for the same sample: part of every image digest."""
 SPLIT_FILE = "splits/sim.csv.gz"
 SPEC_FILE = "tiers/sim.toml"
+SHARED_MEMORY = "/dev/shm" if sys.platform == "linux" else "shared memory"
+"""What the locks that worker processes share are made in."""
 SILENT_UP_TO = 64
 """Fewer images than this are rendered without a progress bar."""
+
+log = logging.getLogger(__name__)
 
 
 def load_sim(folder: Path = HERE) -> Tier:
@@ -196,30 +201,44 @@ class SimImages:
 def image_cache(spec: TierSpec) -> Path:
     """Where rendered images are kept: a folder per tier version, image size and source text of the simulator."""
     # By the text and not by RENDERER_VERSION: a changed simulator must never read what the old one drew.
-    sources = [path.read_text(encoding="utf-8") for path in sorted((HERE / "simulate").glob("*.*")) if path.is_file()]
+    found = [path for path in sorted((HERE / "simulate").glob("*.*")) if path.is_file()]
+    sources = [path.read_text(encoding="utf-8") for path in found if not storage.left_behind(Path(path.name))]
     return storage.cache_dir() / f"sim-{spec.version}" / f"{spec.image_size}px-{storage.sha256_text(*sources)[:16]}"
 
 
 def render_shards(shards: Sequence[Shard]) -> None:
     """Render shards on all cores with a progress bar on stderr. What is done stays when it is interrupted."""
-    if len(shards) < 2:
-        for shard in shards:
-            shard.write()
+    if not shards:
         return
     total = sum(len(shard.sample_ids) for shard in shards)
-    # Forked workers need no import and no guard in the caller's script; they touch nothing but NumPy and SciPy.
-    context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
-    workers = min(usable_cores(), len(shards))
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_ignore_interrupt) as pool:
-        futures = [pool.submit(shard.write) for shard in shards]
-        try:
-            with Progress(console=Console(stderr=True), transient=True, disable=total < SILENT_UP_TO) as progress:
-                task = progress.add_task("Rendering SIMULATED images", total=total)
+    with Progress(console=Console(stderr=True), transient=True, disable=total < SILENT_UP_TO) as progress:
+        task = progress.add_task("Rendering SIMULATED images", total=total)
+        pool = _workers(len(shards))
+        if pool is None:
+            for shard in shards:
+                progress.advance(task, shard.write())
+            return
+        with pool:
+            futures = [pool.submit(shard.write) for shard in shards]
+            try:
                 for future in as_completed(futures):
                     progress.advance(task, future.result())
-        except BaseException:
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
+            except BaseException:
+                pool.shutdown(wait=True, cancel_futures=True)
+                raise
+
+
+def _workers(most: int) -> ProcessPoolExecutor | None:
+    """Processes to render in; None where one is enough, or where the machine lets processes share nothing."""
+    if most < 2:
+        return None
+    # Forked workers need no import and no guard in the caller's script; they touch nothing but NumPy and SciPy.
+    context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
+    try:
+        return ProcessPoolExecutor(min(usable_cores(), most), mp_context=context, initializer=_ignore_interrupt)
+    except (OSError, ImportError) as error:
+        log.warning("%s: %s, so that processes cannot work together; one renders the images", SHARED_MEMORY, error)
+        return None
 
 
 def _ignore_interrupt() -> None:

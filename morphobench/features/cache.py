@@ -64,10 +64,14 @@ def cached_array(key: str, cache: Path, compute: Callable[[], Arrays]) -> Arrays
     """Arrays by name under a key: read from the folder `cache`, or computed and kept there.
 
     key: covers everything that `compute` depends on (hashes of the input, versions of the code).
-    Two processes that want one key compute it once. Raises ValueError for arrays of Python objects, and what `compute`
+    Two processes that want one key compute it once. What is there is read without a lock, so that a cache that holds
+    everything needs no right to write to it. Raises ValueError for arrays of Python objects, and what `compute`
     raises; nothing is written then.
     """
     path = cache / f"{sha256_text(key)}.npz"
+    known = _read(path)
+    if known is not None:
+        return known
     with lock(path):
         arrays = _read(path)
         if arrays is None:

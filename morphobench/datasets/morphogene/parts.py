@@ -9,6 +9,7 @@ keeps the records, so that a later build finds in it what did not change.
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -54,7 +55,7 @@ class Parts:
     @property
     def work(self) -> Path:
         """Folder of the parts of a build that is not finished."""
-        return self.folder.with_name(f".{self.folder.name}.work")
+        return storage.neighbour(self.folder, ".work")
 
     @property
     def _layout(self) -> Path:
@@ -70,7 +71,7 @@ class Parts:
         with storage.lock(self.folder):
             if (self._layout / "SHA256SUMS").is_file() and not self.folder.exists():
                 self._layout.replace(self.folder)
-            for old in self.folder.parent.glob(f".{self.folder.name}.old.*"):
+            for old in self.folder.parent.glob(f"{glob.escape(storage.neighbour(self.folder, '.old.').name)}*"):
                 shutil.rmtree(old)
             yield
 
