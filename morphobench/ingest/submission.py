@@ -26,6 +26,7 @@ from morphobench.storage import (
     atomic_write_text,
     check_file,
     check_folder,
+    left_behind,
     sha256_bytes,
     sha256_text,
 )
@@ -170,7 +171,7 @@ def new_submission(folder: Path, tier: Tier, tracks: Sequence[str] = (), swapped
     the 978 vehicle expression values of that condition. Raises BadInput where the folder already holds something.
     """
     check_folder(folder)
-    if folder.exists() and any(folder.iterdir()):
+    if folder.exists() and not all(left_behind(Path(entry.name)) for entry in folder.iterdir()):
         raise BadInput(f"{folder}: not empty; name a new folder")
     manifest = Manifest(
         name="my-model", group="my-group", version="v1", tier=tier.spec.name, tier_version=tier.spec.version,

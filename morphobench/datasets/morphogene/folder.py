@@ -78,7 +78,7 @@ def check_place(name: str, folder: Path) -> None:
     """Raise BadInput unless a tier `name` may be put at `folder`, whatever is there then being replaced.
 
     It may where nothing is, an empty folder, or such a tier, damaged or not, without any file but its own (those whose
-    name begins with a dot are not counted).
+    name begins with a dot, and those that are `storage.left_behind`, are not counted).
     """
     storage.check_folder(folder)
     found = sorted(path for path in folder.rglob("*") if not path.is_dir()) if folder.is_dir() else []
@@ -92,7 +92,8 @@ def check_place(name: str, folder: Path) -> None:
     if theirs != name:
         raise BadInput(f"{folder}: is the tier {theirs}, and a build of {name} would replace it; {mend}")
     known = {folder / file for file in (*sums, "SHA256SUMS")}
-    foreign = [path for path in found if path not in known and not path.name.startswith(".")]
+    others = [path for path in found if path not in known and not path.name.startswith(".")]
+    foreign = [path for path in others if not storage.left_behind(path.relative_to(folder))]
     if foreign:
         raise BadInput(f"{foreign[0]}: not of the tier in that folder, and a build would remove it; move it away")
 
