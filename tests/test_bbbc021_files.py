@@ -1,15 +1,20 @@
 """The files of a BBBC021 plate: where they may lie, and every way they can be wrong."""
 
+import errno
 import io
+import os
 import struct
 import tracemalloc
 import zipfile
+import zlib
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
 from bbbc021_layout import FIELD_SHAPE, MADE_PLATE, made_plate, made_rows, made_source, rewrite_zip, tiff_bytes, window
+from PIL import Image
 
 from morphobench.datasets import bbbc021
 from morphobench.errors import BadInput
@@ -71,18 +76,43 @@ def test_order_case_and_what_packers_add_do_not_matter(folder):
         shuffled = {name.replace(".tif", ".TIF"): members[name] for name in reversed(list(members))}
         members.clear()
         members |= {f"__MACOSX/{PREFIX}._{Path(name).name}": b"resource fork" for name in shuffled}
-        members |= {f"{PREFIX}.DS_Store": b"", PREFIX: b""} | shuffled
+        members |= {f"{PREFIX}{name}": b"" for name in (".DS_Store", "Thumbs.db", "._G10_s1_w1A.tif", "@eaDir/x", "")}
+        members |= shuffled
 
     rewrite_zip(folder, edit)
     bbbc021.check_files(folder, bbbc021.read_image_table(folder))
     np.testing.assert_array_equal(crops(folder), before)
 
 
-@pytest.mark.parametrize("how", [{"byteorder": ">"}, {"compression": "zlib"}, {"rowsperstrip": 7}])
-def test_any_lossless_form_of_a_field_gives_its_pixels(folder, how):
+def saved_by_pillow(pixels: np.ndarray, compression: str | None, predictor: int = 1) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "TIFF", compression=compression, tiffinfo={317: predictor})
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    "save",
+    [
+        *(partial(saved, **how) for how in ({"byteorder": ">"}, {"compression": "zlib"}, {"rowsperstrip": 7})),
+        *(partial(saved, tile=(128, 128), **how) for how in ({}, {"byteorder": ">", "compression": "zlib"})),
+        partial(saved, bigtiff=True, compression="zlib", predictor=2),
+        *(
+            partial(saved_by_pillow, compression=packing, predictor=predictor)
+            for packing in ("tiff_lzw", "tiff_adobe_deflate", "tiff_deflate", "packbits", None)
+            for predictor in (1, 2)
+        ),
+    ],
+    ids=[
+        "big-endian", "deflate", "strips", "tiles", "big-endian tiles, deflate", "BigTIFF, predictor", "LZW",
+        "LZW, predictor", "deflate by Adobe", "deflate by Adobe, predictor", "old deflate", "old deflate, predictor",
+        "PackBits", "PackBits, predictor", "bare", "bare, predictor",
+    ],
+)  # fmt: skip
+def test_any_lossless_form_of_a_field_gives_its_pixels(folder, save):
+    """ImageJ and Windows write LZW; a predictor (tag 317) has a meaning for LZW and deflate only (TIFF 6.0, 14)."""
     before = crops(folder)
     field = window(made_source(), f"{PREFIX}G10_s1_w1A.tif")[0]
-    replace(folder, "G10_s1_w1A.tif", saved(field, **how))
+    replace(folder, "G10_s1_w1A.tif", save(field))
     np.testing.assert_array_equal(crops(folder), before)
 
 
@@ -101,6 +131,8 @@ FIELD = tiff_bytes(PIXELS)
         (FIELD[:100_000], "is damaged"),
         (FIELD[:-1], "is damaged"),
         (saved(PIXELS, compression="zlib")[:1_000_000], "is damaged"),
+        (saved_by_pillow(PIXELS, "tiff_lzw")[:1_000_000], "is damaged"),
+        (saved(PIXELS, compression="lzma"), "compressed by TIFF method LZMA, which is not read: save it without"),
         (tiff_bytes((PIXELS // 16).astype(np.uint8)), "holds uint8 pixels"),
         (tiff_bytes(PIXELS[:512, :640]), r"\(512, 640\)"),
         (tiff_bytes(PIXELS.T), r"\(1280, 1024\)"),
@@ -112,7 +144,7 @@ FIELD = tiff_bytes(PIXELS)
     ],
     ids=[
         "missing", "empty", "no image", "no directory", "HTML", "cut short", "a byte short", "compressed, cut short",
-        "8 bit", "small", "turned", "float", "two pages", "RGB", "RGB planes", "large",
+        "LZW, cut short", "LZMA", "8 bit", "small", "turned", "float", "two pages", "RGB", "RGB planes", "large",
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("unpacked", [False, True], ids=["zip", "folder"])
@@ -222,3 +254,36 @@ def test_a_zip_cut_short_and_an_absent_plate_are_named(folder):
     path.unlink()
     with pytest.raises(BadInput, match=rf"{MADE_PLATE}.zip: not there"):
         bbbc021.read_plate(folder, fields)
+
+
+def test_a_strip_that_inflates_to_gigabytes_takes_no_memory(folder):
+    """16 MB of deflate hold 16 GB; libtiff stops at the size of a strip, whatever its data hold."""
+    field, bomb = bytearray(saved(PIXELS, compression="zlib", rowsperstrip=1024)), zlib.compress(bytes(256 << 20))
+    with tifffile.TiffFile(io.BytesIO(bytes(field))) as tiff:
+        tags = tiff.pages.first.tags
+        for tag, value in (("StripOffsets", len(field)), ("StripByteCounts", len(bomb))):
+            assert tags[tag].count == 1
+            struct.pack_into("<I", field, tags[tag].offset + 8, value)  # the value itself, in a record of 12 bytes
+    replace(folder, "G10_s2_w2A.tif", bytes(field) + bomb)
+    fields = bbbc021.read_image_table(folder)
+    with bbbc021.files.open_plate(folder, MADE_PLATE, fields["path"].iloc[0]) as files:
+        tracemalloc.start()
+        try:
+            assert not files.read("G10_s2_w2A.tif", 3).any()
+            assert tracemalloc.get_traced_memory()[1] < 40 << 20
+        finally:
+            tracemalloc.stop()
+
+
+def test_a_file_that_may_not_be_read_is_not_called_damaged(folder, monkeypatch):
+    path = folder / f"BBBC021_v1_images_{MADE_PLATE}.zip"
+    with zipfile.ZipFile(path) as archive:
+        archive.extractall(folder)
+    path.unlink()
+
+    def refuse(path: Path) -> bytes:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    with pytest.raises(BadInput, match=r"G10_.* \(image table line \d+\) may not be read; give yourself the right"):
+        crops(folder)

@@ -18,6 +18,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import pandas as pd
 import tifffile
+from PIL import Image
 
 from morphobench import storage
 from morphobench.datasets.bbbc021.tables import FILE_COLUMNS
@@ -27,6 +28,8 @@ FIELD_SHAPE = (1024, 1280)
 LARGEST = 16 << 20
 """Bytes of a file that are looked at: six times a field, so that an RGB or multi-page TIFF is still named as such."""
 AGAIN = "download the plate again"
+_PACKINGS = (1, 5, 8, 32773, 32946)
+"""TIFF's compressions none, LZW, deflate, PackBits and deflate by its older number."""
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
@@ -116,6 +119,8 @@ class PlateFiles:
             return _decode(self._bytes(entry))
         except _WrongTiffError as error:
             raise self.bad(name, line, str(error), "give the files as BBBC021 ships them") from error
+        except PermissionError as error:
+            raise self.bad(name, line, "may not be read", "give yourself the right to read it") from error
         except (zipfile.BadZipFile, zlib.error, EOFError, OSError, _DamagedTiffError) as error:
             raise self.bad(name, line, f"is damaged ({error})") from error
 
@@ -153,7 +158,7 @@ def open_plate(folder: Path, plate: str, path: str, threads: int = 1) -> Iterato
             raise BadInput(f"{archive}: not there; download it, or leave plate {plate} out with --plates")
         entries: dict[str, list[zipfile.ZipInfo] | list[Path]] = {}
         for file in sorted(unpacked.iterdir()):
-            if file.is_file():
+            if file.is_file() and not storage.left_behind(PurePosixPath(file.name)):
                 entries.setdefault(file.name.casefold(), []).append(file)  # type: ignore[arg-type]
         yield PlateFiles(unpacked, entries, archives)
 
@@ -171,7 +176,11 @@ def _members(path: Path, archive: zipfile.ZipFile, plate: str) -> dict[str, list
         name = PurePosixPath(info.filename.replace("\\", "/"))  # some packers on Windows write it
         if name.is_absolute() or ".." in name.parts:
             raise BadInput(f"{path}: {info.filename!r} leads out of the zip; {AGAIN}")
-        if not info.is_dir() and name.parent.as_posix().casefold() == plate.casefold():
+        if (
+            not info.is_dir()
+            and not storage.left_behind(name)
+            and name.parent.as_posix().casefold() == plate.casefold()
+        ):
             found.setdefault(name.name.casefold(), []).append(info)  # type: ignore[arg-type]
     if not found:
         raise BadInput(f"{path}: holds no file in a folder {plate}/, so it is not this plate's; {AGAIN}")
@@ -199,22 +208,39 @@ def _decode(data: bytes) -> np.ndarray:
         with tifffile.TiffFile(io.BytesIO(data)) as tiff:
             pages = len(tiff.pages)
             page = tiff.pages.first
-            dtype, shape = page.dtype, page.shape
+            dtype, shape, packing = page.dtype, page.shape, page.compression
             if pages == 1 and dtype == np.uint16 and shape == FIELD_SHAPE:
                 if not page.is_final:
-                    return page.asarray()
+                    return _unpack(data, packing)
                 # BBBC021's own are bare pixels after a header: no copy is needed
                 pixels = np.frombuffer(
                     data, f"{tiff.byteorder}u2", FIELD_SHAPE[0] * FIELD_SHAPE[1], page.dataoffsets[0]
                 )
                 return pixels.reshape(FIELD_SHAPE).astype(np.uint16, copy=False)
+    except _WrongTiffError:
+        raise
     except Exception as error:  # a damaged TIFF makes tifffile raise ValueError, IndexError, struct.error, ...
-        raise _DamagedTiffError(" ".join(str(error).split()) or type(error).__name__) from error
+        raise _DamagedTiffError(f"{type(error).__name__}: {' '.join(str(error).split())}") from error
     if pages != 1:
         raise _WrongTiffError(f"holds {pages} images, not one")
     if not dtype or 0 in shape:
         raise _DamagedTiffError("no image in it")
     raise _WrongTiffError(f"holds {dtype} pixels {shape}, not uint16 {FIELD_SHAPE}")
+
+
+def _unpack(data: bytes, packing: int) -> np.ndarray:
+    """uint16 (1024, 1280) of a TIFF in strips, tiles or compressed, by libtiff, which Pillow brings.
+
+    tifffile wants a further package for LZW and for a predictor, and inflates a strip to whatever it holds; libtiff
+    stops at what the header says.
+    """
+    if packing not in _PACKINGS:
+        name = getattr(packing, "name", packing)
+        raise _WrongTiffError(f"is compressed by TIFF method {name}, which is not read: save it without compression")
+    with Image.open(io.BytesIO(data), formats=["TIFF"]) as image:
+        if image.size != FIELD_SHAPE[::-1] or not image.mode.startswith("I;16"):
+            raise _WrongTiffError(f"says of itself both {FIELD_SHAPE[::-1]} uint16 and {image.size} {image.mode}")
+        return np.asarray(image).astype(np.uint16, copy=False)
 
 
 @contextlib.contextmanager

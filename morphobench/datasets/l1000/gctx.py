@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 
 from morphobench.datasets import tables
+from morphobench.datasets.l1000.hdf5 import open_hdf5
 from morphobench.errors import BadInput
 
 SUFFIXES = (".gctx", ".gct", ".gct.gz")
@@ -116,7 +117,7 @@ def _gzipped(path: Path) -> BadInput:
 
 def _open_gctx(path: Path) -> ExpressionFile:
     try:
-        with h5py.File(path) as file:
+        with open_hdf5(path) as file:
             matrix = file["0/DATA/0/matrix"]
             if not isinstance(matrix, h5py.Dataset) or matrix.dtype.kind not in "fiu":
                 raise BadInput(f"{path}: 0/DATA/0/matrix is no array of numbers; give a GCTX 1.0 file")
@@ -131,7 +132,7 @@ def _open_gctx(path: Path) -> ExpressionFile:
 
     def read_block(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
         try:
-            with h5py.File(path) as file:
+            with open_hdf5(path) as file:
                 return _read_slices(file["0/DATA/0/matrix"], rows, columns)
         except OSError as error:
             text = " ".join(str(error).split())
