@@ -35,7 +35,6 @@ from morphobench.metrics import (
 from morphobench.metrics.bootstrap import draw_clusters
 from morphobench.metrics.frechet import frechet_resamples
 from morphobench.metrics.frechet_compounds import log_interval
-from morphobench.scoring.tasks import FAMILIES
 
 REPLICATES = 200
 """Fewer than a report's: noise of the ends, which trials average over."""
@@ -232,9 +231,10 @@ def coverages(trials: int) -> Iterator[Coverage]:
     for track in ("id", "ood"):
         for spreads in ((1.0, 0.3, 0.0), (0.5, 0.3, 0.5), (0.2, 0.3, 1.0)):
             yield frozen_coverage(track, *spreads, min(trials, FEATURE_TRIALS))
-    for key in FAMILIES:
+    keys = [key for key, metric in METRICS.items() if metric.inputs is FeatureInputs]
+    for key in keys:
         yield feature_coverage(key, min(trials, FEATURE_TRIALS))
-    for key in (key for key in FAMILIES if key.startswith(("fd", "kd"))):
+    for key in (key for key in keys if key.startswith(("fd", "kd"))):
         yield paired_coverage(key, min(trials, FEATURE_TRIALS))
 
 

@@ -24,7 +24,8 @@ from morphobench.features.cache import extract
 from morphobench.features.registry import load_extractor
 from morphobench.features.shipped import shipped_file
 from morphobench.features.thumbnails import VERSION, thumbnail, thumbnails
-from morphobench.metrics import METRICS, MemorisationInputs, SwapInputs
+from morphobench.metrics import METRICS, MemorisationInputs
+from morphobench.metrics.inputs import DrugSwapInputs, RnaSwapInputs, SwapInputs
 from morphobench.metrics.memorisation import nearest_view_distance
 from morphobench.models import load_model
 from morphobench.scoring.controls import CONTROLS
@@ -62,9 +63,10 @@ class TrackBench:
     def swap_inputs(self, swap: Swap, moved: np.ndarray) -> SwapInputs:
         """What the rows see of a model whose images moved by this in the embedding."""
         seen = swap.compared
-        return SwapInputs(
+        bundle = DrugSwapInputs if swap.kind == "drug" else RnaSwapInputs
+        return bundle(
             moved, self.compounds[swap.rows], self.plates[swap.rows], self.real[seen], self.compounds[seen],
-            self.plates[seen], "compounds" if swap.kind == "drug" else "plates", swap.toward, self.truth[swap.kind],
+            self.plates[seen], swap.toward, self.truth[swap.kind],
         )  # fmt: skip
 
     def control(self, name: str) -> dict[str, str]:

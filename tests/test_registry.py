@@ -17,11 +17,12 @@ from morphobench.metrics import (
     ProbabilityInputs,
     ProfileInputs,
     SeparabilityInputs,
-    SwapInputs,
     clustered_interval,
     key_for,
     scaled,
 )
+from morphobench.metrics.inputs import SwapInputs
+from morphobench.scoring.tasks import BUNDLES
 
 COMPOUNDS = np.repeat(["a", "b", "c", "d"], 8)
 PLATES = np.tile(np.repeat(["p", "q"], 4), 4)
@@ -44,13 +45,14 @@ def bundle(kind, rows=slice(None), replicate_plates=False):
     if kind is MemorisationInputs:
         near, real = random.random(n), random.random(n)
         return MemorisationInputs(near[rows], real[rows], 0.5 * near[rows], real[rows], compounds, plates)
-    if kind is SwapInputs:
+    if issubclass(kind, SwapInputs):
         toward = dict(zip("abcd", "bcda", strict=True))
         means = np.array([effect[toward[name] == COMPOUNDS][0] for name in COMPOUNDS]) - effect
         moved = 0.5 * means + random.normal(size=(n, 12))
-        return SwapInputs(
-            moved[rows], compounds, plates, others, COMPOUNDS, PLATES, "compounds", toward, (0.8 * means)[rows]
-        )
+        # What was swapped has the effect: where it is the plate, the labels change places.
+        turn = slice(None, None, 1 if kind.by == "compounds" else -1)
+        labels, real_labels = (compounds, plates)[turn], (COMPOUNDS, PLATES)[turn]
+        return kind(moved[rows], *labels, others, *real_labels, toward, (0.8 * means)[rows])
     if kind is ProbabilityInputs:
         return ProbabilityInputs(random.dirichlet(np.ones(5), size=n)[rows], compounds, plates)
     if kind is SeparabilityInputs:
@@ -106,7 +108,9 @@ def test_too_few_is_refused_with_the_reason(key):
 @pytest.mark.parametrize("key", METRICS)
 def test_rows_are_whole(key):
     metric = METRICS[key]
-    assert metric.key == key
+    assert metric.printed_key() == key
+    assert metric.inputs in BUNDLES
+    assert (metric.named_after == "extractor") == (metric.inputs in (FeatureInputs, ProbabilityInputs))
     assert metric.summary.endswith(".")
     assert len(metric.summary) < 121
     assert metric.version >= 1
@@ -151,14 +155,16 @@ def test_labels_must_pair_up():
 
 
 def test_only_genuine_inception_features_take_the_published_names():
-    assert [key_for(family, "inception") for family in ("fd", "kd", "is")] == ["fid", "kid", "inception_score"]
+    assert [key_for(row, "inception") for row in ("fd", "kd", "is")] == ["fid", "kid", "inception_score"]
     assert key_for("fd", "efficientnet_lite0") == "fd[efficientnet_lite0]"
     assert key_for("kd_per_compound", "inception") == "kid_per_compound"
     assert key_for("coverage", "inception") == "coverage"
     assert key_for("coverage", "efficientnet_lite0") == "coverage[efficientnet_lite0]"
     assert key_for("kd_per_compound", "dinov2") == "kd_per_compound[dinov2]"
+    assert key_for("nsc", "dinov2") == "nsc[dinov2]"
+    assert key_for("area_occupied_shift[cells]", engine="cellprofiler") == "area_occupied_shift[cells][cellprofiler]"
     with pytest.raises(KeyError):
-        key_for("lda_separability", "inception")
+        key_for("no_row", "inception")
 
 
 def test_scaled_is_not_clipped_and_works_in_both_directions():

@@ -16,7 +16,7 @@ from morphobench.datasets.swaps import IMAGES, SwappedTruth, drug_swap, place, r
 from morphobench.datasets.tier import Tier
 from morphobench.errors import BadInput
 from morphobench.ingest.submission import Submission, new_submission, open_submission
-from morphobench.metrics import METRICS, SwapInputs
+from morphobench.metrics import METRICS, DrugSwapInputs
 from morphobench.metrics.reliance import (
     UnitChange,
     error_resamples,
@@ -34,7 +34,7 @@ ACTIVE = (
 )  # fmt: skip
 
 
-def linear_inputs(share: float, noise: float = 0.0, seed: int = 0, gain: float = 0.0) -> SwapInputs:
+def linear_inputs(share: float, noise: float = 0.0, seed: int = 0, gain: float = 0.0) -> DrugSwapInputs:
     """Six compounds on four plates, real images without noise; generated ones make `share` of the real change."""
     random = np.random.default_rng(seed)
     compounds, plates = np.repeat(list("abcdef"), 8), np.tile(np.repeat(list("wxyz"), 2), 6)
@@ -45,7 +45,7 @@ def linear_inputs(share: float, noise: float = 0.0, seed: int = 0, gain: float =
     truth = np.array([effects[toward[c]] - effects[c] for c in compounds])
     moved = share * truth + noise * random.normal(size=truth.shape)
     real = real + noise * random.normal(size=truth.shape)
-    return SwapInputs(moved, compounds, plates, real, compounds, plates, "compounds", toward, truth)
+    return DrugSwapInputs(moved, compounds, plates, real, compounds, plates, toward, truth)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 1.0, 1.5, -1.0])

@@ -29,6 +29,11 @@ class Engine:
     rows: Callable[[ImageSet, tuple[float, float], int, Path], Iterator[list[float]]]
 
     @property
+    def printed_name(self) -> str:
+        """Whose name its scores bear: "" for the built-in engine, which is the protocol of every tier."""
+        return "" if self.name == BUILTIN else self.name
+
+    @property
     def suffix(self) -> str:
-        """What the keys of its scores end in: nothing for the built-in engine, `[name]` for another."""
-        return "" if self.name == BUILTIN else f"[{self.name}]"
+        """What its name in a report's protocol ends in."""
+        return f"[{self.printed_name}]" if self.printed_name else ""

@@ -23,13 +23,14 @@ from morphobench.metrics.frechet_infinity import Extrapolation, fd_infinity
 from morphobench.metrics.inception_score import inception_score
 from morphobench.metrics.inputs import (
     CopyInputs,
+    DrugSwapInputs,
     ExpressionInputs,
     FeatureInputs,
     MemorisationInputs,
     MorphologyInputs,
     ProbabilityInputs,
+    RnaSwapInputs,
     SeparabilityInputs,
-    SwapInputs,
 )
 from morphobench.metrics.kernel import kernel_distance, kernel_distance_by_compound, kernel_distance_subsets
 from morphobench.metrics.mechanism import average_precision, discrimination, mechanism_matches
@@ -53,6 +54,7 @@ __all__ = [
     "METRICS",
     "BatchMechanismInputs",
     "CopyInputs",
+    "DrugSwapInputs",
     "ExpressionInputs",
     "Extrapolation",
     "FeatureInputs",
@@ -65,8 +67,8 @@ __all__ = [
     "MorphologyProfileInputs",
     "ProbabilityInputs",
     "ProfileInputs",
+    "RnaSwapInputs",
     "SeparabilityInputs",
-    "SwapInputs",
     "area_occupied_shift",
     "area_occupied_shift_by_compound",
     "average_precision",

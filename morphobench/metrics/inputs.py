@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -201,9 +201,11 @@ class ExpressionInputs(OneLabelled):
 class SwapInputs(OneLabelled):
     """Change of the embedding of generated images (N, D) when their condition is swapped, and real embeddings (M, D).
 
-    by: "compounds" or "plates", whichever was swapped; toward: label -> the label it was swapped for. truth: the change
-    (N, D) that the swap truly makes, where it is known.
+    by: "compounds" or "plates", whichever was swapped: see DrugSwapInputs and RnaSwapInputs. toward: label -> the label
+    it was swapped for. truth: the change (N, D) that the swap truly makes, where it is known.
     """
+
+    by: ClassVar[Literal["compounds", "plates"]]
 
     moved: np.ndarray
     compounds: np.ndarray
@@ -211,7 +213,6 @@ class SwapInputs(OneLabelled):
     real: np.ndarray
     real_compounds: np.ndarray
     real_plates: np.ndarray
-    by: Literal["compounds", "plates"]
     toward: Mapping[str, str]
     truth: np.ndarray | None = None
 
@@ -237,6 +238,20 @@ class SwapInputs(OneLabelled):
         real = (self.real_compounds, self.real_plates)
         real_units, real_levels = real if self.by == "compounds" else real[::-1]
         return unit_changes(self.moved, self.units, self.levels, self.real, real_units, real_levels, self.toward)
+
+
+@dataclass(frozen=True)
+class DrugSwapInputs(SwapInputs):
+    """The same where each compound took another one's drug."""
+
+    by = "compounds"
+
+
+@dataclass(frozen=True)
+class RnaSwapInputs(SwapInputs):
+    """The same where each plate took another one's G_pre."""
+
+    by = "plates"
 
 
 def _known(distance: np.ndarray, real_distance: np.ndarray, what: str) -> None:

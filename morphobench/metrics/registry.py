@@ -2,8 +2,7 @@
 
 A row (`metric.Metric`) is a pure function of one bundle of arrays, its replicates under the cluster bootstrap, and what
 a reader must know of it. A new row goes into the `ROWS` of its group's module in `rows`; a new group is a module there
-and a line of METRICS here. Rows whose key is a family (a key of GENUINE) are printed under the name of the features
-they saw: `key_for`.
+and a line of METRICS here. The order is that in which a report lists its scores.
 """
 
 from __future__ import annotations
@@ -11,40 +10,23 @@ from __future__ import annotations
 from morphobench.metrics.metric import Metric, scaled
 from morphobench.metrics.rows import expression, mechanism, memorisation, morphology, realism, reliance
 
-__all__ = ["GENUINE", "METRICS", "Metric", "key_for", "metric_of", "scaled"]
-
-GENUINE = {
-    "fd": "fid",
-    "fd_infinity": "fid_infinity",
-    "fd_per_compound": "fid_per_compound",
-    "kd": "kid",
-    "kd_per_compound": "kid_per_compound",
-    "is": "inception_score",
-    "precision": "precision",
-    "recall": "recall",
-    "density": "density",
-    "coverage": "coverage",
-}
-"""Families, and their names when the features are the genuine Inception's."""
+__all__ = ["METRICS", "Metric", "key_for", "metric_of", "scaled"]
 
 METRICS: dict[str, Metric] = {
-    metric.key: metric
-    for group in (realism, mechanism, morphology, expression, memorisation, reliance)
+    metric.printed_key(): metric
+    for group in (realism, mechanism, morphology, expression, reliance, memorisation)
     for metric in group.ROWS
 }
+"""Rows by the key that they are printed under where no extractor and no engine names them."""
 
 
-def key_for(family: str, extractor: str) -> str:
-    """The key a family's score is printed under: `fid`, `kid`, ... for genuine Inception features, else `fd[name]`, ...
-
-    Raises KeyError for a row that is not a family.
-    """
-    genuine = GENUINE[family]
-    return genuine if extractor == "inception" else f"{family}[{extractor}]"
+def key_for(row: str, features: str = "", engine: str = "") -> str:
+    """The key that a score of a row of METRICS is printed under, see `Metric.printed_key`; KeyError for no row."""
+    return METRICS[row].printed_key(features, engine)
 
 
 def metric_of(key: str) -> Metric | None:
     """The row that a printed key is of, whatever stands in its brackets; None for a key of no row."""
     stem = key.partition("[")[0]
-    row = next((family for family, genuine in GENUINE.items() if genuine == stem), stem)
-    return METRICS.get(key) or METRICS.get(row) or METRICS.get(key.rpartition("[")[0])
+    genuine = (name for name, metric in METRICS.items() if metric.genuine is not None and metric.genuine.key == stem)
+    return METRICS.get(key) or METRICS.get(next(genuine, stem)) or METRICS.get(key.rpartition("[")[0])

@@ -9,10 +9,13 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from morphobench.metrics import metric
 from morphobench.metrics.registry import metric_of
 from morphobench.schema import Score, Trivial
 
-FAMILIES = ("realism", "per compound", "separability", "morphology", "expression", "reliance", "memorisation", "other")
+OTHER = "other"
+"""What stands for the family of a key of no row."""
+FAMILIES: tuple[str, ...] = (*metric.FAMILIES, OTHER)
 """Order of the score table."""
 VEHICLE = "vehicle"
 REPLICATES = "real-replicates"
@@ -28,7 +31,7 @@ Standing = Literal["better", "worse", "unclear"]
 
 @dataclass(frozen=True)
 class Reading:
-    """A metric in words: its family (one of FAMILIES), its title, the registry's summary, and whether it is ranked."""
+    """A score's row in words: its family (one of FAMILIES), its title, its summary, and whether it is ranked."""
 
     family: str
     title: str
@@ -36,61 +39,18 @@ class Reading:
     ranked: bool
 
 
-_WORDS = {
-    "fd": ("realism", "Fréchet distance"),
-    "kd": ("realism", "Kernel distance"),
-    "is": ("realism", "Inception score"),
-    "fd_infinity": ("realism", "Fréchet distance, infinite N"),
-    "fd_per_compound": ("per compound", "Fréchet distance per compound"),
-    "kd_per_compound": ("per compound", "Kernel distance per compound"),
-    "precision": ("realism", "Precision"),
-    "recall": ("realism", "Recall"),
-    "density": ("realism", "Density"),
-    "coverage": ("realism", "Coverage"),
-    "lda_separability": ("separability", "LDA separability"),
-    "nsc": ("separability", "NSC, mechanism of the nearest compound"),
-    "nscb": ("separability", "NSCB, the same across batches"),
-    "replicate_map": ("per compound", "Replicate mAP"),
-    "discrimination_rank": ("per compound", "Discrimination rank"),
-    "area_occupied_shift": ("morphology", "AreaOccupied shift"),
-    "profile_correlation": ("morphology", "Profile correlation"),
-    "lfc_pearson": ("expression", "LFC Pearson, pooled"),
-    "lfc_pearson_vehicle": ("expression", "LFC Pearson per compound"),
-    "lfc_pearson_perturbed_mean": ("expression", "LFC Pearson beyond the mean drug"),
-    "centroid_accuracy": ("expression", "Centroid accuracy"),
-    "drug_swap_gap": ("reliance", "Drug-swap gap"),
-    "drug_swap_error": ("reliance", "Drug-swap error"),
-    "rna_swap_gap": ("reliance", "RNA-swap gap"),
-    "rna_swap_error": ("reliance", "RNA-swap error"),
-    "duplicates": ("memorisation", "Duplicates"),
-    "train_copies": ("memorisation", "Copies of training images"),
-    "near_copies": ("memorisation", "Near copies"),
-    "nearest_train_distance": ("memorisation", "Nearest training image"),
-}
-"""Family and title of a key, or of the part before its bracket."""
-_GENUINE = {
-    "fid": ("fd", "FID"),
-    "kid": ("kd", "KID"),
-    "inception_score": ("is", "Inception score"),
-    "fid_infinity": ("fd_infinity", "FID, infinite N"),
-    "fid_per_compound": ("fd_per_compound", "FID per compound"),
-    "kid_per_compound": ("kd_per_compound", "KID per compound"),
-}
-"""Keys of the genuine Inception features: the metric's row, and the title that only they may bear."""
-
-
 def read(key: str) -> Reading:
-    """The words for a metric key; a key without words is shown as it is, in the family 'other'.
+    """The words for a metric key; a key of no row is shown as it is, in the family OTHER.
 
     What stands in a key's brackets, `fd[efficientnet_lite0]`, is what the metric looked at and stays in the title.
     """
-    stem, _, rest = key.partition("[")
-    row, genuine = _GENUINE.get(stem, (stem, ""))
-    family, title = _WORDS.get(row, ("other", key))
-    metric = metric_of(key)
-    about = rest.rstrip("]").replace("_no_edge", ", no edge objects").replace("][", ", ")
-    title = genuine or (f"{title} ({about})" if about and family != "other" else title)
-    return Reading(family, title, metric.summary if metric else "", metric is not None and metric.ranked)
+    row = metric_of(key)
+    if row is None:
+        return Reading(OTHER, key, "", False)
+    if row.genuine is not None and row.genuine.key == key:
+        return Reading(row.family, row.printed_title(metric.INCEPTION), row.summary, row.ranked)
+    about = key.removeprefix(row.printed_key()).strip("[]").replace("][", ", ")
+    return Reading(row.family, row.printed_title(about), row.summary, row.ranked)
 
 
 def reading_text(score: Score, ranked: bool) -> str:

@@ -109,7 +109,7 @@ class Measurements:
     features: extractor -> "generated" and "real" -> Features of N images.
     embedding: "generated", "real" (N), "vehicle" (V), "train" (T) -> (., D).
     profiles: the same names but "train" -> column -> (.,), see `features.profile`.
-    engine_suffix: what the keys of scores of these profiles end in, see `Engine.suffix`.
+    engine: whose name the scores of these profiles bear, see `Engine.printed_name`.
     pixel_hashes: of the generated images (N,), see `features.pixels`.
     expression: "pre", "post" and, if predicted, "predicted" -> (N, 978) log2.
     trivial: if predicted, name of a prediction that learns nothing -> (N, 978) log2, see `trivial_expression`.
@@ -134,7 +134,7 @@ class Measurements:
     pixel_hashes: np.ndarray
     expression: Mapping[str, np.ndarray]
     protocol: dict[str, str]
-    engine_suffix: str = ""
+    engine: str = ""
     trivial: Mapping[str, np.ndarray] = field(default_factory=dict)
     swaps: Mapping[Kind, SwapMeasurement] = field(default_factory=dict)
     thumbnails: Mapping[str, np.ndarray] = field(default_factory=dict)
@@ -276,7 +276,7 @@ def measure_track(
         expression=expression,
         protocol={name: extractor.weights_sha256 for name, extractor in loaded.items()}
         | {f"segmentation{engine.suffix}": engine.version},
-        engine_suffix=engine.suffix,
+        engine=engine.printed_name,
         trivial=trivial,
         swaps=swapped,
         thumbnails=small,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -17,13 +16,6 @@ from morphobench.scoring.controls import VEHICLE, Intervals
 from morphobench.scoring.measurements import Measurements
 from morphobench.scoring.tasks import MIN_COMPOUNDS, MIN_PLATES, Task, tasks
 
-CHANCE: dict[str, Callable[[Any], float]] = {
-    "nsc": lambda inputs: inputs.mechanism_chance(),
-    "nscb": lambda inputs: inputs.mechanism_chance(batched=True),
-    "replicate_map": lambda inputs: inputs.retrieval_chance,
-}
-"""Rows of METRICS whose chance level depends on the labels of the track."""
-
 
 def floor_note(scores: Iterable[Score], intervals: Intervals) -> tuple[str, ...]:
     """Lines for the reader where scores lack their floor, or their floor is too near the vehicle for a scale.
@@ -31,11 +23,11 @@ def floor_note(scores: Iterable[Score], intervals: Intervals) -> tuple[str, ...]
     intervals: those of the floors, for the rows that ought to have a scale: the ranked ones.
     """
     valued = [score for score in scores if score.value is not None]
-    found = []
+    lines = []
     floorless = [score for score in valued if score.floor is None]
     if floorless:
         engine = " and --engine" if any("][" in score.key for score in floorless) else ""
-        found.append(
+        lines.append(
             "some scores have no floor: run `morphobench data controls` for this tier with the same "
             f"extractors{engine} first"
         )
@@ -44,15 +36,15 @@ def floor_note(scores: Iterable[Score], intervals: Intervals) -> tuple[str, ...]
     for score in valued:
         if score.scaled is not None or score.floor is None or score.controls.get(VEHICLE) is None or not _scales(score):
             continue
-        known = intervals.get(score.track, {}).get(score.key) is not None
-        (near if known else unknown).append(f"{score.key} ({score.track})")
+        floor_interval = intervals.get(score.track, {}).get(score.key)
+        (unknown if floor_interval is None else near).append(f"{score.key} ({score.track})")
     if near:
-        found.append(
+        lines.append(
             f"not scaled, as real replicates are not better than the vehicle beyond chance there: {', '.join(near)}"
         )
     if unknown:
-        found.append(f"not scaled, as the score of real replicates has no interval there: {', '.join(unknown)}")
-    return tuple(found)
+        lines.append(f"not scaled, as the score of real replicates has no interval there: {', '.join(unknown)}")
+    return tuple(lines)
 
 
 def track_notes(measured: Measurements, tier: Tier) -> tuple[str, ...]:
@@ -61,51 +53,108 @@ def track_notes(measured: Measurements, tier: Tier) -> tuple[str, ...]:
     Scores with too few clusters for an interval, chance levels, copies of real images, images the
     segmentation mistrusts.
     """
-    known = [task for task in tasks(measured, tier) if task.inputs is not None]
+    filled = [task for task in tasks(measured, tier) if task.inputs is not None]
+    lines = [
+        *_too_few_clusters(filled),
+        *_chance_levels(filled),
+        *_areas(measured, filled),
+        *_copies(measured),
+        *_flags(measured),
+    ]
+    return tuple(f"{measured.track}: {line}" for line in lines)
+
+
+def _too_few_clusters(filled: Sequence[Task]) -> list[str]:
     few: dict[tuple[int, int], list[str]] = {}
-    for task in known:
+    for task in filled:
         if not task.clustered:
             few.setdefault(task.inputs.clusters, []).append(task.key)
-    found = [
-        f"{measured.track}: no intervals for {', '.join(keys)}: {compounds} compounds on {plates} plates; "
+    return [
+        f"no intervals for {', '.join(keys)}: {compounds} compounds on {plates} plates; "
         f"{MIN_COMPOUNDS} on {MIN_PLATES} are needed"
         for (compounds, plates), keys in few.items()
     ]
-    found += _chance_levels(measured.track, known)
-    for task in known:
+
+
+def _chance_levels(filled: Sequence[Task]) -> list[str]:
+    """What blind neighbours would score, of the rows whose level depends on the track, and what one answer would."""
+    levels = {
+        task.key: task.metric.chance(task.inputs)
+        for task in filled
+        if task.metric.chance is not None and task.metric.count(task.inputs) >= task.metric.smallest_n
+    }
+    shown = [f"{key} {level:.3f}" for key, level in levels.items() if np.isfinite(level)]
+    lines = [f"neighbours drawn blindly score {', '.join(shown)}"] if shown else []
+    for task in filled:
         if task.metric.key == "lda_separability":
             classes = len(np.unique(task.inputs.generated_y))
-            found.append(
-                f"{measured.track}: lda_separability asks for {classes} mechanisms; one answer for all scores at most "
-                f"{1 / classes:.3f}"
+            lines.append(
+                f"lda_separability asks for {classes} mechanisms; one answer for all scores at most {1 / classes:.3f}"
             )
+    return lines
+
+
+def _areas(measured: Measurements, filled: Sequence[Task]) -> list[str]:
+    """What the rows of areas leave out or ask otherwise."""
     # The first speaks for all: areas that are not numbers aside, they are of the same images.
-    shift = next((task.inputs for task in known if isinstance(task.inputs, MorphologyInputs)), None)
-    if shift is not None and shift.unmatched:
-        found.append(
-            f"{measured.track}: {shift.unmatched} compounds have more images on a plate than it has vehicle images: "
+    shift = next((task.inputs for task in filled if isinstance(task.inputs, MorphologyInputs)), None)
+    if shift is None:
+        return []
+    lines = []
+    if shift.unmatched:
+        lines.append(
+            f"{shift.unmatched} compounds have more images on a plate than it has vehicle images: "
             "area_occupied_shift asks their generated images in samples of as many as both have"
         )
     left_out = bare(measured.compounds, measured.plates, measured.vehicle_plates)
-    if shift is not None and len(left_out):
-        found.append(
-            f"{measured.track}: area_occupied_shift leaves out {len(left_out)} compounds, the first is "
-            f"{str(left_out[0])!r}: none of their plates has vehicle images"
+    if len(left_out):
+        lines.append(
+            f"area_occupied_shift leaves out {len(left_out)} compounds, the first is {str(left_out[0])!r}: none of "
+            "their plates has vehicle images"
         )
-    found += _copies(measured)
-    n = len(measured.compounds)
+    return lines
+
+
+def _copies(measured: Measurements) -> list[str]:
+    """A line per set of real images that generated ones are copied from, or why its copies cannot be told.
+
+    By features, the same way up; training images also as `train_copies` counts them, in eight views, where it can.
+    """
+    if not measured.thumbnails:
+        return []
+    inputs = measured.memorisation_inputs
+    ways: dict[str, tuple[Callable[[], np.ndarray], ...]] = {
+        "test": (lambda: feature_copies(measured.test_distance, inputs.real_distance),),
+        "training": (lambda: feature_copies(inputs.distance, inputs.real_distance), lambda: inputs.copied),
+    }
+    n, lines = len(measured.compounds), []
+    for name, verdicts in ways.items():
+        told, reason = np.zeros((0, n), dtype=bool), ""
+        for verdict in verdicts:
+            try:
+                told = np.vstack([told, verdict()])
+            except ValueError as error:
+                reason = str(error)
+        if not len(told):
+            lines.append(f"copies of real {name} images are not counted: {reason}")
+        elif count := int(told.any(axis=0).sum()):
+            lines.append(f"{count} of {n} generated images copy real {name} images")
+    return lines
+
+
+def _flags(measured: Measurements) -> list[str]:
+    """How many generated images the segmentation mistrusts, by flag."""
     flags = {
-        column.removeprefix("ImageQuality_Flag").lower(): values.sum()
+        column.removeprefix("ImageQuality_Flag").lower(): int(values.sum())
         for column, values in measured.profiles["generated"].items()
         if column.startswith("ImageQuality_Flag")
     }
-    found += [
-        f"{measured.track}: {int(count)} of {n} generated images are flagged as {flag} by the segmentation; "
+    return [
+        f"{count} of {len(measured.compounds)} generated images are flagged as {flag} by the segmentation; "
         "their areas are not to be read as biology"
         for flag, count in flags.items()
         if count
     ]
-    return tuple(found)
 
 
 def training_note(tier: Tier, track: str, declared: str) -> list[str]:
@@ -121,49 +170,11 @@ def training_note(tier: Tier, track: str, declared: str) -> list[str]:
     said = f"training_set = {declared!r}, not this track's training set" if declared else "no training_set"
     seen = [compound for compound in tier.held_out(track) if compound in set(used["compound"])]
     which = "that set" if declared else "the train split"
-    found = f"{which} holds {len(seen)} of the {len(tier.held_out(track))} compounds held out here"
-    return [f"{track}: the submission declares {said}; {found}{': ' + ', '.join(seen) if seen else ''}"]
+    held = f"{which} holds {len(seen)} of the {len(tier.held_out(track))} compounds held out here"
+    return [f"{track}: the submission declares {said}; {held}{': ' + ', '.join(seen) if seen else ''}"]
 
 
 def _scales(score: Score) -> bool:
     """Whether a score belongs on the scale from the vehicle to real replicates: its row is ranked, not to a target."""
     metric = metric_of(score.key)
     return score.direction in ("min", "max") and metric is not None and metric.ranked
-
-
-def _chance_levels(track: str, known: Sequence[Task]) -> list[str]:
-    """A line with what blind neighbours would score, for the rows whose level depends on the track."""
-    levels = {
-        task.key: CHANCE[task.metric.key](task.inputs)
-        for task in known
-        if task.metric.key in CHANCE and task.metric.count(task.inputs) >= task.metric.smallest_n
-    }
-    shown = [f"{key} {level:.3f}" for key, level in levels.items() if np.isfinite(level)]
-    return [f"{track}: neighbours drawn blindly score {', '.join(shown)}"] if shown else []
-
-
-def _copies(measured: Measurements) -> list[str]:
-    """A line per set of real images that generated ones are copied from, or why its copies cannot be told.
-
-    By features, the same way up; training images also as `train_copies` counts them, in eight views, where it can.
-    """
-    if not measured.thumbnails:
-        return []
-    inputs = measured.memorisation_inputs
-    ways: dict[str, tuple[Callable[[], np.ndarray], ...]] = {
-        "test": (lambda: feature_copies(measured.test_distance, inputs.real_distance),),
-        "training": (lambda: feature_copies(inputs.distance, inputs.real_distance), lambda: inputs.copied),
-    }
-    n, found = len(measured.compounds), []
-    for name, verdicts in ways.items():
-        told, reason = np.zeros((0, n), dtype=bool), ""
-        for verdict in verdicts:
-            try:
-                told = np.vstack([told, verdict()])
-            except ValueError as error:
-                reason = str(error)
-        if not len(told):
-            found.append(f"{measured.track}: copies of real {name} images are not counted: {reason}")
-        elif copies := int(told.any(axis=0).sum()):
-            found.append(f"{measured.track}: {copies} of {n} generated images copy real {name} images")
-    return found

@@ -1,24 +1,30 @@
 """Measurements -> tasks: every row of METRICS that they allow, with the bundle of arrays that it takes.
 
-A new bundle of `metrics.inputs` is filled here.
+A row is found by METRICS and its arrays by the type of its bundle. A new bundle of `metrics.inputs` is filled here, by
+a function and a line of BUNDLES.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from morphobench.datasets.swaps import place
+from morphobench.datasets.swaps import Kind, place
 from morphobench.datasets.tier import Tier
 from morphobench.features.objects import COMPARTMENTS, OBJECT_COLUMNS, OBJECTS
 from morphobench.features.profile import AREA_COLUMNS
 from morphobench.metrics.inputs import (
+    CopyInputs,
+    DrugSwapInputs,
     ExpressionInputs,
+    FeatureInputs,
+    MemorisationInputs,
     MorphologyInputs,
     ProbabilityInputs,
+    RnaSwapInputs,
     SeparabilityInputs,
     SwapInputs,
 )
@@ -29,8 +35,8 @@ from morphobench.metrics.profile_inputs import (
     MorphologyProfileInputs,
     ProfileInputs,
 )
-from morphobench.metrics.registry import METRICS, Metric, key_for
-from morphobench.scoring.measurements import Measurements, SwapMeasurement
+from morphobench.metrics.registry import METRICS, Metric
+from morphobench.scoring.measurements import Measurements
 
 MIN_COMPOUNDS, MIN_PLATES = 5, 3
 """Fewest clusters for an interval. For two plates Student's t is 12.7: such an interval would exclude nothing."""
@@ -40,28 +46,33 @@ drug may kill every cell."""
 MOST_MISTRUSTED = 0.05
 """Share of the generated images that may bear them. Noise images in place of 5% of the real ones of `sim` take 0.15
 from the AreaOccupied shift of cells and 0.8 from that of nuclei; above it a score says more of the segmentation."""
-FAMILIES = (
-    "fd",
-    "fd_infinity",
-    "fd_per_compound",
-    "kd",
-    "kd_per_compound",
-    "precision",
-    "recall",
-    "density",
-    "coverage",
-)
-"""Rows of METRICS that each extractor's features are scored by."""
+AREAS = {
+    f"{compartment}{suffix}": (compartment, edge)
+    for compartment in COMPARTMENTS
+    for suffix, edge in (("", True), ("_no_edge", False))
+}
+"""Part of a row of areas -> compartment, and whether objects that touch the border count."""
+Bundle = tuple[Any, str] | None
+"""The arrays of some rows; None and why there are none; None alone where nothing was measured that they could see."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """One score to compute: a row of METRICS, the key it is printed under, and its arrays or the reason for none."""
+    """One score to compute: a row of METRICS and its arrays, or the reason for none.
+
+    features, engine: the extractor and the engine that the score is named after, "" where it is after none.
+    """
 
     metric: Metric
-    key: str
     inputs: Any
     reason: str = ""
+    features: str = ""
+    engine: str = ""
+
+    @property
+    def key(self) -> str:
+        """What the score is printed under."""
+        return self.metric.printed_key(self.features, self.engine)
 
     @property
     def clustered(self) -> bool:
@@ -71,42 +82,46 @@ class Task:
 
 
 def tasks(measured: Measurements, tier: Tier) -> Iterator[Task]:
-    """Every row of METRICS that these measurements allow, with its arrays."""
-    for extractor, sides in measured.features.items():
-        features = measured.feature_inputs[extractor]
-        for family in FAMILIES:
-            yield Task(METRICS[family], key_for(family, extractor), features)
-        probabilities = sides["generated"].probabilities
-        if probabilities is not None:
-            inputs = ProbabilityInputs(probabilities, measured.compounds, measured.plates)
-            yield Task(METRICS["is"], key_for("is", extractor), inputs)
-    other = "" if measured.embedding_name == tier.spec.embedding else f"[{measured.embedding_name}]"
-    yield Task(METRICS["lda_separability"], f"lda_separability{other}", *_separability(measured))
-    yield Task(METRICS["nsc"], f"nsc{other}", *_mechanism(measured, MechanismInputs))
-    yield Task(METRICS["nscb"], f"nscb{other}", *_mechanism(measured, BatchMechanismInputs))
-    profiles = ProfileInputs(*_profiles(measured, np.full(len(measured.compounds), True)))
-    yield Task(METRICS["replicate_map"], f"replicate_map{other}", profiles)
-    yield Task(METRICS["discrimination_rank"], f"discrimination_rank{other}", profiles)
-    for compartment in COMPARTMENTS:
-        for edge, suffix in ((True, ""), (False, "_no_edge")):
-            key = f"area_occupied_shift[{compartment}{suffix}]"
-            yield Task(METRICS[key], key + measured.engine_suffix, *_morphology(measured, compartment, edge))
-    correlated, reason = _morphology_profiles(measured)
-    yield Task(METRICS["profile_correlation"], f"profile_correlation{measured.engine_suffix}", correlated, reason)
-    yield from _expression(measured)
-    for kind, swapped in measured.swaps.items():
-        for row in ("gap", "error") if tier.spec.kind == "sim" else ("gap",):
-            key = f"{kind}_swap_{row}"
-            yield Task(METRICS[key], f"{key}{other}", *_swap_inputs(measured, swapped))
-    # Pixels and thumbnails decide these two, and no embedding.
-    yield Task(METRICS["duplicates"], "duplicates", measured.copy_inputs)
-    if measured.thumbnails:
-        yield Task(METRICS["train_copies"], "train_copies", measured.memorisation_inputs)
-        for key in ("near_copies", "nearest_train_distance"):
-            yield Task(METRICS[key], f"{key}{other}", measured.memorisation_inputs)
+    """Every row of METRICS that these measurements allow, with its arrays; rows of each extractor come first."""
+    embedding = "" if measured.embedding_name == tier.spec.embedding else measured.embedding_name
+    asked = [metric for metric in METRICS.values() if _asked(metric, measured, tier)]
+    named = [
+        (metric, extractor) for extractor in measured.features for metric in asked if metric.named_after == "extractor"
+    ]
+    named += [
+        (metric, embedding if metric.named_after == "embedding" else "")
+        for metric in asked
+        if metric.named_after != "extractor"
+    ]
+    bundles: dict[tuple[type, str], Bundle] = {}
+    for metric, features in named:
+        of = features if metric.named_after == "extractor" else metric.part
+        if (metric.inputs, of) not in bundles:
+            bundles[metric.inputs, of] = BUNDLES[metric.inputs](measured, of)
+        bundle = bundles[metric.inputs, of]
+        if bundle is not None:
+            yield Task(metric, *bundle, features, measured.engine if metric.named_after == "engine" else "")
 
 
-def _separability(measured: Measurements) -> tuple[SeparabilityInputs | None, str]:
+def _asked(metric: Metric, measured: Measurements, tier: Tier) -> bool:
+    """Whether the score is defined on this track."""
+    if metric.asked_of == "trained compounds":
+        return set(measured.compounds) <= set(measured.train_compounds)
+    return metric.asked_of == "every track" or tier.spec.kind == "sim"
+
+
+def _features(measured: Measurements, extractor: str) -> Bundle:
+    return measured.feature_inputs[extractor], ""
+
+
+def _probabilities(measured: Measurements, extractor: str) -> Bundle:
+    probabilities = measured.features[extractor]["generated"].probabilities
+    if probabilities is None:
+        return None
+    return ProbabilityInputs(probabilities, measured.compounds, measured.plates), ""
+
+
+def _separability(measured: Measurements, part: str) -> Bundle:
     """Classes are mechanisms that the training images hold; images of other compounds are not asked for."""
     fitted = measured.train_mechanisms != ""
     asked = np.isin(measured.mechanisms, measured.train_mechanisms[fitted])
@@ -125,7 +140,7 @@ def _separability(measured: Measurements) -> tuple[SeparabilityInputs | None, st
     )
 
 
-def _mechanism(measured: Measurements, kind: type[MechanismInputs]) -> tuple[MechanismInputs | None, str]:
+def _mechanism(measured: Measurements, kind: type[MechanismInputs]) -> Bundle:
     """Conditions whose compound has an annotated mechanism: others can neither be asked nor answer."""
     known = measured.mechanisms != ""
     labels = {"doses": measured.doses[known], "mechanisms": measured.mechanisms[known]}
@@ -134,6 +149,10 @@ def _mechanism(measured: Measurements, kind: type[MechanismInputs]) -> tuple[Mec
     if not len(inputs.asked()):
         return None, "no mechanism of this track is that of two compounds, so that one could be found by the other"
     return inputs, ""
+
+
+def _all_profiles(measured: Measurements, part: str) -> Bundle:
+    return ProfileInputs(*_profiles(measured, np.full(len(measured.compounds), True))), ""
 
 
 def _profiles(measured: Measurements, rows: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -148,26 +167,33 @@ def _profiles(measured: Measurements, rows: np.ndarray) -> tuple[np.ndarray, ...
     )
 
 
-def _swap_inputs(measured: Measurements, swapped: SwapMeasurement) -> tuple[SwapInputs | None, str]:
+def _swapped(measured: Measurements, kind: Kind, inputs: type[SwapInputs]) -> Bundle:
+    """None where nobody was asked for swapped conditions."""
+    if kind not in measured.swaps:
+        return None
+    swapped = measured.swaps[kind]
     swap = swapped.swap
     if swapped.images is None:
-        folder = place(measured.track, swap.kind)
+        folder = place(measured.track, kind)
         return None, swap.reason or f"the submission answers no swapped conditions (images/{folder}/)"
     real, rows = measured.embedding["real"], swap.rows
     return (
-        SwapInputs(
+        inputs(
             swapped.images - measured.embedding["generated"][rows],
             measured.compounds[rows],
             measured.plates[rows],
             real[swap.compared],
             measured.compounds[swap.compared],
             measured.plates[swap.compared],
-            "compounds" if swap.kind == "drug" else "plates",
             swap.toward,
             None if swapped.truth is None else swapped.truth - real[rows],
         ),
         "",
     )
+
+
+def _memorisation(measured: Measurements, part: str) -> Bundle:
+    return (measured.memorisation_inputs, "") if measured.thumbnails else None
 
 
 def mistrusted(measured: Measurements) -> str:
@@ -186,7 +212,8 @@ def mistrusted(measured: Measurements) -> str:
     )
 
 
-def _morphology(measured: Measurements, compartment: str, edge: bool) -> tuple[MorphologyInputs | None, str]:
+def _morphology(measured: Measurements, part: str) -> Bundle:
+    compartment, edge = AREAS[part]
     if reason := mistrusted(measured):
         return None, reason
     generated, real, vehicle = (measured.area(name, edge)[compartment] for name in ("generated", "real", "vehicle"))
@@ -203,7 +230,7 @@ def _morphology(measured: Measurements, compartment: str, edge: bool) -> tuple[M
     return inputs, ""
 
 
-def _morphology_profiles(measured: Measurements) -> tuple[MorphologyProfileInputs | None, str]:
+def _morphology_profiles(measured: Measurements, part: str) -> Bundle:
     """Areas, number and looks of objects; a real image without one takes its partner with it.
 
     A generated one stays, as no change: were it left out, a model would choose what it is scored on.
@@ -214,7 +241,7 @@ def _morphology_profiles(measured: Measurements) -> tuple[MorphologyProfileInput
         for name in ("generated", "real", "vehicle")
     }
     known = {name: np.isfinite(values).all(axis=1) for name, values in sides.items()}
-    if measured.engine_suffix:
+    if measured.engine:
         return None, "the pipeline of this engine measures areas and counts only"
     if reason := mistrusted(measured):
         return None, reason
@@ -235,23 +262,32 @@ def _morphology_profiles(measured: Measurements) -> tuple[MorphologyProfileInput
     )
 
 
-def _expression(measured: Measurements) -> Iterator[Task]:
-    keys = ["lfc_pearson_vehicle", "lfc_pearson_perturbed_mean", "centroid_accuracy"]
-    if set(measured.compounds) <= set(measured.train_compounds):
-        # The paper's score is defined on the compounds that were trained on.
-        keys.insert(0, "lfc_pearson")
+def _expression(measured: Measurements, part: str) -> Bundle:
     if "predicted" not in measured.expression:
-        for key in keys:
-            yield Task(METRICS[key], key, None, "the submission predicts no expression")
-        return
+        return None, "the submission predicts no expression"
     known = np.isfinite(measured.expression["post"]).all(axis=1)
     if not known.any():
-        for key in keys:
-            yield Task(METRICS[key], key, None, "no compound of this track has measured expression")
-        return
+        return None, "no compound of this track has measured expression"
     inputs = ExpressionInputs(
         measured.expression["predicted"][known], measured.expression["post"][known], measured.expression["pre"][known],
         measured.compounds[known], measured.plates[known],
     )  # fmt: skip
-    for key in keys:
-        yield Task(METRICS[key], key, inputs)
+    return inputs, ""
+
+
+BUNDLES: dict[type, Callable[[Measurements, str], Bundle]] = {
+    FeatureInputs: _features,
+    ProbabilityInputs: _probabilities,
+    SeparabilityInputs: _separability,
+    MechanismInputs: lambda measured, part: _mechanism(measured, MechanismInputs),
+    BatchMechanismInputs: lambda measured, part: _mechanism(measured, BatchMechanismInputs),
+    ProfileInputs: _all_profiles,
+    MorphologyInputs: _morphology,
+    MorphologyProfileInputs: _morphology_profiles,
+    ExpressionInputs: _expression,
+    DrugSwapInputs: lambda measured, part: _swapped(measured, "drug", DrugSwapInputs),
+    RnaSwapInputs: lambda measured, part: _swapped(measured, "rna", RnaSwapInputs),
+    CopyInputs: lambda measured, part: (measured.copy_inputs, ""),
+    MemorisationInputs: _memorisation,
+}
+"""How each bundle is filled, from the measurements and the extractor or part that a row asks for."""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.sparse import csr_array
 
-from morphobench.metrics import replicates as resample
 from morphobench.metrics.inputs import SeparabilityInputs
 from morphobench.metrics.metric import Metric
+from morphobench.metrics.neighbours import weighted_means
 from morphobench.metrics.profile_inputs import BatchMechanismInputs, MechanismInputs, ProfileInputs
+from morphobench.metrics.replicates import drawn_means, of_plate_draws, own_draws, row_weights
 from morphobench.metrics.rows.counts import compounds, named, undefined_of
-from morphobench.metrics.separability import lda_separability
+from morphobench.metrics.separability import balanced_resamples, lda_correct, lda_separability
 
 
 def _retrieved(inputs: ProfileInputs) -> float:
@@ -19,9 +21,53 @@ def _retrieved(inputs: ProfileInputs) -> float:
     return float(np.nanmean(precision))
 
 
+def _separability_replicates(inputs: SeparabilityInputs, replicates: int, seed: int) -> np.ndarray:
+    """Balanced accuracy of the LDA; the classifier stays as fitted, only the generated images are drawn."""
+    correct = lda_correct(inputs.train_x, inputs.train_y, inputs.generated_x, inputs.generated_y)
+    return balanced_resamples(correct, inputs.generated_y, row_weights(inputs, replicates, seed))
+
+
+def _nsc_replicates(inputs: MechanismInputs, replicates: int, seed: int) -> np.ndarray:
+    """NSC; profiles are averaged anew over the drawn plates, verdicts count as often as their compound is drawn."""
+    draws = own_draws(inputs, replicates, seed)
+    _, first = inputs.matches()
+    verdicts = of_plate_draws(lambda weights: inputs.matches(weights)[0], draws, inputs.plates)
+    return drawn_means(verdicts, draws, inputs.compounds[first])
+
+
+def _nscb_replicates(inputs: BatchMechanismInputs, replicates: int, seed: int) -> np.ndarray:
+    """NSCB; here and in the next the neighbours stay, and the verdicts are drawn by compound and plate."""
+    return _verdict_replicates(*inputs.batch_matches, inputs, replicates, seed)
+
+
+def _replicate_map_replicates(inputs: ProfileInputs, replicates: int, seed: int) -> np.ndarray:
+    """Mean average precision."""
+    return _verdict_replicates(*inputs.retrieval, inputs, replicates, seed)
+
+
+def _discrimination_replicates(inputs: ProfileInputs, replicates: int, seed: int) -> np.ndarray:
+    """Discrimination rank; profiles are averaged anew over the drawn plates, the rivals stay."""
+    draws = own_draws(inputs, replicates, seed)
+    ranks = of_plate_draws(inputs.discrimination, draws, inputs.plates)
+    return drawn_means(ranks, draws, np.unique(inputs.compounds))
+
+
+def _verdict_replicates(
+    verdicts: np.ndarray, joint: np.ndarray, inputs: ProfileInputs, replicates: int, seed: int
+) -> np.ndarray:
+    """Mean of the verdicts (K,) that are defined, each drawn as often as its rows are on average; joint (N,): whose."""
+    weights = row_weights(inputs, replicates, seed)
+    rows = csr_array((np.ones(len(joint)), (np.arange(len(joint)), joint)), shape=(len(joint), len(verdicts)))
+    known = np.isfinite(verdicts)
+    return weighted_means(verdicts[known], ((weights @ rows) / np.bincount(joint))[:, known])
+
+
 ROWS = (
     Metric(
         key="lda_separability",
+        title="LDA separability",
+        family="separability",
+        named_after="embedding",
         version=1,
         inputs=SeparabilityInputs,
         direction="max",
@@ -29,11 +75,14 @@ ROWS = (
         smallest_n=10,
         summary="Share of a mechanism's images that an LDA of real ones names, averaged; chance is 1 / mechanisms.",
         compute=lambda inputs: lda_separability(inputs.train_x, inputs.train_y, inputs.generated_x, inputs.generated_y),
-        resample=resample.separability_replicates,
+        resample=_separability_replicates,
         count=lambda inputs: len(inputs.generated_x),
     ),
     Metric(
         key="nsc",
+        title="NSC, mechanism of the nearest compound",
+        family="separability",
+        named_after="embedding",
         version=1,
         inputs=MechanismInputs,
         direction="max",
@@ -41,12 +90,16 @@ ROWS = (
         smallest_n=4,
         summary="Share of generated treatments whose nearest real profile of another compound has their mechanism.",
         compute=lambda inputs: np.nanmean(inputs.matches()[0]),
-        resample=resample.nsc_replicates,
+        resample=_nsc_replicates,
         count=lambda inputs: len(inputs.asked()),
         undefined=lambda inputs: undefined_of(inputs.matches()[0]),
+        chance=lambda inputs: inputs.mechanism_chance(),
     ),
     Metric(
         key="nscb",
+        title="NSCB, the same across batches",
+        family="separability",
+        named_after="embedding",
         version=2,
         inputs=BatchMechanismInputs,
         direction="max",
@@ -54,12 +107,16 @@ ROWS = (
         smallest_n=4,
         summary="The same for profiles of single batches, with neighbours of other compounds in other batches only.",
         compute=lambda inputs: np.nanmean(inputs.batch_matches[0]),
-        resample=resample.nscb_replicates,
+        resample=_nscb_replicates,
         count=lambda inputs: len(inputs.asked(batched=True)),
         undefined=lambda inputs: undefined_of(inputs.batch_matches[0]),
+        chance=lambda inputs: inputs.mechanism_chance(batched=True),
     ),
     Metric(
         key="replicate_map",
+        title="Replicate mAP",
+        family="per compound",
+        named_after="embedding",
         version=1,
         inputs=ProfileInputs,
         direction="max",
@@ -67,12 +124,16 @@ ROWS = (
         smallest_n=2,
         summary="How early generated profiles find real ones of their compound on other plates among all compounds'.",
         compute=_retrieved,
-        resample=resample.replicate_map_replicates,
+        resample=_replicate_map_replicates,
         count=compounds,
         undefined=lambda inputs: undefined_of(inputs.retrieval[0]),
+        chance=lambda inputs: inputs.retrieval_chance,
     ),
     Metric(
         key="discrimination_rank",
+        title="Discrimination rank",
+        family="per compound",
+        named_after="embedding",
         version=1,
         inputs=ProfileInputs,
         direction="max",
@@ -80,7 +141,7 @@ ROWS = (
         smallest_n=2,
         summary="Share of other compounds whose real profile is farther than the true one's, averaged; chance is 0.5.",
         compute=lambda inputs: inputs.discrimination().mean(),
-        resample=resample.discrimination_replicates,
+        resample=_discrimination_replicates,
         count=compounds,
         by_compound=lambda inputs: named(inputs.compounds, inputs.discrimination()),
     ),
