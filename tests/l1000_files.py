@@ -118,7 +118,7 @@ def write_upstream(path: Path, samples: pd.DataFrame, landmarks: pd.DataFrame, l
 
 
 def upstream_wells(compounds: pd.DataFrame) -> pd.DataFrame:
-    """Level 3 wells of MCF7 at 24 h: on each of two plates two of the vehicle and one of each compound (its first id)."""
+    """Level 3 wells of MCF7 at 24 h: on each of two plates two of the vehicle and one of each compound (first id)."""
     treated = [
         ("trt_cp", ids.split("|")[0], name) for name, ids in compounds[["compound", "l1000_pert_ids"]].to_numpy()
     ]
