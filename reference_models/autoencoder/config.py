@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
-STRICT = ConfigDict(extra="forbid")
+from reference_models.training.recipe import STRICT
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -5,8 +5,11 @@ from __future__ import annotations
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
+STRICT = ConfigDict(extra="forbid")
+"""Of every configuration: a field that is not known is an error."""
 
-@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+
+@dataclass(frozen=True, config=STRICT)
 class Recipe:
     """AdamW, constant rate after `warmup` steps."""
 

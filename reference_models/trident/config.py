@@ -7,14 +7,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Literal
 
-from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
 from reference_models.autoencoder.config import SIM as SIM_AUTOENCODER
 from reference_models.autoencoder.config import AutoencoderConfig
-from reference_models.training.recipe import Recipe
-
-STRICT = ConfigDict(extra="forbid")
+from reference_models.training.recipe import STRICT, Recipe
 
 
 @dataclass(frozen=True, config=STRICT)
