@@ -94,6 +94,11 @@ def test_rows_may_be_shorter_than_the_header(tmp_path, separator):
     assert read(path).to_dict("list") == {"plate": ["1", "2"], "name": ["a", "b"], "dose": ["", ""]}
 
 
+def test_a_name_in_other_letters_is_the_last_that_is_taken(tmp_path):
+    path = put(tmp_path, "PLATE,Assay_Plate,NAME\n1,01,a\n")
+    assert read(path)[["plate", "name"]].to_numpy().tolist() == [["01", "a"]]
+
+
 def test_nothing_but_a_line_end_ends_a_line(tmp_path):
     path = put(tmp_path, "Plate,Name\n1,a\x0bb\x0cc\x1cd\x85e\u2028f\u2029g\n")
     assert read(path)["name"].tolist() == ["a\x0bb\x0cc\x1cd\x85e\u2028f\u2029g"]

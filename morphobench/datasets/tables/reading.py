@@ -34,7 +34,7 @@ def read_own(path: Path) -> pd.DataFrame:
 
 
 def choose(names: Sequence[str], columns: Mapping[str, Sequence[str]], where: str) -> dict[str, int]:
-    """Ours -> position of the first of its names that a file has, exactly or in other letters.
+    """Ours -> position of the first of its names that a file has, or where it has none, that it has in other letters.
 
     columns: ours -> names in files, the best first. Raises BadInput, which begins with `where`, for a wanted name that
     stands twice.
@@ -42,13 +42,12 @@ def choose(names: Sequence[str], columns: Mapping[str, Sequence[str]], where: st
     folded = [name.casefold() for name in names]
     chosen = {}
     for ours, theirs in columns.items():
-        for wanted in theirs:
-            places = [place for place, name in enumerate(names) if name == wanted]
-            places = places or [place for place, name in enumerate(folded) if name == wanted.casefold()]
-            if len(places) > 1:
+        exactly = ((wanted, names, wanted) for wanted in theirs)
+        for wanted, row, text in (*exactly, *((wanted, folded, wanted.casefold()) for wanted in theirs)):
+            if row.count(text) > 1:
                 raise BadInput(f"{where}: column {wanted} stands twice; leave one of them")
-            if places:
-                chosen[ours] = places[0]
+            if text in row:
+                chosen[ours] = row.index(text)
                 break
     return chosen
 
