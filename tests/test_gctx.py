@@ -410,6 +410,7 @@ def test_a_bad_file_is_named(tmp_path, write, message):
         pytest.param(
             "#1.2\n1\t2\nid\tName\ta\tb\n11\tx\t1\t2,5\n", "line 4: .*'2,5'; write decimal points", id="decimal comma"
         ),
+        pytest.param("#1.2\n-1\t2\nid\tName\ta\tb\n", "not GCT 1.2 or 1.3 text", id="fewer than none"),
         pytest.param("#1.3;;;\n3;2;1;1\n", "not GCT 1.2 or 1.3 text .it begins with '#1.3;;;", id="semicolons"),
         pytest.param("#1.2\n1\t2\nid\tName\ta\ta\n11\tx\t1\t2\n", "sample id a stands twice", id="doubled sample"),
     ],

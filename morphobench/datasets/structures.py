@@ -47,7 +47,7 @@ def fill_structures(compounds: pd.DataFrame, path: Path) -> pd.DataFrame:
             )
         found.setdefault(compound, agreed[0])
     missing = compounds["smiles"] == ""
-    filled = compounds["smiles"].where(~missing, compounds["compound"].map(found).fillna(""))
+    filled = compounds["smiles"].where(~missing, compounds["compound"].map(lambda compound: found.get(compound, "")))
     return compounds.assign(smiles=filled)
 
 

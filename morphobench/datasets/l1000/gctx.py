@@ -252,6 +252,8 @@ def _read_gct(path: Path) -> ExpressionFile:
     try:
         version, counts = rows[0].strip(), [int(part) for part in rows[1].rstrip().split("\t")]
         n_genes, n_samples, n_gene_columns, n_sample_rows = {"#1.3": counts, "#1.2": [*counts[:2], 1, 0]}[version][:4]
+        if min(counts) < 0:
+            raise ValueError(f"{counts=}")
     except (IndexError, ValueError, KeyError) as error:
         raise BadInput(
             f"{path}: not GCT 1.2 or 1.3 text (it begins with {text[:40]!r}); give a .gct or .gctx file"
