@@ -54,6 +54,13 @@ def test_a_single_cluster_is_kept():
     assert (draw_clusters([names], [places], 20, seed=0).weights(names, places) == 1).all()
 
 
+def test_counts_are_whole_and_no_rows_have_no_weights():
+    draws = draw_clusters([COMPOUNDS], [PLATES], 30, seed=1)
+    for each in (draws, draws.each_way()):
+        assert each.weights(COMPOUNDS, PLATES).dtype.kind == "i"
+        assert each.weights(COMPOUNDS[:0], PLATES[:0]).shape == (each.replicates, 0)
+
+
 def test_each_way_takes_the_same_draws_alone():
     draws = draw_clusters([COMPOUNDS], [PLATES], 40, seed=5)
     weights = draws.each_way().weights(COMPOUNDS, PLATES)

@@ -195,6 +195,22 @@ def test_a_replicate_without_a_compound_has_no_value(profiles):
     assert np.isnan(per_compound_resamples(post, pre, post, compounds, True, weights, counts)).all()
 
 
+def test_a_compound_whose_wells_were_not_drawn_is_left_out_of_a_replicate(profiles):
+    pre, post, compounds = profiles
+    predicted = post + 9 * np.random.default_rng(2).normal(size=post.shape)
+    kept = compounds != "c2"
+    counts = {f"c{i}": np.ones(1, int) for i in range(C)}
+    weights = kept[None].astype(int)
+    rest = (predicted[kept], pre[kept], post[kept], compounds[kept])
+    assert pooled_resamples(predicted, pre, post, compounds, weights, counts) == pytest.approx(lfc_pearson(*rest))
+    assert centroid_resamples(predicted, pre, post, compounds, weights, counts) == pytest.approx(
+        centroid_accuracy(*rest).mean()
+    )
+    for centred in (False, True):
+        found = per_compound_resamples(predicted, pre, post, compounds, centred, weights, counts)
+        assert found == pytest.approx(lfc_pearson_per_compound(*rest, centred=centred).mean())
+
+
 def test_bad_input_is_named(profiles):
     pre, post, compounds = profiles
     with pytest.raises(ValueError, match=r"predicted_post.shape=\(24, 49\)"):

@@ -50,3 +50,12 @@ def test_bad_input_is_named():
         inception_score(np.eye(3))
     with pytest.raises(ValueError, match="20 of 20 rows hold values that are not finite"):
         inception_score(np.full((20, 2), np.nan))
+
+
+def test_as_many_chunks_as_images_are_allowed_and_a_row_alone_scores_one():
+    p = np.random.default_rng(0).dirichlet(np.ones(4), size=12)
+    assert inception_score(p, splits=12) == pytest.approx(1)
+    with pytest.raises(ValueError, match="splits=13"):
+        inception_score(p, splits=13)
+    with pytest.raises(ValueError, match=r"\(images, classes\) is needed"):
+        inception_score(p[0])

@@ -88,3 +88,18 @@ def test_bad_input_is_named(a, b, message):
 def test_subsets_larger_than_a_side_are_refused(pair):
     with pytest.raises(ValueError, match="subset_size=51"):
         kernel_distance_subsets(*pair, subset_size=51)
+
+
+def test_two_images_of_each_compound_and_subsets_of_two_are_enough():
+    """Of two images a side the unbiased estimator is k(x1, x2) + k(y1, y2) less twice the mean of the mixed ones."""
+    x, y = np.array([[1.0, 0], [0, 2]]), np.array([[1.0, 1], [2, 0]])
+
+    def k(a, b):
+        return (a @ b / 2 + 1) ** 3
+
+    expected = k(*x) + k(*y) - 2 * np.mean([k(a, b) for a in x for b in y])
+    assert kernel_distance(x, y) == pytest.approx(expected)
+    assert kernel_distance_subsets(x, y, subsets=1, subset_size=2)[0] == pytest.approx(expected)
+    names = np.array(["a", "a", "b", "b"])
+    both = kernel_distance_by_compound(np.concatenate([x, y]), names, np.concatenate([y, x]), names)
+    assert both == pytest.approx([expected, expected])

@@ -156,6 +156,27 @@ def test_replicates_of_the_error_change_with_a_level_as_the_error_itself_does(le
     assert (found[2] - found[0]) / (2 * step) == pytest.approx(expected, rel=1e-4)
 
 
+def test_a_unit_of_two_images_counts_and_one_that_was_not_drawn_does_not() -> None:
+    """The square of two rows without bias is their product: |m|^2 = <m_1, m_2>."""
+    moved = np.array([[1.0, 0], [3, 1], [0, 2], [2, 2]])
+    truth = np.array([[2.0, 1], [2, 1], [1, 3], [1, 3]])
+    units, levels = np.array(["a", "a", "b", "b"]), np.array(["x", "y", "x", "z"])
+    missed = {"a": (-1 * 1 + -1 * 0), "b": (-1 * 1 + -1 * -1)}  # <m_1 - t_1, m_2 - t_2>
+    length = {"a": 2 * 2 + 1 * 1, "b": 1 * 1 + 3 * 3}
+    assert swap_error(moved, truth, units) == pytest.approx(sum(missed.values()) / sum(length.values()))
+    of_units = {"a": np.array([1, 1, 0, 0]), "b": np.array([1, 1, 2, 0])}
+    of_levels = {"x": np.array([1, 0, 1, 1]), "y": np.array([1, 0, 1, 1]), "z": np.array([1, 1, 1, 1])}
+    found = error_resamples(moved, truth, units, levels, of_units, of_levels)
+    assert found[0] == pytest.approx(swap_error(moved, truth, units))
+    assert found[1] == pytest.approx(missed["b"] / length["b"])  # neither level of a was drawn
+    assert found[2] == pytest.approx(missed["b"] / length["b"])
+    assert np.isnan(found[3])
+    change = UnitChange(moved[:2], levels[:2], np.array([[1.0, 1], [3, 0]]), levels[:2])
+    gap = gap_resamples({"a": change}, {"a": np.array([1, 2, 0, 1])}, of_levels | {"x": np.array([1, 1, 1, 0])})
+    assert gap[0] == pytest.approx(swap_gap({"a": change}))
+    assert np.isnan(gap[2])
+
+
 def test_units_without_shared_levels_are_left_out_and_none_is_an_error() -> None:
     moved, labels = np.ones((4, 2)), np.array(["a", "a", "b", "b"])
     levels = np.array(["x", "y", "x", "y"])

@@ -14,7 +14,7 @@ from sklearn.metrics.pairwise import polynomial_kernel
 from sklearn.neighbors import NearestNeighbors
 from test_registry import bundle
 
-from morphobench.metrics import METRICS
+from morphobench.metrics import METRICS, scaled
 from morphobench.metrics.inputs import (
     ExpressionInputs,
     FeatureInputs,
@@ -22,6 +22,7 @@ from morphobench.metrics.inputs import (
     SeparabilityInputs,
     SwapInputs,
 )
+from morphobench.metrics.registry import metric_of
 
 ELSEWHERE = {
     "fd_infinity": "test_frechet_infinity",  # a law whose distance is known
@@ -97,13 +98,15 @@ def shrunk(rows: np.ndarray) -> np.ndarray:
 
 def swapped(inputs: SwapInputs) -> tuple[float, float]:
     """Gap and error, each unit's squares as mean products of different rows."""
+    labels, real_labels = (inputs.compounds, inputs.plates), (inputs.real_compounds, inputs.real_plates)
+    (units, _), (real_units, real_levels) = (
+        side if inputs.by == "compounds" else side[::-1] for side in (labels, real_labels)
+    )
     along = length = missed = truth = 0.0
     for unit, donor in inputs.toward.items():
-        rows = inputs.compounds == unit
-        change = []
-        for plate in np.unique(inputs.plates):
-            here = inputs.real_plates == plate
-            own, other = (inputs.real[here & (inputs.real_compounds == name)] for name in (unit, donor))
+        rows, change = units == unit, []
+        for level in np.unique(real_levels):
+            own, other = (inputs.real[(real_levels == level) & (real_units == name)] for name in (unit, donor))
             change.append(other.mean(axis=0) - own.mean(axis=0))
         along += inputs.moved[rows].mean(axis=0) @ np.mean(change, axis=0)
         length += different(np.array(change))
@@ -148,17 +151,80 @@ def test_a_rows_score_is_that_of_another_library_or_of_its_definition(key):
     assert metric.score(inputs) == pytest.approx(float(ORACLES[key](inputs)), rel=1e-6, abs=1e-9)
 
 
+def memorised(found: np.ndarray, real: np.ndarray, views: np.ndarray, real_views: np.ndarray) -> MemorisationInputs:
+    labels = np.repeat(["a", "b", "c", "d"], len(found) // 4), np.tile(["p", "q"], len(found) // 2)
+    return MemorisationInputs(found, real, views, real_views, *labels)
+
+
 def test_rows_of_memorisation_are_shares_under_limits_that_real_images_set():
     """Real distances 1..40: a copy lies under 0.1 of their median, a near one under their 5% quantile."""
     real = np.arange(1.0, 41.0)
     found = np.array([*[2.0] * 3, *[2.06] * 4, *[2.94] * 2, *[2.96] * 1, *[20.5] * 10, *[41.0] * 20])
-    labels = np.repeat(["a", "b", "c", "d"], 10), np.tile(["p", "q"], 20)
-    inputs = MemorisationInputs(found, real, found, real, *labels)
+    inputs = memorised(found, real, found, real)
     assert METRICS["train_copies"].score(inputs) == pytest.approx(3 / 40)  # 2.05 is 0.1 of 20.5
     assert METRICS["near_copies"].score(inputs) == pytest.approx(9 / 40)  # numpy's quantile of 1..40 at 0.05: 2.95
     assert METRICS["nearest_train_distance"].score(inputs) == pytest.approx(found.mean() / 20.5)
+    # A copy in another view is near, too, however far its features are.
+    views = np.where(np.arange(40) < 38, 30.0, 1.0)
+    turned = memorised(found, real, views, real)
+    assert METRICS["train_copies"].score(turned) == pytest.approx(2 / 40)
+    assert METRICS["near_copies"].score(turned) == pytest.approx(11 / 40)
+
+
+def test_an_image_at_a_limit_of_memorisation_is_neither_copy_nor_near():
+    real, found = np.full(40, 8.0), np.where(np.arange(40) < 4, 7.9, 8.0)
+    inputs = memorised(found, real, np.where(np.arange(40) < 6, 1.9, 2.0), np.full(40, 20.0))
+    assert METRICS["train_copies"].score(inputs) == pytest.approx(6 / 40)
+    assert METRICS["near_copies"].score(inputs) == pytest.approx(6 / 40)  # the four by features are copies, too
+    alike = memorised(found, 0 * real, found, real)
+    with pytest.raises(ValueError, match="the real test images are training images themselves"):
+        METRICS["nearest_train_distance"].score(alike)
+    one = memorised(found, np.ones(40), found, real)
+    assert METRICS["nearest_train_distance"].score(one) == pytest.approx(found.mean())
+
+
+@pytest.mark.parametrize("key", ["precision", "density", "recall", "coverage"])
+def test_replicates_of_a_neighbourhood_row_draw_the_images_that_it_counts(key):
+    """Half of the counted images hit, those of one plate; the other side is of one plate that is always drawn once."""
+    random = np.random.default_rng(0)
+    still = random.normal(size=(24, 3))
+    split = np.concatenate([still[:12] + 1e-6, still[12:] + 1e3])
+    names, one = np.repeat(["a", "b"], 12), np.full(24, "z")
+    labels = np.tile(["a", "b"], 12), np.repeat(["p", "q"], 12)
+    counted_generated = key in ("precision", "density")
+    sides = (split, still, *labels, names, one) if counted_generated else (still, split, names, one, *labels)
+    inputs = FeatureInputs(*sides)
+    found = METRICS[key].resample(inputs, 60, 0)
+    whole = METRICS[key].score(inputs)
+    assert whole > 0
+    by_plate = found[120:] / whole
+    # The plate that hits is drawn none, one or two times of two.
+    assert set(by_plate.round(6)) == {0.0, 1.0, 2.0}
 
 
 def test_every_row_has_an_oracle_here_or_where_this_says():
     known = {*ORACLES, "train_copies", "near_copies", "nearest_train_distance"}
     assert {key for key in METRICS if key not in known and key.split("[")[0] not in ELSEWHERE} == set()
+
+
+@pytest.mark.parametrize(
+    ("key", "row"),
+    [
+        ("fid", "fd"), ("kid_per_compound", "kd_per_compound"), ("inception_score", "is"), ("fd[dinov2]", "fd"),
+        ("coverage", "coverage"), ("coverage[dinov2]", "coverage"), ("nsc", "nsc"), ("lfc_pearson", "lfc_pearson"),
+        ("area_occupied_shift[cells]", "area_occupied_shift[cells]"),
+        ("area_occupied_shift[nuclei_no_edge][cellprofiler]", "area_occupied_shift[nuclei_no_edge]"),
+        ("area_occupied_shift[mitochondria]", None), ("fidelity", None), ("", None),
+    ],
+)  # fmt: skip
+def test_a_printed_key_is_that_of_one_row(key, row):
+    assert metric_of(key) is (None if row is None else METRICS[row])
+
+
+@pytest.mark.parametrize("ceiling", [0.1, 0.55, 0.45])
+def test_a_ceiling_is_above_the_vehicle_with_its_interval_or_nothing_is_scaled(ceiling):
+    """However its interval lies: a bootstrap's need not hold its score."""
+    for direction, sign in (("max", 1.0), ("min", -1.0)):
+        interval = (0.6, 0.9) if sign > 0 else (-0.9, -0.6)
+        found = scaled(sign * 0.7, sign * 0.5, sign * ceiling, interval, direction)
+        assert found == (pytest.approx(4.0) if ceiling > 0.5 else None)

@@ -97,3 +97,11 @@ def test_bad_input_is_named():
         lda_separability(x, y, np.where(np.arange(20)[:, None] == 2, np.nan, gx), gy)
     with pytest.raises(ValueError, match="do not pair up"):
         lda_separability(x, y, gx, gy[:3])
+
+
+def test_three_classes_have_a_map_and_two_have_none():
+    (x, y), three = classes(10), NAMES[:3]
+    kept = np.isin(y, three)
+    assert lda_projection(x[kept], y[kept], x).shape == (40, 2)
+    with pytest.raises(ValueError, match="2 classes span fewer than two axes"):
+        lda_projection(x[:20], y[:20], x)
