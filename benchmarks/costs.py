@@ -20,7 +20,7 @@ from metric_validation import write_between
 
 from morphobench import evaluation, provenance
 from morphobench.datasets import load_tier
-from morphobench.ingest.submission import open_submission
+from morphobench.request import Request
 from morphobench.scoring.measurements import Measurements, measure_track
 from morphobench.scoring.scores import BOOTSTRAP_SEED, REPLICATES
 from morphobench.scoring.tasks import Task, tasks
@@ -32,11 +32,11 @@ PAGE = Path(__file__).parents[1] / "docs" / "metrics.md"
 def measurements(track: str) -> Measurements:
     """What `morphobench evaluate --model real-replicates` measures of a track of the sim tier."""
     tier = load_tier("sim")
-    protocol = evaluation.chosen_protocol(tier, [], None, {}, "cpu")
+    watch = evaluation.Stopwatch()
     with tempfile.TemporaryDirectory() as place:
-        folder = evaluation.generate("real-replicates", tier, [track], Path(place), 0, protocol)
-        submission = open_submission(folder, tier, [track])
-        return measure_track(submission, tier, track, protocol, cache_dir(), evaluation.Stopwatch().stage)
+        plan = Request(model="real-replicates", tier=tier, tracks=(track,), out=Path(place)).resolve()
+        submission = evaluation.answered(plan, watch)
+        return measure_track(submission, tier, track, plan.protocol, cache_dir(), watch.stage)
 
 
 def cost(task: Task) -> tuple[float, float]:

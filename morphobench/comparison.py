@@ -15,14 +15,14 @@ from typing import Any, Literal
 
 import numpy as np
 
-from morphobench import evaluation, models
-from morphobench.datasets import load_tier
+from morphobench import evaluation
 from morphobench.datasets.tier import Tier
 from morphobench.errors import BadInput
-from morphobench.ingest.submission import open_submission
 from morphobench.metrics.bootstrap import arms_defined, clustered_interval
+from morphobench.models import Model
+from morphobench.request import Request
 from morphobench.schema import Manifest
-from morphobench.scoring.measurements import Measurements, Protocol, measure_track
+from morphobench.scoring.measurements import Measurements, measure_track
 from morphobench.scoring.scores import BOOTSTRAP_SEED, REPLICATES
 from morphobench.scoring.tasks import Task, tasks
 from morphobench.storage import cache_dir
@@ -66,44 +66,39 @@ class Comparison:
 
 
 def compare(
-    a: str | models.Model | Path,
-    b: str | models.Model | Path,
-    tier: str | Tier = "sim",
-    tracks: Sequence[str] = (),
-    folder: Path | None = None,
-    seed: int = 0,
-    device: str = "cpu",
-    extractors: Sequence[str] = (),
-    embedding: str | None = None,
+    a: str | Model | Path,
+    b: str | Model | Path,
+    tier: str | Tier = Request.tier,
+    tracks: Sequence[str] = Request.tracks,
+    folder: Path | None = Request.out,
+    seed: int = Request.seed,
+    device: str = Request.device,
+    extractors: Sequence[str] = Request.extractors,
+    embedding: str | None = Request.embedding,
     weights: Mapping[str, Path] | None = None,
+    engine: str = Request.engine,
 ) -> Comparison:
     """Compare two submissions, or what two models generate, score by score on the same samples.
 
     a, b: a submission's folder or zip as a Path, an installed model's name, or a model. Models generate into
-    `folder`/NAME, runs/TIER/NAME if none is given, as `morphobench evaluate` does. Other arguments as `evaluate`.
+    `folder`/NAME, runs/TIER/NAME if none is given, as `morphobench evaluate` does. The others are those of `Request`.
     Raises BadInput or Unavailable in one line.
     """
-    loaded = load_tier(tier) if isinstance(tier, str) else tier
-    names = evaluation.chosen_tracks(loaded, tracks)
-    protocol = evaluation.chosen_protocol(loaded, extractors, embedding, weights or {}, device)
-    under = folder or Path("runs") / loaded.spec.name
-    sides = [open_submission(_submission(side, loaded, names, under, seed, protocol), loaded, names) for side in (a, b)]
+    model, submission = (None, a) if isinstance(a, Path) else (a, None)
+    plan = Request(
+        model=model, submission=submission, tier=tier, tracks=tuple(tracks), out=folder, seed=seed, device=device,
+        extractors=tuple(extractors), embedding=embedding, weights=weights or {}, engine=engine,
+    ).resolve()  # fmt: skip
     watch = evaluation.Stopwatch()
+    sides = [evaluation.answered(plan.each(side), watch) for side in (a, b)]
     found: list[Difference] = []
-    for track in names:
-        pair = [measure_track(side, loaded, track, protocol, cache_dir(), watch.stage) for side in sides]
-        found += compare_track(pair[0], pair[1], loaded)
-    manifests = sides[0].manifest, sides[1].manifest
-    return Comparison(*manifests, loaded.spec.name, loaded.spec.simulated, REPLICATES, tuple(found))
-
-
-def _submission(
-    side: str | models.Model | Path, tier: Tier, tracks: Sequence[str], folder: Path, seed: int, protocol: Protocol
-) -> Path:
-    if isinstance(side, Path):
-        return side
-    name = side if isinstance(side, str) else type(side).__name__.lower()
-    return evaluation.generate(side, tier, tracks, folder / name, seed, protocol)
+    for track in plan.tracks:
+        first, second = (
+            measure_track(side, plan.tier, track, plan.protocol, cache_dir(), watch.stage) for side in sides
+        )
+        found += compare_track(first, second, plan.tier)
+    spec = plan.tier.spec
+    return Comparison(sides[0].manifest, sides[1].manifest, spec.name, spec.simulated, REPLICATES, tuple(found))
 
 
 def compare_track(a: Measurements, b: Measurements, tier: Tier) -> list[Difference]:

@@ -2,40 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
 
 from morphobench import evaluation
-from morphobench.datasets import load_tier
-from morphobench.datasets.tier import Tier
 from morphobench.errors import BadInput
-from morphobench.features.engine import BUILTIN
-from morphobench.ingest.submission import Submission, open_submission, refuse_inside
+from morphobench.generation import code_sha256
+from morphobench.ingest.submission import Submission, refuse_inside
 from morphobench.report.page import write_report
+from morphobench.request import Plan, Request
 from morphobench.schema import Report
 from morphobench.scoring import controls
-from morphobench.scoring.measurements import Protocol
-from morphobench.storage import atomic_write_text, check_folder, sha256_file, sha256_text
-
-
-@dataclass(frozen=True)
-class Request:
-    """What `morphobench evaluate` was asked for."""
-
-    model: str | None = None
-    submission: Path | None = None
-    tier: str = "sim"
-    tracks: tuple[str, ...] = ()
-    out: Path | None = None
-    seed: int = 0
-    device: str = "cpu"
-    extractors: tuple[str, ...] = ()
-    embedding: str | None = None
-    weights: Mapping[str, Path] = field(default_factory=dict)
-    engine: str = BUILTIN
-    enrich: tuple[str, ...] = ()
+from morphobench.storage import atomic_write_text, sha256_file, sha256_text
 
 
 def run(request: Request) -> tuple[Report, Path]:
@@ -43,32 +22,17 @@ def run(request: Request) -> tuple[Report, Path]:
 
     A report already there is returned as it is if nothing that it was made from has changed.
     """
-    if (request.model is None) == (request.submission is None):
-        raise BadInput("give --model NAME or --submission PATH, one of the two")
-    tier = load_tier(request.tier)
-    tracks = evaluation.chosen_tracks(tier, request.tracks)
-    evaluation.check_compounds(tier, tracks, request.enrich)
-    watch = evaluation.Stopwatch()
-    protocol = _protocol(tier, request)
-    folder = request.out
-    path = request.submission
-    if folder is not None:
-        check_folder(folder)
-    if request.model is not None:
-        folder = folder or Path("runs") / tier.spec.name / request.model
-        with watch.stage("generate"):
-            path = evaluation.generate(request.model, tier, tracks, folder, request.seed, protocol)
-    assert path is not None
-    with watch.stage("check submission"):
-        submission = open_submission(path, tier, tracks)
-    folder = folder or Path("runs") / tier.spec.name / f"{submission.manifest.group}__{submission.manifest.name}"
-    refuse_inside(folder, path)
-    key = _key(submission, tier, tracks, protocol, request)
+    plan, watch = request.resolve(), evaluation.Stopwatch()
+    submission = evaluation.answered(plan, watch)
+    folder = plan.folder(submission.manifest)
+    if request.submission is not None:
+        refuse_inside(folder, request.submission)
+    key = _key(submission, plan)
     known = _finished(folder, key)
     if known is not None:
         return known, folder
     (folder / "report.sha256").unlink(missing_ok=True)
-    result = evaluation.score(submission, tier, tracks, protocol, request.seed, watch, request.enrich)
+    result = evaluation.score(submission, plan, watch)
     atomic_write_text(folder / "report.json", result.report.model_dump_json(indent=1) + "\n")
     write_report(result, folder)
     atomic_write_text(folder / "report.sha256", _stamp(folder, key))
@@ -78,12 +42,11 @@ def run(request: Request) -> tuple[Report, Path]:
 def run_controls(request: Request) -> Path:
     """Score every control on a tier and file their scores on this machine as its floors; returns the file.
 
-    `request` gives the tier, the tracks, the device and the extractors. Scores filed before for other tracks or under
-    other extractors stay.
+    The request's model or submission is of no account: the controls take its place, each in its folder below `out`.
+    Scores filed before for other tracks or under other extractors stay.
     """
-    tier = load_tier(request.tier)
-    protocol = _protocol(tier, request)
-    tracks = evaluation.chosen_tracks(tier, request.tracks)
+    plan = replace(request, model=controls.CONTROLS[0], submission=None, checkpoint=None).resolve()
+    tier, protocol = plan.tier, plan.protocol
     engine = protocol.segmentation
     hashes = {name: extractor.weights_sha256 for name, extractor in protocol.loaded.items()}
     hashes[f"segmentation{engine.suffix}"] = engine.version
@@ -94,27 +57,18 @@ def run_controls(request: Request) -> Path:
         with suppress(BadInput):
             found = controls.read_controls_file(filed, tier, hashes)
     for control in controls.CONTROLS:
-        folder = (request.out or Path("runs") / tier.spec.name) / control
-        path = evaluation.generate(control, tier, tracks, folder, request.seed, protocol)
-        submission = open_submission(path, tier, tracks)
+        each, watch = plan.each(control), evaluation.Stopwatch()
         # Beside no controls: those that are filed may not fit, and this is what makes them again.
-        report = evaluation.score(
-            submission, tier, tracks, protocol, request.seed, evaluation.Stopwatch(), controls=controls.Controls()
-        ).report
+        report = evaluation.score(evaluation.answered(each, watch), each, watch, controls.Controls()).report
         hashes |= report.protocol
         found.add(control, report.scores)
     # What scores of extractors that were not asked for this time were made with is still to be checked.
     return controls.write_controls(tier, found, found.protocol | hashes, filed)
 
 
-def _protocol(tier: Tier, request: Request) -> Protocol:
-    return evaluation.chosen_protocol(
-        tier, request.extractors, request.embedding, request.weights, request.device, request.engine
-    )
-
-
-def _key(submission: Submission, tier: Tier, tracks: tuple[str, ...], protocol: Protocol, request: Request) -> str:
+def _key(submission: Submission, plan: Plan) -> str:
     """Hash of everything a report is made from: the submission, the tier, the protocol, what was asked, the code."""
+    tier, protocol, request = plan.tier, plan.protocol, plan.request
     floors = (controls.shipped_controls_path(tier), controls.own_controls_path(tier))
     return sha256_text(
         submission.manifest.model_dump_json(),
@@ -123,7 +77,7 @@ def _key(submission: Submission, tier: Tier, tracks: tuple[str, ...], protocol: 
         tier.spec.model_dump_json(),
         tier.split_sha256,
         *(sha256_file(path) if path.is_file() else "" for path in floors),
-        *tracks,
+        *plan.tracks,
         *protocol.extractors,
         protocol.embedding,
         *(f"{name}={sha256_file(path)}" for name, path in sorted(protocol.weights.items())),
@@ -131,7 +85,7 @@ def _key(submission: Submission, tier: Tier, tracks: tuple[str, ...], protocol: 
         protocol.segmentation.version,
         str(request.seed),
         *(f"enrich={compound}" for compound in dict.fromkeys(request.enrich)),
-        evaluation.code_sha256(),
+        code_sha256(),
     )
 
 

@@ -11,6 +11,7 @@ import shutil
 
 from morphobench import run
 from morphobench.datasets import load_tier
+from morphobench.request import Request
 from morphobench.scoring import controls
 from morphobench.storage import atomic_path
 
@@ -19,7 +20,7 @@ def main() -> None:
     """Score them from nothing and put the file into the package."""
     shipped = controls.shipped_controls_path(load_tier("sim"))
     controls.own_controls_path(load_tier("sim")).unlink(missing_ok=True)
-    made = run.run_controls(run.Request(tier="sim"))
+    made = run.run_controls(Request(tier="sim"))
     with atomic_path(shipped) as temporary:
         shutil.copyfile(made, temporary)
     made.unlink()

@@ -24,9 +24,10 @@ from morphobench.features.objects import OBJECT_COLUMNS
 from morphobench.features.profile import PROFILE_COLUMNS, area_occupied, measure_images
 from morphobench.features.registry import ENGINES, load_engine
 from morphobench.features.segment import REGULARIZATION, THRESHOLD_SIGMA, Segmentation, discard_border, segment
+from morphobench.generation import generate
 from morphobench.report.reading import read
+from morphobench.request import Request
 from morphobench.scoring import notes
-from morphobench.scoring.measurements import Protocol
 
 ROOT = Path(__file__).parents[1]
 SIM_IMAGES = 50
@@ -199,9 +200,11 @@ def test_a_diameter_that_is_not_whole_is_refused():
 def test_without_cellprofiler_the_mend_is_named(tmp_path, monkeypatch, name):
     monkeypatch.setenv("MORPHOBENCH_CELLPROFILER", str(tmp_path / "none"))
     tier = tiny_tier(tmp_path / "tier")
-    protocol = Protocol.of(tier, (), "efficientnet_lite0", {}, "cpu", name)
+    asked = Request(
+        model="vehicle", tier=tier, tracks=("id",), out=tmp_path / "run", embedding="efficientnet_lite0", engine=name
+    )
     with pytest.raises(Unavailable, match=r"^CellProfiler 4\.2\.8\.1 is not in .*none: run scripts/setup-cellprofiler"):
-        evaluation.generate("vehicle", tier, ["id"], tmp_path / "run", 0, protocol)
+        generate(asked.resolve())
     assert not (tmp_path / "run").exists()
 
 

@@ -73,6 +73,8 @@ def test_version_and_help(tmp_path: Path) -> None:
         (["evaluate", "--model", "vehicle", "--track", "nosuch"], 2, ["'nosuch'", "id, ood"]),
         (["evaluate"], 2, ["--model NAME or --submission PATH"]),
         (["evaluate", "--model", "vehicle", "--submission", "x"], 2, ["one of the two"]),
+        (["evaluate", "--submission", "x", "--checkpoint", "w"], 2, ["--checkpoint w", "give --model NAME"]),
+        (["evaluate", "--model", "vehicle", "--engine", "ilastik"], 2, ["'ilastik'", "cellprofiler"]),
         (["evaluate", "--submission", "absent.zip"], 2, ["absent.zip", "no such folder or zip"]),
         (["evaluate", "--model", "vehicle", "--weights", "inception"], 2, ["NAME=FILE"]),
         (["evaluate", "--model", "vehicle", "--weights", "inception=absent.pth"], 2, ["absent.pth is not a file"]),

@@ -21,14 +21,15 @@ from PIL import Image
 from tiny_tier import tiny_tier
 from typer.testing import CliRunner
 
-from morphobench import evaluation, models
+from morphobench import models
 from morphobench.cli import app
 from morphobench.datasets.tier import Tier
 from morphobench.errors import BadInput
+from morphobench.generation import generate
 from morphobench.ingest.images import decode_png, encode_png
 from morphobench.ingest.submission import open_submission
 from morphobench.metrics import METRICS
-from morphobench.scoring.measurements import Protocol
+from morphobench.request import Request
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -249,9 +250,9 @@ def test_snippets_that_stand_alone_run(name: str, tmp_path: Path, monkeypatch: p
         exec(compile(text, name, "exec"), {})
 
 
-def protocol(tier: Tier) -> Protocol:
-    """Measured with a network that ships."""
-    return Protocol.of(tier, (), "efficientnet_lite0", {}, "cpu")
+def written(model: object, tier: Tier, tracks: tuple[str, ...], out: Path) -> Path:
+    """The submission that a model writes."""
+    return generate(Request(model=model, tier=tier, tracks=tracks, out=out, embedding="efficientnet_lite0").resolve())
 
 
 def test_the_example_model_is_found_generates_and_is_a_valid_submission(
@@ -268,7 +269,7 @@ def test_the_example_model_is_found_generates_and_is_a_valid_submission(
     monkeypatch.setattr(models, "entry_points", lambda group: [EntryPoint(name, value, group)][: group == models.GROUP])
     tier = tiny_tier(tmp_path / "tier")
     try:
-        folder = evaluation.generate(name, tier, ["id", "ood"], tmp_path / "run", 0, protocol(tier))
+        folder = written(name, tier, ("id", "ood"), tmp_path / "run")
     finally:
         sys.modules.pop(package.name, None)
     opened = open_submission(folder, tier)
@@ -289,7 +290,7 @@ def test_an_object_is_a_model_too(tmp_path: Path) -> None:
         exec(source, module.__dict__)
         tier = tiny_tier(tmp_path / "tier")
         model = module.NoiseModel(tier.spec.image_size, module.MANIFEST)
-        folder = evaluation.generate(model, tier, ["id"], tmp_path / "run", 0, protocol(tier))
+        folder = written(model, tier, ("id",), tmp_path / "run")
     finally:
         del sys.modules[module.__name__]
     assert len(open_submission(folder, tier, ["id"]).images["id"]) == 12

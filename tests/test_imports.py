@@ -19,6 +19,8 @@ LAYERS = [
     {"features"},
     {"scoring", "export"},
     {"report"},
+    {"request"},
+    {"generation"},
     {"evaluation"},
     {"comparison"},
     {"leaderboard"},

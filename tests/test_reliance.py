@@ -15,6 +15,8 @@ from morphobench.datasets.simulate.intervention import counterfactual
 from morphobench.datasets.swaps import IMAGES, SwappedTruth, drug_swap, place, rna_swap, swaps
 from morphobench.datasets.tier import Tier
 from morphobench.errors import BadInput
+from morphobench.features.engine import BUILTIN
+from morphobench.generation import generate
 from morphobench.ingest.submission import Submission, new_submission, open_submission
 from morphobench.metrics import METRICS, DrugSwapInputs
 from morphobench.metrics.reliance import (
@@ -25,6 +27,7 @@ from morphobench.metrics.reliance import (
     swap_gap,
     unit_changes,
 )
+from morphobench.request import Request
 from morphobench.schema import Condition, Conditions, Score
 from morphobench.scoring.measurements import Protocol, measure_track
 from morphobench.scoring.scores import score_track
@@ -285,10 +288,11 @@ def scored(tier: Tier, tmp_path_factory: pytest.TempPathFactory) -> dict[str, di
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MORPHOBENCH_CACHE", str(place / "cache"))
         for name, blind in (("follows", False), ("ignores", True)):
-            protocol = Protocol(("sim_vit",), "sim_vit", {}, "cpu")
-            folder = evaluation.generate(Counterfactuals(tier, blind), tier, ["id"], place / name, 0, protocol)
-            submission = open_submission(folder, tier, ["id"])
-            measured = measure_track(submission, tier, "id", protocol, place / "cache", evaluation.Stopwatch().stage)
+            protocol, watch = Protocol(("sim_vit",), "sim_vit", {}, "cpu", BUILTIN), evaluation.Stopwatch()
+            asked = Request(model=Counterfactuals(tier, blind), tier=tier, tracks=("id",), out=place / name)
+            plan = dataclasses.replace(asked.resolve(), protocol=protocol)
+            submission = evaluation.answered(plan, watch)
+            measured = measure_track(submission, tier, "id", protocol, place / "cache", watch.stage)
             found[name] = {score.key: score for score in score_track(measured, tier)}
     return found
 
@@ -345,8 +349,8 @@ def swapped(tmp_path: Path) -> tuple[Tier, Path]:
     samples = tier.samples.copy()
     samples.loc[(samples["split"] == "id") & (samples["index"] > 2), "plate"] = "E02"
     tier = dataclasses.replace(tier, samples=samples)
-    protocol = Protocol.of(tier, (), "efficientnet_lite0", {}, "cpu")
-    return tier, evaluation.generate(Grey(), tier, ["id", "ood"], tmp_path / "run", 0, protocol)
+    asked = Request(model=Grey(), tier=tier, tracks=("id", "ood"), out=tmp_path / "run", embedding="efficientnet_lite0")
+    return tier, generate(asked.resolve())
 
 
 def _open(tier: Tier, folder: Path) -> Submission:
@@ -382,7 +386,7 @@ def test_scores_of_an_absent_set_say_what_to_add(swapped: tuple[Tier, Path], tmp
     tier, folder = swapped
     for path in (folder / "images/id@drug-swap").rglob("*.png"):
         path.unlink()
-    protocol = Protocol.of(tier, (), "efficientnet_lite0", {}, "cpu")
+    protocol = Protocol.of(tier, (), "efficientnet_lite0", {}, "cpu", BUILTIN)
     measured = measure_track(
         _open(tier, folder), tier, "id", protocol, tmp_path / "cache", evaluation.Stopwatch().stage
     )

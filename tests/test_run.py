@@ -6,15 +6,18 @@ import dataclasses
 import json
 from collections.abc import Callable
 from functools import cache
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import numpy as np
 import pytest
 from tiny_tier import SIZE, tiny_tier
 
-from morphobench import evaluation, provenance, run
+from morphobench import evaluation, generation, models, provenance, run
 from morphobench.datasets.tier import Tier
 from morphobench.errors import BadInput
+from morphobench.features.engine import BUILTIN
+from morphobench.request import Request
 from morphobench.schema import GENES, Conditions
 from morphobench.scoring.controls import (
     CONTROLS,
@@ -25,6 +28,7 @@ from morphobench.scoring.controls import (
     write_controls,
 )
 from morphobench.scoring.measurements import Protocol
+from morphobench.storage import sha256_bytes
 
 LITE = "efficientnet_lite0"
 
@@ -48,7 +52,6 @@ class Noise:
 def tier(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tier:
     made = tiny_tier(tmp_path / "tier")
     monkeypatch.setenv("MORPHOBENCH_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(run, "load_tier", lambda name: made)
     return made
 
 
@@ -56,20 +59,20 @@ def tier(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tier:
 def model(monkeypatch: pytest.MonkeyPatch) -> Noise:
     """The only installed model."""
     noise = Noise()
-    monkeypatch.setattr(evaluation.models, "load_model", lambda name, tier, device: noise)
-    monkeypatch.setattr(evaluation.models, "model_sha256", lambda *given: "0")
+    monkeypatch.setattr(models, "load_model", lambda *given: noise)
+    monkeypatch.setattr(models, "model_sha256", lambda *given: "0")
+    monkeypatch.setattr(models, "weights_sha256", lambda *given: "")
     return noise
 
 
 def _generate(model: object, tier: Tier, folder: Path, seed: int = 0) -> Path:
-    protocol = Protocol.of(tier, (), None, {}, "cpu")
-    return evaluation.generate(model, tier, ["id"], folder, seed, protocol)  # type: ignore[arg-type]
+    return generation.generate(Request(model=model, tier=tier, tracks=("id",), out=folder, seed=seed).resolve())
 
 
 def test_nothing_is_done_twice_and_an_edited_report_is_made_again(
     tier: Tier, model: Noise, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    request = run.Request(model="noise", out=tmp_path / "out", tracks=("id", "id"), embedding=LITE)
+    request = Request(tier=tier, model="noise", out=tmp_path / "out", tracks=("id", "id"), embedding=LITE)
     real_score, scored = evaluation.score, []
     score = cache(lambda: real_score(*scored[0]))
     monkeypatch.setattr(evaluation, "score", lambda *given: scored.append(given) or score())
@@ -93,11 +96,11 @@ def test_nothing_is_done_twice_and_an_edited_report_is_made_again(
     assert (folder / "report.html").read_text().startswith("<!doctype html>")
 
     # Another release of a package that computes: generated and scored again.
-    evaluation.code_sha256.cache_clear()
+    generation.code_sha256.cache_clear()
     known = provenance.versions()
     monkeypatch.setattr(provenance, "versions", lambda: known | {"numpy": "0"})
     run.run(request)
-    evaluation.code_sha256.cache_clear()
+    generation.code_sha256.cache_clear()
     assert (model.calls, len(scored)) == (2, 4)
 
 
@@ -120,7 +123,7 @@ def test_a_folder_of_ours_is_replaced_even_if_writing_it_was_stopped(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(evaluation, "write_submission", stop)
+        patch.setattr(generation, "write_submission", stop)
         with pytest.raises(KeyboardInterrupt):
             _generate(Noise(), tier, tmp_path / "out", seed=1)
     assert (place / "images/id/alpha/0000.png").read_bytes() == first
@@ -149,8 +152,8 @@ def test_a_wrong_prediction_of_expression_is_named(
 
 def test_weights_that_nothing_would_use_are_refused(tier: Tier, tmp_path: Path) -> None:
     (tmp_path / "w.pth").write_bytes(b"")
-    request = run.Request(
-        model="noise", out=tmp_path / "out", embedding=LITE, weights={"inceptoin": tmp_path / "w.pth"}
+    request = Request(
+        tier=tier, model="noise", out=tmp_path / "out", embedding=LITE, weights={"inceptoin": tmp_path / "w.pth"}
     )
     with pytest.raises(BadInput, match=rf"--weights inceptoin=...: no such extractor runs here; .* are {LITE}$"):
         run.run(request)
@@ -163,7 +166,7 @@ def test_controls_of_another_segmentation_are_mended_by_the_command(
     tier: Tier, model: Noise, tmp_path: Path, place: Callable[[Tier], Path]
 ) -> None:
     tier.folder.mkdir(exist_ok=True)
-    asked = run.Request(tracks=("id",), embedding=LITE, out=tmp_path / "out")
+    asked = Request(tier=tier, tracks=("id",), embedding=LITE, out=tmp_path / "out")
     stale = Controls({"vehicle": {"id": {"nsc": 5.0, "of_before": 1.0}}})
     write_controls(tier, stale, {"segmentation": "morphobench-segment-0"}, place(tier))
     shipped = shipped_controls_path(tier).read_bytes() if shipped_controls_path(tier).is_file() else None
@@ -171,7 +174,7 @@ def test_controls_of_another_segmentation_are_mended_by_the_command(
     with pytest.raises(BadInput, match="other segmentation; score the controls again: `morphobench data controls"):
         run.run(scored)
     assert run.run_controls(asked) == own_controls_path(tier)
-    protocol = Protocol.of(tier, (), LITE, {}, "cpu")
+    protocol = Protocol.of(tier, (), LITE, {}, "cpu", BUILTIN)
     known = read_controls(tier, {"segmentation": protocol.segmentation.version})
     assert set(known.scores) == set(CONTROLS)
     assert "of_before" not in known.scores["vehicle"]["id"]
@@ -188,9 +191,9 @@ def test_scores_of_an_extractor_that_is_not_asked_for_stay_with_their_weights(
     tier: Tier, model: Noise, tmp_path: Path
 ) -> None:
     before = Controls({"vehicle": {"id": {"fid": 5.0}}})
-    engine = Protocol.of(tier, (), LITE, {}, "cpu").segmentation
+    engine = Protocol.of(tier, (), LITE, {}, "cpu", BUILTIN).segmentation
     write_controls(tier, before, {"segmentation": engine.version, "inception": "one"}, own_controls_path(tier))
-    run.run_controls(run.Request(tracks=("id",), embedding=LITE, out=tmp_path / "out"))
+    run.run_controls(Request(tier=tier, tracks=("id",), embedding=LITE, out=tmp_path / "out"))
     assert read_controls(tier, {"inception": "one"}).scores["vehicle"]["id"]["fid"] == 5.0
     with pytest.raises(BadInput, match="other weights of inception"):
         read_controls(tier, {"inception": "two"})
@@ -201,13 +204,53 @@ def test_a_report_is_not_written_into_the_submission(tier: Tier, tmp_path: Path)
     before = sorted(place.rglob("*"))
     for out in (place, place / "images"):
         with pytest.raises(BadInput, match="in the submission's own folder"):
-            run.run(run.Request(submission=place, out=out, tracks=("id",), embedding=LITE))
+            run.run(Request(tier=tier, submission=place, out=out, tracks=("id",), embedding=LITE))
     assert sorted(place.rglob("*")) == before
 
 
 def test_out_that_is_a_file_is_refused_before_anything_runs(tier: Tier, model: Noise, tmp_path: Path) -> None:
     (tmp_path / "out").write_text("mine")
     with pytest.raises(BadInput, match="out: is a file; name a folder"):
-        run.run(run.Request(model="noise", out=tmp_path / "out", embedding=LITE))
+        run.run(Request(tier=tier, model="noise", out=tmp_path / "out", embedding=LITE))
     assert model.calls == 0
     assert (tmp_path / "out").read_text() == "mine"
+
+
+def test_another_checkpoint_is_another_generation_and_another_report(
+    tier: Tier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The model is found by its entry point and draws what its checkpoint holds."""
+    read: list[Path | None] = []
+
+    class Grey(Noise):
+        def __init__(self, weights: Path | None) -> None:
+            super().__init__()
+            read.append(weights)
+            self.level = 90 if weights is None else int(weights.read_text())
+
+        def generate(self, conditions: Conditions, seed: int) -> np.ndarray:
+            return np.full((len(conditions), SIZE, SIZE, 3), self.level, np.uint8)
+
+    point = EntryPoint("grey", "numpy:load", models.GROUP)
+    monkeypatch.setattr(models, "entry_points", lambda group: [point][: group == models.GROUP])
+    monkeypatch.setattr(models, "_imported", lambda point: lambda tier, device, weights=None: Grey(weights))
+    one, two = tmp_path / "one.bin", tmp_path / "two.bin"
+    one.write_text("30")
+    two.write_text("200")
+
+    def asked(checkpoint: Path | None) -> Request:
+        return Request(
+            model="grey", checkpoint=checkpoint, tier=tier, tracks=("id",), embedding=LITE, out=tmp_path / "out"
+        )
+
+    shipped, folder = run.run(asked(None))
+    first, _ = run.run(asked(one))
+    again, _ = run.run(asked(one))
+    assert read == [None, one], "the second time the generation is found again"
+    assert again == first
+    second, _ = run.run(asked(two))
+    assert read == [None, one, two]
+    assert shipped.submission.weights_sha256 == ""
+    assert first.submission.weights_sha256 == sha256_bytes(b"30")
+    assert f'weights_sha256 = "{sha256_bytes(b"200")}"' in (folder / "submission/submission.toml").read_text()
+    assert len({report.images_sha256 for report in (shipped, first, second)}) == 3

@@ -22,6 +22,7 @@ from morphobench.datasets.morphogene.build import ALL_FIELDS, ALL_PLATES
 from morphobench.datasets.morphogene.folder import load_frozen
 from morphobench.errors import BadInput, Unavailable
 from morphobench.ingest.submission import new_submission, open_submission
+from morphobench.request import chosen_tracks
 from morphobench.scoring.notes import training_note
 
 NAMED = ("ood-impa", "ood-cellflux", "ood-morphodiff")
@@ -119,7 +120,7 @@ def test_the_rule_on_plates_made_by_hand():
 def test_default_tracks_are_the_two_cohorts(tier):
     assert tier.default_tracks == ("id", "ood")
     assert tuple(tier.spec.tracks) == ("id", "ood", *NAMED)
-    assert evaluation.chosen_tracks(tier, ()) == ("id", "ood")
+    assert chosen_tracks(tier, ()) == ("id", "ood")
     assert tier.held_out("id") == ()
     assert len(tier.held_out("ood")) == 54
     pd.testing.assert_frame_equal(tier.training_rows("ood"), tier.rows("train"))

@@ -10,14 +10,17 @@ import typer
 from rich.console import Console
 
 from morphobench.cli.options import (
+    DeviceName,
     EmbeddingName,
     EngineName,
+    GenerationSeed,
     MoreExtractors,
     TierName,
     TrackNames,
     WeightFiles,
     local_weights,
 )
+from morphobench.request import DEFAULT_TIER, Request
 
 app = typer.Typer(help="Build, check and describe the tiers.", no_args_is_help=True)
 
@@ -64,7 +67,7 @@ def data_build(
 
 @app.command("info")
 def data_info(
-    tier: TierName = "sim",
+    tier: TierName = DEFAULT_TIER,
     track: Annotated[
         list[str] | None, typer.Option(help="List each held-out compound of this track with its distance; repeat.")
     ] = None,
@@ -93,7 +96,7 @@ def data_info(
 
 
 @app.command("path")
-def data_path(tier: TierName = "sim") -> None:
+def data_path(tier: TierName = DEFAULT_TIER) -> None:
     """Print the folder that holds a tier's files, damaged or not."""
     from morphobench.datasets import BUILT, load_tier
     from morphobench.datasets.morphogene import folder
@@ -104,7 +107,7 @@ def data_path(tier: TierName = "sim") -> None:
 @app.command("truth")
 def data_truth(
     out: Annotated[Path, typer.Option(help="New folder for the tables.")],
-    tier: TierName = "sim",
+    tier: TierName = DEFAULT_TIER,
 ) -> None:
     """Write the truth of every SIMULATED sample: pathway activities, parameters, cells, noiseless expression."""
     from rich.progress import Progress
@@ -120,7 +123,7 @@ def data_truth(
 
 @app.command("verify")
 def data_verify(
-    tier: TierName = "sim",
+    tier: TierName = DEFAULT_TIER,
     download: Annotated[
         Path | None, typer.Option(help="Hash every file of this download folder again as well.")
     ] = None,
@@ -139,22 +142,24 @@ def data_verify(
 
 @app.command("controls")
 def data_controls(
-    tier: TierName = "sim",
+    tier: TierName = DEFAULT_TIER,
     track: TrackNames = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for the controls' submissions. Default: runs/TIER.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the controls' draws.")] = 0,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the controls' submissions. Default: runs/TIER.")
+    ] = Request.out,
+    seed: GenerationSeed = Request.seed,
+    device: DeviceName = Request.device,
     extractor: MoreExtractors = None,
-    embedding: EmbeddingName = None,
+    embedding: EmbeddingName = Request.embedding,
     weights: WeightFiles = None,
-    engine: EngineName = "builtin",
-    device: Annotated[str, typer.Option(help="torch device of the extractors.")] = "cpu",
+    engine: EngineName = Request.engine,
 ) -> None:
     """Score the controls of a tier: the floors and scales that every report of it shows."""
     from morphobench import run
 
-    request = run.Request(
+    request = Request(
         tier=tier, tracks=tuple(track or ()), out=out, seed=seed, device=device, extractors=tuple(extractor or ()),
-        embedding=embedding, weights=local_weights(weights or []), engine=engine,
+        embedding=embedding, weights=local_weights(weights), engine=engine,
     )  # fmt: skip
     print(run.run_controls(request))
 
@@ -163,7 +168,7 @@ def data_controls(
 def data_export(
     format_: Annotated[str, typer.Option("--format", help="png, zarr, profiles, cell-profiles, anndata or croissant.")],
     out: Annotated[Path, typer.Option(help="New folder to write; an earlier export there is replaced.")],
-    tier: TierName = "sim",
+    tier: TierName = DEFAULT_TIER,
     split: Annotated[list[str] | None, typer.Option(help="Only this split; repeat for several.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first samples of each split.")] = None,
 ) -> None:

@@ -21,6 +21,7 @@ from morphobench.cli.options import (
 )
 from morphobench.cli.tables import difference_table, score_table, wide_console
 from morphobench.errors import BadInput
+from morphobench.request import DEFAULT_TIER, Request
 
 
 def evaluate(
@@ -28,22 +29,20 @@ def evaluate(
         str | None, typer.Option(help="An installed model, e.g. trident; it generates, then is scored.")
     ] = None,
     submission: Annotated[Path | None, typer.Option(help="A submission folder or zip to score instead.")] = None,
-    tier: TierName = "sim",
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="Your own weights of the model: a file, or the folder of a training run.")
+    ] = Request.checkpoint,
+    tier: TierName = DEFAULT_TIER,
     track: TrackNames = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder for the submission and the report. Default: runs/TIER/NAME.")
-    ] = None,
-    seed: GenerationSeed = 0,
-    device: DeviceName = "cpu",
-    extractor: Annotated[
-        list[str] | None,
-        typer.Option(help="Score with these features too: inception (genuine FID), timm:NAME. Repeat for several."),
-    ] = None,
-    embedding: Annotated[
-        str | None, typer.Option(help="Extractor of separability and maps instead of the tier's.")
-    ] = None,
+    ] = Request.out,
+    seed: GenerationSeed = Request.seed,
+    device: DeviceName = Request.device,
+    extractor: MoreExtractors = None,
+    embedding: EmbeddingName = Request.embedding,
     weights: WeightFiles = None,
-    engine: EngineName = "builtin",
+    engine: EngineName = Request.engine,
     enrich: Annotated[
         list[str] | None, typer.Option(help="Report the gene sets of this compound too, beside docetaxel's; repeat.")
     ] = None,
@@ -54,10 +53,10 @@ def evaluate(
     """Score a model or a submission; leaves report.json and report.html."""
     from morphobench import run
 
-    request = run.Request(
-        model=model, submission=submission, tier=tier, tracks=tuple(track or ()), out=out, seed=seed, device=device,
-        extractors=tuple(extractor or ()), embedding=embedding, weights=local_weights(weights or []), engine=engine,
-        enrich=tuple(enrich or ()),
+    request = Request(
+        model=model, submission=submission, checkpoint=checkpoint, tier=tier, tracks=tuple(track or ()), out=out,
+        seed=seed, device=device, extractors=tuple(extractor or ()), embedding=embedding,
+        weights=local_weights(weights), engine=engine, enrich=tuple(enrich or ()),
     )  # fmt: skip
     report, folder = run.run(request)
     if as_json:
@@ -76,16 +75,17 @@ def compare(
         list[Path] | None, typer.Option(help="A submission folder or zip; twice, or once beside a --model.")
     ] = None,
     model: Annotated[list[str] | None, typer.Option(help="An installed model, which generates first.")] = None,
-    tier: TierName = "sim",
+    tier: TierName = DEFAULT_TIER,
     track: TrackNames = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder for what models generate. Default: runs/TIER, as `evaluate`.")
-    ] = None,
-    seed: GenerationSeed = 0,
-    device: DeviceName = "cpu",
+    ] = Request.out,
+    seed: GenerationSeed = Request.seed,
+    device: DeviceName = Request.device,
     extractor: MoreExtractors = None,
-    embedding: EmbeddingName = None,
+    embedding: EmbeddingName = Request.embedding,
     weights: WeightFiles = None,
+    engine: EngineName = Request.engine,
     as_json: Annotated[bool, typer.Option("--json", help="Print the comparison as JSON and nothing else.")] = False,
 ) -> None:
     """Compare two submissions score by score, with paired 95% intervals. A is the first model, or submission."""
@@ -96,7 +96,7 @@ def compare(
         raise BadInput(f"give two of --submission PATH and --model NAME, not {len(sides)}")
     found = comparison.compare(
         sides[0], sides[1], tier=tier, tracks=track or (), folder=out, seed=seed, device=device,
-        extractors=extractor or (), embedding=embedding, weights=local_weights(weights or []),
+        extractors=extractor or (), embedding=embedding, weights=local_weights(weights), engine=engine,
     )  # fmt: skip
     if as_json:
         print(found.as_json())

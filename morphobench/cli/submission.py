@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from morphobench.cli.options import TierName, TrackNames
+from morphobench.request import DEFAULT_TIER
 
 app = typer.Typer(help="Start, check and pack generated images for scoring.", no_args_is_help=True)
 
@@ -15,7 +16,7 @@ app = typer.Typer(help="Start, check and pack generated images for scoring.", no
 @app.command("new")
 def submission_new(
     folder: Path,
-    tier: TierName = "sim",
+    tier: TierName = DEFAULT_TIER,
     track: TrackNames = None,
     swaps: Annotated[
         bool, typer.Option("--swaps", help="Ask for swapped conditions too: is the drug used, is the RNA?")
@@ -33,7 +34,7 @@ def submission_new(
 
 
 @app.command("validate")
-def submission_validate(path: Path, tier: TierName = "sim", track: TrackNames = None) -> None:
+def submission_validate(path: Path, tier: TierName = DEFAULT_TIER, track: TrackNames = None) -> None:
     """Check a folder or zip: every condition answered, nothing else, every image readable."""
     from morphobench.datasets import load_tier
     from morphobench.ingest.submission import open_submission
@@ -47,7 +48,7 @@ def submission_validate(path: Path, tier: TierName = "sim", track: TrackNames = 
 
 
 @app.command("pack")
-def submission_pack(folder: Path, out: Path, tier: TierName = "sim", track: TrackNames = None) -> None:
+def submission_pack(folder: Path, out: Path, tier: TierName = DEFAULT_TIER, track: TrackNames = None) -> None:
     """Check a folder and write it as one zip."""
     from morphobench.datasets import load_tier
     from morphobench.ingest.submission import pack_submission

@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from morphobench.datasets.tier import ImageSet
+if TYPE_CHECKING:  # pandas, which whoever only names an engine does without
+    from morphobench.datasets.tier import ImageSet
 
 BUILTIN = "builtin"
 

@@ -14,7 +14,7 @@ from morphobench.datasets.swaps import Kind, Swap, SwappedTruth, place, swaps
 from morphobench.datasets.tier import ImageSet, Tier
 from morphobench.errors import BadInput
 from morphobench.features.cache import extract
-from morphobench.features.engine import BUILTIN, Engine
+from morphobench.features.engine import Engine
 from morphobench.features.extractor import Extractor, Features
 from morphobench.features.objects import COMPARTMENTS
 from morphobench.features.pixels import pixel_hashes
@@ -45,7 +45,7 @@ class Protocol:
     embedding: str
     weights: Mapping[str, Path]
     device: str
-    engine: str = BUILTIN
+    engine: str
 
     @classmethod
     def of(
@@ -55,25 +55,35 @@ class Protocol:
         embedding: str | None,
         weights: Mapping[str, Path],
         device: str,
-        engine: str = BUILTIN,
+        engine: str,
     ) -> Protocol:
         """The tier's protocol, widened by the extractors the user asked for.
 
         A built tier's extractors may need weights that are not at hand; naming others replaces them, and the scores
-        carry the names of those that ran. The weights of the sim tier's own protocol ship with it: BadInput for others.
+        carry the names of those that ran. The weights of the sim tier's own protocol ship with it: BadInput for others,
+        and for weights of an extractor that would not run.
         """
         given = set(weights) & {tier.spec.extractor, tier.spec.embedding}
         if tier.spec.kind == "sim" and given:
             raise BadInput(f"--weights {min(given)}: the protocol of {tier.spec.name} is frozen; leave its weights out")
         frozen = (tier.spec.extractor,) if tier.spec.kind == "sim" or not extra else ()
         names = tuple(dict.fromkeys((*frozen, *extra)))
-        return cls(names, embedding or tier.spec.embedding, dict(weights), device, engine)
+        protocol = cls(names, embedding or tier.spec.embedding, dict(weights), device, engine)
+        idle = next((name for name in weights if name not in protocol.names), None)
+        if idle is not None:
+            used = ", ".join(protocol.names)
+            raise BadInput(f"--weights {idle}=...: no such extractor runs here; those that do are {used}")
+        return protocol
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every extractor that runs, each once."""
+        return tuple(dict.fromkeys((*self.extractors, self.embedding)))
 
     @cached_property
     def loaded(self) -> dict[str, Extractor]:
         """The extractors, ready to run; BadInput or Unavailable where weights are wrong or absent."""
-        names = dict.fromkeys((*self.extractors, self.embedding))
-        return {name: load_extractor(name, self.weights.get(name), self.device) for name in names}
+        return {name: load_extractor(name, self.weights.get(name), self.device) for name in self.names}
 
     @cached_property
     def segmentation(self) -> Engine:

@@ -1,0 +1,126 @@
+"""A model's answers to the conditions of a plan, written as a submission like anyone's; kept while nothing changes."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import ValidationError
+
+from morphobench import models, provenance
+from morphobench.datasets.swaps import place as swap_place
+from morphobench.datasets.swaps import swaps
+from morphobench.errors import BadInput
+from morphobench.ingest.expression import not_log2
+from morphobench.ingest.submission import write_submission
+from morphobench.request import Plan, model_name
+from morphobench.schema import Conditions, Manifest, first_fault
+from morphobench.storage import atomic_write_text, check_folder, folder_sha256, sha256_text
+
+
+@cache
+def code_sha256() -> str:
+    """Hash of what computes: this package and the releases of those that it calls."""
+    return sha256_text(folder_sha256(Path(__file__).parent), *(f"{k}={v}" for k, v in provenance.versions().items()))
+
+
+def generate(plan: Plan) -> Path:
+    """Let the plan's model answer the conditions of its tracks; returns the submission folder, FOLDER/submission.
+
+    The swapped conditions of each track are asked for as well, see `datasets.swaps`. The extractors and the engine are
+    loaded first: what is missing is better known before minutes of generation.
+
+    A submission that is already there is kept if an installed model's package and weights, this package, the tier, the
+    seed and the tracks are the same. A model given as an object always generates: nothing tells whether its weights
+    changed. A folder that holds a submission from elsewhere is refused: it would be replaced.
+    """
+    model, folder = plan.request.model, plan.folder()
+    assert model is not None
+    place, stamp = folder / "submission", folder / "generation.sha256"
+    check_folder(place)
+    if place.exists() and not stamp.is_file():
+        raise BadInput(f"{place}: not made by this command; choose another --out")
+    key = _key(model, plan) if isinstance(model, str) else "object"
+    if isinstance(model, str) and place.is_dir() and stamp.is_file() and stamp.read_text().strip() == key:
+        return place
+    _ = plan.protocol.loaded, plan.protocol.segmentation
+    weights = ""
+    if isinstance(model, str):
+        loaded = models.load_model(model, plan.tier, plan.protocol.device, plan.request.checkpoint)
+        weights = models.weights_sha256(model, plan.tier, plan.request.checkpoint)
+    else:
+        loaded = model
+    manifest = _manifest(model_name(model), loaded, weights, plan)
+    images, expression = _answers(model_name(model), loaded, plan)
+    # The stamp says from here on that the folder is ours, and by its key only when all of it is there.
+    atomic_write_text(stamp, "unfinished\n")
+    write_submission(place, manifest, images, expression or None)
+    atomic_write_text(stamp, key + "\n")
+    return place
+
+
+def _key(model: str, plan: Plan) -> str:
+    """Hash of everything that the submission of an installed model is made from."""
+    spec = plan.tier.spec
+    return sha256_text(
+        model, models.model_sha256(model, plan.tier, plan.request.checkpoint), spec.name, spec.version,
+        plan.tier.split_sha256, str(plan.request.seed), plan.protocol.device, code_sha256(), *plan.tracks,
+    )  # fmt: skip
+
+
+def _answers(
+    name: str, model: models.Model, plan: Plan
+) -> tuple[dict[str, tuple[Conditions, np.ndarray]], dict[str, np.ndarray]]:
+    """Images of every track and of its swaps, and predicted expression of every track."""
+    size, seed = plan.tier.spec.image_size, plan.request.seed
+    images, expression = {}, {}
+    for track in plan.tracks:
+        conditions = plan.tier.conditions(track)
+        images[track] = (conditions, _generated(name, model, conditions, size, seed))
+        for kind, swap in swaps(plan.tier, conditions).items():
+            if len(swap):
+                images[swap_place(track, kind)] = (
+                    swap.conditions, _generated(name, model, swap.conditions, size, seed),
+                )  # fmt: skip
+        if isinstance(model, models.PredictsExpression):
+            expression[track] = _predicted(name, model, conditions)
+    return images, expression
+
+
+def _generated(name: str, model: models.Model, conditions: Conditions, size: int, seed: int) -> np.ndarray:
+    pixels = np.asarray(model.generate(conditions, seed))
+    expected = (len(conditions), size, size, 3)
+    if pixels.shape != expected or pixels.dtype != np.uint8:
+        raise BadInput(f"model {name!r}: generate gave {pixels.dtype} {pixels.shape}; uint8 {expected} is wanted")
+    return pixels
+
+
+def _predicted(name: str, model: models.PredictsExpression, conditions: Conditions) -> np.ndarray:
+    values = np.asarray(model.predict_expression(conditions))
+    expected = (len(conditions), len(conditions.genes))
+    if values.shape != expected or values.dtype.kind not in "fiu":
+        raise BadInput(
+            f"model {name!r}: predict_expression gave {values.dtype} {values.shape}; numbers {expected} are wanted"
+        )
+    if (fault := not_log2(values)) is not None:
+        row, gene, why = fault
+        about = f"{conditions.records[row].compound}, gene {conditions.genes[gene]}"
+        raise BadInput(f"model {name!r}: predict_expression: {about}: {why}")
+    return values
+
+
+def _manifest(name: str, model: models.Model, weights_sha256: str, plan: Plan) -> Manifest:
+    spec = plan.tier.spec
+    fields: dict[str, Any] = {
+        "name": name, "group": "morphobench", "version": f"v{provenance.versions()['morphobench']}", **model.manifest,
+        "tier": spec.name, "tier_version": spec.version, "split_sha256": plan.tier.split_sha256,
+        "seed": plan.request.seed,
+    }  # fmt: skip
+    if weights_sha256:
+        fields["weights_sha256"] = weights_sha256
+    try:
+        return Manifest.model_validate(fields)
+    except ValidationError as error:
+        raise BadInput(f"model {name!r}: manifest: {first_fault(error)}") from error
