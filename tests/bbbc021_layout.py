@@ -15,6 +15,11 @@ import numpy as np
 import pandas as pd
 import tifffile
 
+from morphobench.datasets.frozen import load_compounds
+from morphobench.datasets.morphogene.split_rules import frozen_fields
+from morphobench.datasets.simulate.microscope import plate_optics
+from morphobench.datasets.simulate.render import render
+
 FIELD_SHAPE = (1024, 1280)
 MADE_PLATE = "Week1_22123"
 STAINS = ("DAPI", "Tubulin", "Actin")
@@ -54,6 +59,59 @@ def real_rows(shared_data: Path, plates: list[str], compounds: list[str], wells:
     chosen = ranked.groupby(["plate", "compound"]).head(wells)
     kept = set(zip(chosen["plate"], chosen["well"], strict=True))
     return table.loc[[row.Index for row in fields.itertuples() if (row.plate, row.well) in kept]]
+
+
+def frozen_rows(plates: list[str], compounds: dict[str, int], sites: int = 1) -> pd.DataFrame:
+    """As `real_rows`, {compound: wells per plate}, from the package's own split table."""
+    fields = frozen_fields()
+    fields = fields[fields["plate"].isin(plates) & fields["compound"].isin(list(compounds)) & (fields["site"] <= sites)]
+    annotated = set(zip(*(frozen_mechanisms()[column] for column in ("compound", "concentration")), strict=True))
+    fields = fields.assign(known=[key in annotated for key in zip(fields["compound"], fields["dose_um"], strict=True)])
+    ranked = fields.drop_duplicates(["plate", "well"]).sort_values(
+        ["known", "dose_um", "well"], ascending=[False, False, True]
+    )
+    chosen = pd.concat(own.head(compounds[name]) for (_, name), own in ranked.groupby(["plate", "compound"]))
+    fields = fields.merge(chosen[["plate", "well"]], on=["plate", "well"])
+    return pd.DataFrame(
+        [
+            {
+                **{
+                    f"Image_FileName_{stain}": f"{field.well}_s{field.site}_{mark}X.tif"
+                    for stain, mark in zip(STAINS, ("w1", "w2", "w4"), strict=True)
+                },
+                "Image_PathName_DAPI": f"{field.plate.partition('_')[0]}/{field.plate}",
+                "Image_Metadata_Plate_DAPI": field.plate,
+                "Image_Metadata_Well_DAPI": field.well,
+                "Replicate": field.replicate,
+                "Image_Metadata_Compound": field.compound,
+                "Image_Metadata_Concentration": field.dose_um,
+            }
+            for field in fields.itertuples()
+        ]
+    )
+
+
+def frozen_mechanisms() -> pd.DataFrame:
+    """BBBC021_v1_moa.csv of the tier's compounds, as compounds.csv records it."""
+    table = load_compounds()
+    rows = [
+        {"compound": row.compound, "concentration": float(dose), "moa": row.moa}
+        for row in table[table["moa"] != ""].itertuples()
+        for dose in row.moa_doses_um.split("|")
+    ]
+    return pd.DataFrame([*rows, {"compound": "DMSO", "concentration": 0.0, "moa": "DMSO"}])
+
+
+def write_mechanisms(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    frozen_mechanisms().to_csv(folder / "moa.csv", index=False)
+    return folder / "moa.csv"
+
+
+def rendered_source() -> np.ndarray:
+    """A simulated field in 16 bits, (3, 512, 512): DNA, tubulin, actin."""
+    image = render({}, plate_optics("1", "T01"), 7, 512)
+    return np.ascontiguousarray(image[..., ::-1].transpose(2, 0, 1)).astype(np.uint16) * 257
 
 
 def window(source: np.ndarray, name: str) -> np.ndarray:

@@ -11,7 +11,17 @@ import numpy as np
 import pandas as pd
 import pytest
 import tifffile
-from bbbc021_layout import MECHANISMS, PIXELS, lay_out, real_rows, tiff_bytes, window
+from bbbc021_layout import (
+    MECHANISMS,
+    PIXELS,
+    frozen_rows,
+    lay_out,
+    real_rows,
+    rendered_source,
+    tiff_bytes,
+    window,
+    write_mechanisms,
+)
 from typer.testing import CliRunner
 
 from morphobench import storage
@@ -91,15 +101,32 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache"
 
 
-@pytest.fixture(scope="module")
-def real(tmp_path_factory: pytest.TempPathFactory, shared_data: Path) -> tuple[Path, Path]:
-    """(laid-out images, built tier): real tables, CC0 microscope pixels, real Level 3 profiles."""
+@pytest.fixture(scope="module", params=["simulated", "real"])
+def real(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, Path, np.ndarray, str]:
+    """(laid-out images, built tier, source of the pixels, what the title says of the cells: nothing of the usual ones).
+
+    Wells of the frozen split table, simulated pixels and made profiles; or, where they are at hand, rows of the real
+    image table, CC0 microscope pixels and real Level 3 profiles.
+    """
     folder = tmp_path_factory.mktemp("real")
-    source = tifffile.imread(shared_data / PIXELS)
-    rows = pd.concat(real_rows(shared_data, PLATES, [name], wells, sites=1) for name, wells in COMPOUNDS.items())
-    images = lay_out(folder / "images", rows, source, shared_data / MECHANISMS)
-    out = build("morphogene", images, shared_data / "l1000", out=folder / "tier", cell="HT115", hours=6.0)
-    return images, out
+    if request.param == "simulated":
+        source, rows, moa = rendered_source(), frozen_rows(PLATES, COMPOUNDS), write_mechanisms(folder / "tables")
+        profiles, cell, hours = write_level3(folder / "l1000", ["emetine", "PD-98059"]), "MCF7", 24.0
+    else:
+        shared = request.getfixturevalue("shared_data")
+        source, moa, profiles, cell, hours = (
+            tifffile.imread(shared / PIXELS),
+            shared / MECHANISMS,
+            shared / "l1000",
+            "HT115",
+            6.0,
+        )
+        rows = pd.concat(real_rows(shared, PLATES, [name], wells, sites=1) for name, wells in COMPOUNDS.items())
+    images = lay_out(folder / "images", rows, source, moa)
+    out = build("morphogene", images, profiles, out=folder / "tier", cell=cell, hours=hours)
+    return images, out, source, "" if cell == "MCF7" else f"{cell} at {hours:g} h"
 
 
 def test_real_build_holds_what_was_laid_out(real):
@@ -107,7 +134,7 @@ def test_real_build_holds_what_was_laid_out(real):
     counts = {"train": 4, "id": 4, "ood": 2, "id_replicate": 4, "ood_replicate": 2, "ood_train": 2, "vehicle": 12}
     assert tier.spec.counts == counts
     assert "PARTIAL BUILD: 3 of 55 plates, 3 of 98 compounds, 30 of 11,888 fields" in tier.spec.title
-    assert "HT115 at 6 h" in tier.spec.title
+    assert real[3] in tier.spec.title
     assert tier.samples["sample_id"].is_unique
     assert set(tier.rows("train")["plate"]) == {PLATES[0]}
     assert set(tier.rows("ood")["mechanism"]) == {"Microtubule destabilizers"}
@@ -117,8 +144,8 @@ def test_real_build_holds_what_was_laid_out(real):
     assert (condition.compound, condition.plate, condition.index) == ("emetine", PLATES[1], 0)
 
 
-def test_real_build_puts_the_right_pixels_under_the_right_name(real, shared_data):
-    source = tifffile.imread(shared_data / PIXELS)
+def test_real_build_puts_the_right_pixels_under_the_right_name(real):
+    source = real[2]
     fields = bbbc021.read_image_table(real[0]).set_index(["plate", "well", "site"])
     tier = load_built("morphogene", real[1])
     contrast = json.loads((real[1] / "build.json").read_text())["contrast"]
@@ -137,7 +164,7 @@ def test_real_build_has_real_profiles_and_says_where_there_are_none(real):
     before, after = tier.expression(tier.rows("id"))
     assert before.shape == after.shape == (4, 978)
     assert np.isfinite(after).all()
-    assert 0.05 < np.abs(after - before).mean() < 2
+    assert 0.05 < np.abs(after - before).mean() < 5
     before, after = tier.expression(tier.rows("ood"))
     assert np.isfinite(before).all()
     assert np.isnan(after).all()
@@ -363,9 +390,12 @@ def test_rows_that_the_image_table_lacks_are_counted_and_said(made, tmp_path):
     assert not ((rows["plate"] == plate) & (rows["well"] == well) & (rows["site"] == int(site))).any()
 
 
-def test_compounds_choose_the_same_plates_on_disk_as_from_the_network(shared_data, tmp_path, monkeypatch):
+def test_compounds_choose_the_same_plates_on_disk_as_from_the_network(tmp_path, monkeypatch):
     monkeypatch.setattr(bbbc021, "plates_on_disk", lambda folder, fields: sorted(set(fields["plate"])))
-    images = shared_data / "bbbc021"
+    images, fields = tmp_path, split_rules.frozen_fields()
+    every = dict.fromkeys(fields["compound"].unique(), len(fields))
+    frozen_rows(list(fields["plate"].unique()), every, sites=4).to_csv(images / "BBBC021_v1_image.csv", index=False)
+    write_mechanisms(images).rename(images / "BBBC021_v1_moa.csv")
     table = bbbc021.read_image_table(images)
     chosen = [_choose_plates(images, table, None, ["emetine", "simvastatin"], on_disk) for on_disk in (True, False)]
     pd.testing.assert_frame_equal(*chosen)

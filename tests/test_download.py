@@ -27,6 +27,7 @@ from morphobench.datasets.downloads import arrivals, transfer
 from morphobench.datasets.downloads.download import download
 from morphobench.datasets.downloads.sources import load_catalogue
 from morphobench.datasets.downloads.transfer import FAILURES, Source
+from morphobench.datasets.morphogene.split_rules import frozen_fields
 from morphobench.errors import BadInput, MorphoBenchError, Unavailable
 from morphobench.storage import sha256_bytes
 
@@ -421,6 +422,10 @@ def test_a_killed_download_goes_on(server: Server, tmp_path: Path, number: signa
     get(server, tmp_path)
     assert server.asked("GET") == [(f"/{NAME}", f"bytes={kept}-")]
     assert (tmp_path / NAME).read_bytes() == DATA
+
+
+def test_the_catalogue_names_every_plate_of_the_split_table() -> None:
+    assert set(load_catalogue().plates) == set(frozen_fields()["plate"])
 
 
 def test_the_catalogue_names_every_plate_of_the_real_image_table(shared_data: Path) -> None:

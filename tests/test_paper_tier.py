@@ -6,8 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import tifffile
-from bbbc021_layout import MECHANISMS, PIXELS, lay_out
+from bbbc021_layout import lay_out, rendered_source, write_mechanisms
 from test_build import PLATES, made_rows, write_level3
 
 from morphobench.datasets import load_compounds, load_tier
@@ -85,10 +84,10 @@ def test_eight_views_are_the_symmetries_of_the_square():
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory, shared_data: Path) -> Path:
-    """A part of the tier: one layout, an ID and an OOD compound, CC0 microscope pixels, made profiles."""
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A part of the tier: one layout, an ID and an OOD compound, simulated pixels, made profiles."""
     folder = tmp_path_factory.mktemp("paper")
-    images = lay_out(folder / "images", made_rows(), tifffile.imread(shared_data / PIXELS), shared_data / MECHANISMS)
+    images = lay_out(folder / "images", made_rows(), rendered_source(), write_mechanisms(folder / "tables"))
     return build(NAME, images, write_level3(folder / "l1000", ["emetine"]), out=folder / "tier")
 
 
