@@ -14,11 +14,12 @@ from validation_sets import SPOIL, Design, Pool, disguised
 
 from morphobench.datasets.simulate import expression
 from morphobench.datasets.simulate.mechanisms import VEHICLE
+from morphobench.leaderboard.version_1 import fields_of
 from morphobench.metrics.bootstrap import ROUNDING
 from morphobench.metrics.frechet import frechet_resamples
 from morphobench.metrics.inputs import FeatureInputs
 from morphobench.metrics.profile_inputs import MechanismInputs
-from morphobench.metrics.registry import METRICS
+from morphobench.metrics.registry import row_of
 from morphobench.scoring.measurements import Measurements
 from morphobench.scoring.tasks import Task, tasks
 
@@ -260,7 +261,9 @@ One decomposition serves all plates. What bias fewer images add is not in it.
 
 def key_for_row(key: str) -> str:
     """The registry's row of a printed key."""
-    return key if key in METRICS else key.partition("[")[0]
+    fields = fields_of(key)
+    row = row_of(fields["metric"], fields.get("part", ""))
+    return key if row is None else row.printed_key()
 
 
 @dataclass(frozen=True)

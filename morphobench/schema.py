@@ -122,9 +122,16 @@ class CompoundScore(Record):
 
 
 class Score(Record):
-    """One number with what is needed to read it."""
+    """One number with what is needed to read it.
+
+    `key` is made of its row and of what it is named after (`metrics.Metric.printed_key`), and nothing takes it apart.
+    """
 
     key: str
+    metric: str = Field(min_length=1, description="key of its row of METRICS, without brackets")
+    part: str = Field(default="", description="which of several rows of that key: a compartment")
+    features: str = Field(default="", description="extractor it is named after; empty for the tier's own embedding")
+    engine: str = Field(default="", description="engine it is named after; empty for the built-in one")
     version: int = Field(ge=1)
     track: str
     value: FiniteFloat | None
@@ -162,7 +169,7 @@ class Enrichment(Record):
 class Report(Record):
     """All scores of a submission, and what made them."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     submission: Manifest
     tier: Name
     tier_version: str

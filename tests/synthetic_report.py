@@ -6,23 +6,23 @@ import numpy as np
 
 from morphobench.datasets.simulate.mechanisms import MECHANISMS
 from morphobench.features.objects import COMPARTMENTS
-from morphobench.metrics.registry import metric_of
+from morphobench.metrics.registry import METRICS as ROWS
 from morphobench.report.contents import Evaluation, PanelColumn, TrackContents
 from morphobench.schema import Enrichment, Manifest, Report, Score, Trivial
 
 PANEL = ("AZ138", "docetaxel", "cytochalasin B", "nocodazole", "staurosporine", "compound 3")
 SPLIT = "5" * 64
-# key, direction, unit, vehicle, real replicates, typical half-width
+# row, extractor, direction, unit, vehicle, real replicates, typical half-width
 METRICS = (
-    ("fd[efficientnet_lite0]", "min", "", 240.0, 31.0, 9.0),
-    ("kd[efficientnet_lite0]", "min", "", 0.21, 0.002, 0.012),
-    ("inception_score", "none", "", 2.1, 2.6, 0.1),
-    ("lda_separability", "max", "fraction", 0.11, 0.91, 0.03),
-    ("area_occupied_shift[cells]", "max", "fraction", 0.0, 0.93, 0.05),
-    ("kd_per_compound[efficientnet_lite0]", "min", "", 0.31, 0.004, 0.02),
-    ("area_occupied_shift[nuclei_no_edge]", "max", "fraction", 0.0, 0.95, 0.05),
-    ("lfc_pearson", "max", "r", 0.0, 0.88, 0.02),
-    ("lfc_pearson_vehicle", "max", "r", 0.0, 0.71, 0.03),
+    ("fd", "efficientnet_lite0", "min", "", 240.0, 31.0, 9.0),
+    ("kd", "efficientnet_lite0", "min", "", 0.21, 0.002, 0.012),
+    ("is", "inception", "none", "", 2.1, 2.6, 0.1),
+    ("lda_separability", "", "max", "fraction", 0.11, 0.91, 0.03),
+    ("area_occupied_shift[cells]", "", "max", "fraction", 0.0, 0.93, 0.05),
+    ("kd_per_compound", "efficientnet_lite0", "min", "", 0.31, 0.004, 0.02),
+    ("area_occupied_shift[nuclei_no_edge]", "", "max", "fraction", 0.0, 0.95, 0.05),
+    ("lfc_pearson", "", "max", "r", 0.0, 0.88, 0.02),
+    ("lfc_pearson_vehicle", "", "max", "r", 0.0, 0.71, 0.03),
 )
 
 
@@ -50,19 +50,21 @@ def report(submission: Manifest | None = None, quality: float = 0.7, seed: int =
     generator = np.random.default_rng(seed)
     scores = []
     for track, n in (("id", 704), ("ood", 864)):
-        for key, direction, unit, vehicle, floor, half in METRICS:
+        for name, features, direction, unit, vehicle, floor, half in METRICS:
             at = quality + 0.05 * generator.standard_normal() - (0.3 if track == "ood" else 0)
             value = vehicle + at * (floor - vehicle)
             controls = {
                 name: vehicle + place * (floor - vehicle)
                 for name, place in (("vehicle", 0.0), ("copycat", 0.93), ("wrong-compound", 0.4), ("mean-image", -0.8))
             }
-            row = metric_of(key)
-            assert row is not None, key
-            trivial = {"training mean": 0.3, "nearest structure": 0.34} if key.startswith("lfc") else {}
+            row = ROWS[name]
+            trivial = {"training mean": 0.3, "nearest structure": 0.34} if name.startswith("lfc") else {}
             scores.append(
                 Score(
-                    key=key,
+                    key=row.printed_key(features),
+                    metric=row.key,
+                    part=row.part,
+                    features=features,
                     version=row.version,
                     track=track,
                     value=value,
@@ -82,6 +84,8 @@ def report(submission: Manifest | None = None, quality: float = 0.7, seed: int =
         scores.append(
             Score(
                 key="fid",
+                metric="fd",
+                features="inception",
                 version=1,
                 track=track,
                 value=None,

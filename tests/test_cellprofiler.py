@@ -25,7 +25,6 @@ from morphobench.features.profile import PROFILE_COLUMNS, area_occupied, measure
 from morphobench.features.registry import ENGINES, load_engine
 from morphobench.features.segment import REGULARIZATION, THRESHOLD_SIGMA, Segmentation, discard_border, segment
 from morphobench.generation import generate
-from morphobench.report.reading import read
 from morphobench.request import Request
 from morphobench.scoring import notes
 
@@ -322,15 +321,8 @@ def test_the_setup_leaves_a_folder_of_other_files_alone(tmp_path):
     assert (tmp_path / "mine.txt").read_text() == "mine"
 
 
-def test_scores_of_another_engine_keep_their_words():
-    plain, other = read("area_occupied_shift[cells]"), read("area_occupied_shift[cells][cellprofiler]")
-    assert other.family == "morphology"
-    assert other.title == "AreaOccupied shift (cells, cellprofiler)"
-    assert (other.summary, other.ranked) == (plain.summary, plain.ranked)
-
-
 def test_a_floor_missing_for_the_engine_says_so():
     class Bare:
-        key, value, floor, scaled, controls, direction, track = "x[a][b]", 1.0, None, None, {}, "max", "id"
+        key, engine, value, floor, scaled, controls, direction, track = "x[b]", "b", 1.0, None, None, {}, "max", "id"
 
     assert "extractors and --engine first" in notes.floor_note([Bare()], {})[0]

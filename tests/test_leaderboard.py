@@ -14,7 +14,7 @@ from test_report import Page, loads, score
 from morphobench.errors import BadInput
 from morphobench.leaderboard.board import build, markdown
 from morphobench.leaderboard.ranking import CONTROL_GROUP, rank_metric, rank_track
-from morphobench.leaderboard.results import add_result, read_results
+from morphobench.leaderboard.results import add_result, read_result, read_results
 from morphobench.metrics import METRICS
 from morphobench.schema import Report
 
@@ -104,7 +104,7 @@ def test_order_and_places(root: Path) -> None:
 def committed(control: str, **values: float) -> Report:
     """A control's committed report as that of an outside group, with these values of the `id` track in its own."""
     (path,) = (SHIPPED / f"{CONTROL_GROUP}__{control}").glob("*.json")
-    made = Report.model_validate_json(path.read_bytes())
+    made = read_result(path)
     scores = tuple(
         s.model_copy(update={"value": values[s.key], "interval": None}) if s.track == "id" and s.key in values else s
         for s in made.scores
@@ -117,7 +117,7 @@ def committed(control: str, **values: float) -> Report:
 def test_a_submission_that_copies_is_shown_with_the_reason_and_takes_no_place_and_no_ranks(tmp_path: Path) -> None:
     """Real images handed in as a model's win; the same, told to be training images, have no place and rank nobody."""
     (path,) = (SHIPPED / "morphobench__trident").glob("*.json")
-    trident = Report.model_validate_json(path.read_bytes())
+    trident = read_result(path)
     honest, copycat, repeated = (
         committed("real-replicates"),
         committed("real-replicates", train_copies=1.0),
@@ -172,7 +172,7 @@ def named(name: str, made: Report) -> Report:
 def test_silence_on_copies_costs_a_place_only_where_controls_or_most_submissions_tell() -> None:
     (path,) = (SHIPPED / "morphobench__trident").glob("*.json")
     (anchor,) = (SHIPPED / f"{CONTROL_GROUP}__vehicle").glob("*.json")
-    trident, control = (Report.model_validate_json(file.read_bytes()) for file in (path, anchor))
+    trident, control = (read_result(file) for file in (path, anchor))
     newcomer = named("newcomer", trident)
 
     def unplaced(*reports: Report) -> dict[str, str]:
@@ -316,7 +316,7 @@ def test_unknown_key_is_refused(root: Path) -> None:
 
 
 def test_missing_and_wrong_fields_are_refused(root: Path) -> None:
-    edit(result(root), scores=[{"key": "fid"}])
+    edit(result(root), scores=[{"key": "fid", "metric": "fd"}])
     refused(root, "other-lab__weak/0.1.0.json", "scores.0.version")
 
 
@@ -364,7 +364,7 @@ def test_scores_of_another_version_than_the_words_of_the_board_are_refused(root:
 def test_a_key_of_no_row_needs_one_version_among_the_rows(root: Path) -> None:
     for path, version in zip(sorted((root / "sim/results").rglob("*.json")), (1, 1, 1, 1, 2), strict=True):
         made = json.loads(path.read_text())
-        made["scores"][0] |= {"key": "of_another_release", "version": version}
+        made["scores"][0] |= {"key": "of_another_release", "metric": "of_another_release", "version": version}
         path.write_text(json.dumps(made))
     refused(root, "of_another_release is version 2", "other rows have 1")
 

@@ -21,7 +21,7 @@ from morphobench.report.distributions import area_by_compound, area_violins
 from morphobench.report.expression import enrichment_chart, lfc_heatmaps, predictor_table
 from morphobench.report.maps import lda_map, umap_map
 from morphobench.report.page import render, write_report
-from morphobench.report.reading import number, read, scale, standing, standing_beside
+from morphobench.report.reading import foremost, number, read, scale, standing, standing_beside
 from morphobench.report.verdict import verdict
 from morphobench.schema import Report, Score, Trivial
 
@@ -214,6 +214,8 @@ def score(value: float | None, half: float = 1.0, direction: str = "min", **fiel
     interval = None if value is None else (value - half, value + half)
     given: dict[str, object] = {
         "key": "fd[x]",
+        "metric": "fd",
+        "features": "x",
         "version": 1,
         "track": "id",
         "value": value,
@@ -261,10 +263,26 @@ def test_numbers_have_three_digits(value: float | None, text: str) -> None:
 
 
 def test_titles_keep_what_the_metric_looked_at_and_only_genuine_inception_is_called_fid() -> None:
-    assert read("fid").title == "FID"
-    assert read("fd[efficientnet_lite0]").title == "Fréchet distance (efficientnet_lite0)"
-    assert read("area_occupied_shift[nuclei_no_edge]").title == "AreaOccupied shift (nuclei, no edge objects)"
-    assert (read("new_metric").family, read("new_metric").title) == ("other", "new_metric")
+    assert read(score(1.0, metric="fd", features="inception")).title == "FID"
+    assert read(score(1.0, metric="fd", features="efficientnet_lite0")).title == "Fréchet distance (efficientnet_lite0)"
+    area = score(1.0, metric="area_occupied_shift", part="nuclei_no_edge", features="")
+    assert read(area).title == "AreaOccupied shift (nuclei, no edge objects)"
+    engine = area.model_copy(update={"engine": "cellprofiler"})
+    assert read(engine).title == "AreaOccupied shift (nuclei, no edge objects, cellprofiler)"
+    assert (read(engine).family, read(engine).ranked, read(engine).summary) == ("morphology", True, read(area).summary)
+    unknown = read(score(1.0, key="new_metric[x]", metric="new_metric"))
+    assert (unknown.family, unknown.title, unknown.ranked) == ("other", "new_metric[x]", False)
+
+
+def test_the_score_that_speaks_for_a_row_is_the_genuine_one_and_the_built_in_engines() -> None:
+    lite, genuine = score(1.0, features="efficientnet_lite0"), score(2.0, features="inception")
+    assert foremost([lite, genuine], "fd") is genuine
+    assert foremost([lite], "fd") is lite
+    assert foremost([lite, genuine], "kd") is None
+    cells, nuclei = (score(3.0, metric="area_occupied_shift", part=part, features="") for part in ("cells", "nuclei"))
+    other = cells.model_copy(update={"engine": "cellprofiler"})
+    assert foremost([other, cells, nuclei], "area_occupied_shift") is cells
+    assert foremost([other, cells, nuclei], "area_occupied_shift", "nuclei") is nuclei
 
 
 def test_a_trivial_prediction_is_beaten_by_the_paired_interval_alone() -> None:
@@ -319,8 +337,16 @@ def copying(**values: float | None) -> Report:
     """A report with these rows of memorisation and reliance on the `id` track."""
     made = report(quality=1.0)
     rows = tuple(
-        score(value, half=0.01, key=key, reason="" if value is not None else "cannot be told", floor=0.07)
-        for key, value in values.items()
+        score(
+            value,
+            half=0.01,
+            key=row,
+            metric=row,
+            features="",
+            reason="" if value is not None else "cannot be told",
+            floor=0.07,
+        )
+        for row, value in values.items()
     )
     return made.model_copy(update={"scores": (*made.scores, *rows)})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ from synthetic_report import manifest, report
 from morphobench.errors import BadInput
 from morphobench.leaderboard.board import build
 from morphobench.leaderboard.results import add_result, read_result
+from morphobench.leaderboard.version_1 import fields_of
+from morphobench.metrics.registry import row_of
 from morphobench.schema import Manifest, Report, Score
 
 ESCAPES = ("../../escaped", "/escaped", "..", ".", "a/b", "a\\b", "sim\n", "")
@@ -35,8 +38,8 @@ def test_a_report_that_would_be_written_elsewhere_is_refused(tmp_path: Path) -> 
 
 def _score(value: float, interval: tuple[float, float]) -> Score:
     return Score(
-        key="fd[efficientnet_lite0]", version=1, track="id", value=value, n=704, interval=interval, direction="min",
-        unit="",
+        key="fd[efficientnet_lite0]", metric="fd", features="efficientnet_lite0", version=1, track="id", value=value,
+        n=704, interval=interval, direction="min", unit="",
     )  # fmt: skip
 
 
@@ -84,3 +87,62 @@ def test_the_check_sees_stray_files_and_boards_without_results(tmp_path: Path) -
         path.unlink()
     with pytest.raises(BadInput, match="a board without results"):
         build(tmp_path, check=True)
+
+
+@pytest.mark.parametrize(
+    ("key", "fields"),
+    [
+        ("fid", ("fd", "", "inception", "")),
+        ("precision", ("precision", "", "inception", "")),
+        ("precision[x]", ("precision", "", "x", "")),
+        ("fd_per_compound[timm:vit_b]", ("fd_per_compound", "", "timm:vit_b", "")),
+        ("nsc", ("nsc", "", "", "")),
+        ("nsc[dinov2]", ("nsc", "", "dinov2", "")),
+        ("area_occupied_shift[cells_no_edge]", ("area_occupied_shift", "cells_no_edge", "", "")),
+        ("area_occupied_shift[cells][cellprofiler]", ("area_occupied_shift", "cells", "", "cellprofiler")),
+        ("profile_correlation[cellprofiler]", ("profile_correlation", "", "", "cellprofiler")),
+        ("of_another_release[x]", ("of_another_release[x]", "", "", "")),
+    ],
+)
+def test_a_key_of_the_first_schema_gives_the_fields_of_today(key: str, fields: tuple[str, str, str, str]) -> None:
+    given = fields_of(key)
+    assert tuple(given.get(name, "") for name in ("metric", "part", "features", "engine")) == fields
+    row = row_of(fields[0], fields[1])
+    assert row is None or row.printed_key(*fields[2:]) == key
+
+
+def test_reports_of_the_first_schema_are_read_as_those_of_today(tmp_path: Path) -> None:
+    made = report()
+    old = json.loads(made.model_dump_json()) | {"schema_version": 1}
+    for score in old["scores"]:
+        for name in ("metric", "part", "features", "engine"):
+            del score[name]
+    path = tmp_path / "old.json"
+    path.write_text(json.dumps(old))
+    assert read_result(path) == made
+    del old["scores"][0]["key"]
+    path.write_text(json.dumps(old))
+    with pytest.raises(BadInput, match=r"old.json: scores.0.key: Field required"):
+        read_result(path)
+
+
+def test_committed_results_carry_rows_that_are_known() -> None:
+    paths = sorted((Path(__file__).parents[1] / "leaderboards").rglob("results/*/*.json"))
+    assert len(paths) >= 6
+    for path in paths:
+        for score in read_result(path).scores:
+            row = row_of(score.metric, score.part)
+            assert row is not None, score.key
+            assert row.printed_key(score.features, score.engine) == score.key
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"features": "inception"}, {"features": ""}, {"metric": "kd"}, {"metric": "of_no_row"}, {"part": "cells"}],
+)
+def test_a_score_under_the_key_of_another_one_is_refused(tmp_path: Path, fields: dict[str, str]) -> None:
+    score = _score(5.5, (5.0, 6.0))
+    add_result(_with(score), tmp_path)
+    with pytest.raises(BadInput, match=r"'fd\[efficientnet_lite0\]' is (not )?the key of") as refusal:
+        add_result(_with(score.model_copy(update=fields)), tmp_path)
+    assert "\n" not in str(refusal.value)

@@ -14,6 +14,7 @@ from sklearn.metrics.pairwise import polynomial_kernel
 from sklearn.neighbors import NearestNeighbors
 from test_registry import bundle
 
+from morphobench.leaderboard.version_1 import fields_of
 from morphobench.metrics import METRICS, scaled
 from morphobench.metrics.inputs import (
     ExpressionInputs,
@@ -22,7 +23,7 @@ from morphobench.metrics.inputs import (
     SeparabilityInputs,
     SwapInputs,
 )
-from morphobench.metrics.registry import metric_of
+from morphobench.metrics.registry import row_of
 
 ELSEWHERE = {
     "fd_infinity": "test_frechet_infinity",  # a law whose distance is known
@@ -34,7 +35,7 @@ ELSEWHERE = {
     "replicate_map": "test_mechanism",  # copairs
     "discrimination_rank": "test_mechanism",
 }
-"""Rows whose score a test of the function itself compares; by name of the row or of its family."""
+"""Rows whose score a test of the function itself compares; by the row's key, its part aside."""
 
 
 def frechet(x: np.ndarray, y: np.ndarray) -> float:
@@ -204,7 +205,7 @@ def test_replicates_of_a_neighbourhood_row_draw_the_images_that_it_counts(key):
 
 def test_every_row_has_an_oracle_here_or_where_this_says():
     known = {*ORACLES, "train_copies", "near_copies", "nearest_train_distance"}
-    assert {key for key in METRICS if key not in known and key.split("[")[0] not in ELSEWHERE} == set()
+    assert {key for key, row in METRICS.items() if key not in known and row.key not in ELSEWHERE} == set()
 
 
 @pytest.mark.parametrize(
@@ -218,7 +219,8 @@ def test_every_row_has_an_oracle_here_or_where_this_says():
     ],
 )  # fmt: skip
 def test_a_printed_key_is_that_of_one_row(key, row):
-    assert metric_of(key) is (None if row is None else METRICS[row])
+    fields = fields_of(key)
+    assert row_of(fields["metric"], fields.get("part", "")) is (None if row is None else METRICS[row])
 
 
 @pytest.mark.parametrize("ceiling", [0.1, 0.55, 0.45])

@@ -155,7 +155,7 @@ def test_nothing_is_scaled_where_replicates_do_no_better_than_the_vehicle(tier: 
     )
     named = {item.removesuffix(" (id)") for item in near.partition(": ")[2].split(", ")}
     # Rows that are shown and not ranked (duplicates, fd) have no scale to miss.
-    ranked = {key for key, score in scores.items() if score.value is not None and read(key).ranked}
+    ranked = {key for key, score in scores.items() if score.value is not None and read(score).ranked}
     assert named == ranked - {"lda_separability", "nsc"}
     assert {"duplicates", "fd[x]"} <= {key for key, score in scores.items() if score.value is not None} - named
     write_controls(tier, controls(flipped, dict.fromkeys(plain, 0.0), half=9.5), {}, path)

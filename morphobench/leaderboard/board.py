@@ -12,19 +12,14 @@ from morphobench import storage
 from morphobench.errors import BadInput
 from morphobench.leaderboard.ranking import Standing, is_control, keys_of, rank_track
 from morphobench.leaderboard.results import read_results
+from morphobench.metrics.registry import METRICS
 from morphobench.report.copying import COPIED
-from morphobench.report.reading import ARROWS, Reading, number, read, reading_text, span_text
+from morphobench.report.reading import ARROWS, Reading, foremost, number, read, reading_text, span_text
 from morphobench.report.templates import environment
 from morphobench.schema import Report, Score
 
-HEADLINES = (
-    ("kid", "kd"),
-    ("kid_per_compound", "kd_per_compound"),
-    ("lda_separability",),
-    ("area_occupied_shift[cells]",),
-    ("lfc_pearson_vehicle",),
-)
-"""Columns of the first table: of each tuple the first key, brackets aside, that a tier has. Every score follows."""
+HEADLINES = ("kd", "kd_per_compound", "lda_separability", "area_occupied_shift[cells]", "lfc_pearson_vehicle")
+"""Rows of METRICS whose foremost scores are the columns of the first table; every score follows."""
 CSV_COLUMNS = (
     "tier", "tier_version", "simulated", "track", "group", "submission", "version", "control", "place", "unplaced",
     "metric", "metric_version", "value", "low", "high", "n", "nan", "direction", "unit", "rank", "floor", "scaled",
@@ -146,24 +141,23 @@ def markdown(text: str) -> str:
 def _track(name: str, standings: list[Standing]) -> TrackBoard:
     reports = [row.report for row in standings]
     keys = keys_of(reports, name)
-    stems = {key.partition("[")[0]: key for key in reversed(keys)} | {key: key for key in keys}
-    headlines = [next((stems[key] for key in choice if key in stems), None) for choice in HEADLINES]
-    shown = [key for key in headlines if key is not None]
+    columns = [next(row.scores[key] for row in standings if key in row.scores) for key in keys]
+    headlines = [foremost(columns, METRICS[row].key, METRICS[row].part) for row in HEADLINES]
+    shown = [score for score in headlines if score is not None]
     count = max((score.n for row in standings for score in row.scores.values()), default=0)
     return TrackBoard(
         name=name,
         images=f"{count:,}",
-        headlines=tuple(_column(key, standings) for key in shown),
-        lines=tuple(_line(row, shown) for row in standings),
-        columns=tuple(_column(key, standings) for key in keys),
+        headlines=tuple(map(_column, shown)),
+        lines=tuple(_line(row, [score.key for score in shown]) for row in standings),
+        columns=tuple(map(_column, columns)),
         full=tuple(_line(row, keys) for row in standings),
     )
 
 
-def _column(key: str, standings: list[Standing]) -> Column:
-    score = next(row.scores[key] for row in standings if key in row.scores)
-    words = read(key)
-    return Column(key, words, ARROWS[score.direction], reading_text(score, words.ranked))
+def _column(score: Score) -> Column:
+    words = read(score)
+    return Column(score.key, words, ARROWS[score.direction], reading_text(score, words.ranked))
 
 
 def _line(row: Standing, keys: list[str]) -> Line:

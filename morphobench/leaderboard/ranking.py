@@ -45,8 +45,8 @@ def is_control(report: Report) -> bool:
 
 def keys_of(reports: list[Report], track: str) -> list[str]:
     """Metric keys of a track, by family, then in the order in which they were computed."""
-    keys = dict.fromkeys(score.key for report in reports for score in report.scores if score.track == track)
-    return sorted(keys, key=lambda key: FAMILIES.index(read(key).family))
+    families = {s.key: read(s).family for report in reports for s in report.scores if s.track == track}
+    return sorted(families, key=lambda key: FAMILIES.index(families[key]))
 
 
 def rank_track(reports: list[Report], track: str) -> list[Standing]:
@@ -56,7 +56,8 @@ def rank_track(reports: list[Report], track: str) -> list[Standing]:
     unplaced = _unplaced(reports, scores)
     ranked = [report for report in reports if not is_control(report) and not unplaced[id(report)]]
     ranks: dict[int, dict[str, int]] = {id(report): {} for report in reports}
-    for key in (key for key in keys_of(ranked, track) if read(key).ranked):
+    words = {key: read(score) for each in scores.values() for key, score in each.items()}
+    for key in (key for key in keys_of(ranked, track) if words[key].ranked):
         column = [scores[id(report)].get(key) for report in ranked]
         present = [score for score in column if score is not None]
         if len(present) == len(ranked):
@@ -66,8 +67,11 @@ def rank_track(reports: list[Report], track: str) -> list[Standing]:
     standings = []
     for report in reports:
         mine = ranks[id(report)]
-        images = _mean_rank({key: rank for key, rank in mine.items() if read(key).family != EXPRESSION})
-        expression = _mean_rank({key: rank for key, rank in mine.items() if read(key).family == EXPRESSION})
+        by_family: dict[str, list[int]] = defaultdict(list)
+        for key, rank in mine.items():
+            by_family[words[key].family].append(rank)
+        expression = _mean_rank([by_family.pop(EXPRESSION, [])])
+        images = _mean_rank(list(by_family.values()))
         why = "" if is_control(report) else unplaced[id(report)]
         standings.append(Standing(report, scores[id(report)], None, images, expression, mine, why))
     return _placed(standings)
@@ -125,12 +129,10 @@ def _unplaced(reports: list[Report], scores: dict[int, dict[str, Score]]) -> dic
     return why
 
 
-def _mean_rank(ranks: dict[str, int]) -> float | None:
-    """Mean over families of the mean rank within the family."""
-    families = defaultdict(list)
-    for key, rank in ranks.items():
-        families[read(key).family].append(rank)
-    return fmean(fmean(family) for family in families.values()) if families else None
+def _mean_rank(families: list[list[int]]) -> float | None:
+    """Mean over families of the mean rank within the family; None without a rank."""
+    means = [fmean(ranks) for ranks in families if ranks]
+    return fmean(means) if means else None
 
 
 def _placed(standings: list[Standing]) -> list[Standing]:

@@ -9,7 +9,8 @@ from pydantic import ValidationError
 
 from morphobench import storage
 from morphobench.errors import BadInput
-from morphobench.metrics.registry import metric_of
+from morphobench.leaderboard.version_1 import names_a_row, upgraded
+from morphobench.metrics.registry import row_of
 from morphobench.schema import Manifest, Report
 
 LARGEST = 4 << 20
@@ -66,7 +67,7 @@ def read_result(path: Path) -> Report:
     if path.stat().st_size > LARGEST:
         raise BadInput(f"{path}: {path.stat().st_size:,} bytes, a report has at most {LARGEST:,}")
     try:
-        return Report.model_validate_json(path.read_bytes())
+        return Report.model_validate_json(upgraded(path.read_bytes()))
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         field = ".".join(str(part) for part in first["loc"]) or "the file"
@@ -96,6 +97,7 @@ def _check_self(report: Report, path: Path) -> None:
     twice = [place for place, count in Counter((s.track, s.key) for s in report.scores).items() if count > 1]
     if twice:
         raise BadInput(f"{path}: scores: {twice[0][1]} stands twice for track {twice[0][0]}; evaluate again")
+    _check_keys(report, path)
     _check_versions(report, path)
     for score in report.scores:
         if score.value is not None and score.interval is not None and not _plausible(score.value, *score.interval):
@@ -106,14 +108,25 @@ def _check_self(report: Report, path: Path) -> None:
 
 
 def _check_versions(report: Report, path: Path) -> None:
-    """Every score is of the version of its row that the board describes; a key of no row is shown as it is."""
+    """Every score is of the version of its row that the board describes; a score of no row is shown under its key."""
     for score in report.scores:
-        metric = metric_of(score.key)
-        if metric is not None and score.version != metric.version:
+        row = row_of(score.metric, score.part)
+        if row is not None and score.version != row.version:
             raise BadInput(
                 f"{path}: scores: {score.key} ({score.track}) is version {score.version}, this release computes and "
-                f"describes version {metric.version}; score it again"
+                f"describes version {row.version}; score it again"
             )
+
+
+def _check_keys(report: Report, path: Path) -> None:
+    """Every key is the one that its row gives, and none of no row passes for one of another row."""
+    for score in report.scores:
+        row = row_of(score.metric, score.part)
+        named = {"metric": score.metric, "part": score.part, "features": score.features, "engine": score.engine}
+        if row is not None and score.key != row.printed_key(score.features, score.engine):
+            raise BadInput(f"{path}: scores: {score.key!r} is not the key of {named}; evaluate again")
+        if row is None and names_a_row(score.key):
+            raise BadInput(f"{path}: scores: {score.key!r} is the key of another row than {named}; evaluate again")
 
 
 def _plausible(value: float, low: float, high: float) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from morphobench.metrics.metric import Metric, scaled
 from morphobench.metrics.rows import expression, mechanism, memorisation, morphology, realism, reliance
 
-__all__ = ["METRICS", "Metric", "key_for", "metric_of", "scaled"]
+__all__ = ["METRICS", "Metric", "key_for", "row_of", "scaled"]
 
 METRICS: dict[str, Metric] = {
     metric.printed_key(): metric
@@ -25,8 +25,6 @@ def key_for(row: str, features: str = "", engine: str = "") -> str:
     return METRICS[row].printed_key(features, engine)
 
 
-def metric_of(key: str) -> Metric | None:
-    """The row that a printed key is of, whatever stands in its brackets; None for a key of no row."""
-    stem = key.partition("[")[0]
-    genuine = (name for name, metric in METRICS.items() if metric.genuine is not None and metric.genuine.key == stem)
-    return METRICS.get(key) or METRICS.get(next(genuine, stem)) or METRICS.get(key.rpartition("[")[0])
+def row_of(metric: str, part: str = "") -> Metric | None:
+    """The row of METRICS with this key and part, as a score carries them; None for a score of no row."""
+    return next((row for row in METRICS.values() if (row.key, row.part) == (metric, part)), None)

@@ -32,7 +32,7 @@ def compound_table(scores: list[Score]) -> CompoundTable | None:
     parts = [{part.compound: part for part in score.by_compound} for score in columns]
     names = sorted({name for column in parts for name in column}, key=str.casefold)
     rows = (CompoundRow(name, tuple(_cell(column.get(name)) for column in parts)) for name in names)
-    return CompoundTable(tuple(f"{ARROWS[score.direction]} {read(score.key).title}" for score in columns), tuple(rows))
+    return CompoundTable(tuple(f"{ARROWS[score.direction]} {read(score).title}" for score in columns), tuple(rows))
 
 
 def _cell(part: CompoundScore | None) -> tuple[str, str]:

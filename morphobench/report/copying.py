@@ -21,8 +21,7 @@ COPYING = {
 
 def copying_scores(scores: Iterable[Score]) -> dict[str, Score]:
     """{row: score} of the rows of COPYING among a track's scores."""
-    stems = ((score.key.partition("[")[0], score) for score in scores)
-    return {stem: score for stem, score in stems if stem in COPYING}
+    return {score.metric: score for score in scores if score.metric in COPYING}
 
 
 def too_many_copies(scores: Iterable[Score]) -> str:
@@ -47,7 +46,7 @@ def copying_sentence(scores: Iterable[Score]) -> str:
             parts.append(f"{_per_cent(score.value)} of the images are {words}" if score.value else f"none is {one}")
         elif score is not None and score.reason:
             parts.append(f"copies are not counted ({score.reason})")
-    near = next((score for score in scores if score.key.partition("[")[0] == "near_copies"), None)
+    near = next((score for score in scores if score.metric == "near_copies"), None)
     if near is not None and near.value is not None:
         beside = f", of real replicates {_per_cent(near.floor)}" if near.floor is not None else ""
         parts.append(f"{_per_cent(near.value)} lie as near to training images as the nearest 5% of test images{beside}")

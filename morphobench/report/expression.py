@@ -47,7 +47,7 @@ def predictor_table(scores: list[Score], name: str) -> PredictorTable | None:
     rows = [PredictorRow(name, tuple((number(score.value), span_text(score)) for score in columns))]
     for each in names:
         rows.append(PredictorRow(each, tuple(_predictor_cell(score, each) for score in columns)))
-    return PredictorTable(tuple(read(score.key).title for score in columns), tuple(rows))
+    return PredictorTable(tuple(read(score).title for score in columns), tuple(rows))
 
 
 def _predictor_cell(score: Score, name: str) -> tuple[str, str]:

@@ -99,7 +99,7 @@ def render(evaluation: Evaluation) -> str:
 def _track(evaluation: Evaluation, track: TrackContents) -> TrackPage:
     report, simulated = evaluation.report, evaluation.report.simulated
     scores = [score for score in report.scores if score.track == track.track]
-    scores.sort(key=lambda score: reading.FAMILIES.index(reading.read(score.key).family))
+    scores.sort(key=lambda score: reading.FAMILIES.index(reading.read(score).family))
     maps = [lda_map(track, simulated), umap_map(track, simulated), area_violins(track, simulated)]
     maps.append(area_by_compound(track, simulated))
     maps += [fit_chart(fit, track, simulated) for fit in track.fits]
@@ -119,7 +119,7 @@ def _track(evaluation: Evaluation, track: TrackContents) -> TrackPage:
 
 
 def _row(score: Score) -> Row:
-    words = reading.read(score.key)
+    words = reading.read(score)
     position = score.scaled
     # the replicates have a column and the end of the bar to themselves, the vehicle its other end
     controls = {name: value for name, value in score.controls.items() if name != reading.REPLICATES}

@@ -6,16 +6,18 @@ The page and the board both read scores through this file, so that they cannot d
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from morphobench.metrics import metric
-from morphobench.metrics.registry import metric_of
+from morphobench.metrics.metric import FAMILIES as ROW_FAMILIES
+from morphobench.metrics.metric import INCEPTION
+from morphobench.metrics.registry import row_of
 from morphobench.schema import Score, Trivial
 
 OTHER = "other"
-"""What stands for the family of a key of no row."""
-FAMILIES: tuple[str, ...] = (*metric.FAMILIES, OTHER)
+"""What stands for the family of a score of no row."""
+FAMILIES: tuple[str, ...] = (*ROW_FAMILIES, OTHER)
 """Order of the score table."""
 VEHICLE = "vehicle"
 REPLICATES = "real-replicates"
@@ -39,18 +41,22 @@ class Reading:
     ranked: bool
 
 
-def read(key: str) -> Reading:
-    """The words for a metric key; a key of no row is shown as it is, in the family OTHER.
-
-    What stands in a key's brackets, `fd[efficientnet_lite0]`, is what the metric looked at and stays in the title.
-    """
-    row = metric_of(key)
+def read(score: Score) -> Reading:
+    """The words for a score; one of no row is shown under its key, in the family OTHER."""
+    row = row_of(score.metric, score.part)
     if row is None:
-        return Reading(OTHER, key, "", False)
-    if row.genuine is not None and row.genuine.key == key:
-        return Reading(row.family, row.printed_title(metric.INCEPTION), row.summary, row.ranked)
-    about = key.removeprefix(row.printed_key()).strip("[]").replace("][", ", ")
-    return Reading(row.family, row.printed_title(about), row.summary, row.ranked)
+        return Reading(OTHER, score.key, "", False)
+    return Reading(row.family, row.printed_title(score.features, score.engine), row.summary, row.ranked)
+
+
+def foremost(scores: Iterable[Score], metric: str, part: str | None = None) -> Score | None:
+    """The score that speaks for all of a row, None without one.
+
+    That of the genuine Inception's features goes before others, and the built-in engine's before another engine's; then
+    the first does. part: None for any.
+    """
+    mine = [score for score in scores if score.metric == metric and part in (None, score.part)]
+    return min(mine, key=lambda score: (score.features != INCEPTION, score.engine != ""), default=None)
 
 
 def reading_text(score: Score, ranked: bool) -> str:

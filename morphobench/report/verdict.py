@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from morphobench.report.copying import copying_sentence, too_many_copies
-from morphobench.report.reading import VEHICLE, number, read, scale, span_text, standing, standing_beside
+from morphobench.report.reading import VEHICLE, foremost, number, read, scale, span_text, standing, standing_beside
 from morphobench.schema import Report, Score, Trivial
 
-HEADLINES = (
-    (("kid", "kd"), "How real the crowd looks"),
-    (("lda_separability",), "Whether the mechanism shows"),
-    (("area_occupied_shift",), "Whether cells change size and number"),
-)
-"""One sentence each on the first score whose key is one of these, brackets aside."""
+HEADLINES = {
+    "kd": "How real the crowd looks",
+    "lda_separability": "Whether the mechanism shows",
+    "area_occupied_shift": "Whether cells change size and number",
+}
+"""One sentence each on the foremost score of a row."""
 UNREAD = 0.05
 """A swap gap without an interval that is no farther from 0 is told as a drug that is not read."""
 NEAR = 0.9
@@ -32,19 +32,18 @@ def verdict(report: Report, track: str) -> list[Sentence]:
     """What the scores of one track say, in words; a question without a score is left out."""
     everything = [score for score in report.scores if score.track == track]
     scores = [score for score in everything if score.value is not None]
-    images = [score for score in scores if read(score.key).family != "expression" and read(score.key).ranked]
+    images = [score for score in scores if read(score).family != "expression" and read(score).ranked]
     copies, refused = Sentence("Its own images?", copying_sentence(everything)), too_many_copies(scores)
     found = [Sentence("No place on a board", f"{refused[0].upper()}{refused[1:]}.")] if refused else []
     found += [copies] if refused else []
     found.append(Sentence("Better than no treatment?", _against_vehicle(images)))
-    for stems, question in HEADLINES:
-        first = next((score for stem in stems for score in scores if score.key.partition("[")[0] == stem), None)
-        if first:
+    for row, question in HEADLINES.items():
+        if first := foremost(scores, row):
             found.append(Sentence(question, _headline(first)))
     found.append(Sentence("Specific to the drug?", _against_wrong_compound(images)))
     found.append(Sentence("Does it read the drug?", _reliance(scores)))
     found += [] if refused else [copies]
-    found.append(Sentence("Expression", _expression([s for s in scores if read(s.key).family == "expression"])))
+    found.append(Sentence("Expression", _expression([s for s in scores if read(s).family == "expression"])))
     return [sentence for sentence in found if sentence.answer]
 
 
@@ -63,7 +62,7 @@ def _against_vehicle(scores: list[Score]) -> str:
 
 def _headline(score: Score) -> str:
     position = scale(score, score.value)
-    sentence = f"{read(score.key).title} {_with_interval(score)}"
+    sentence = f"{read(score).title} {_with_interval(score)}"
     if score.floor is not None:
         sentence += f"; real replicates {number(score.floor)}"
     if (vehicle := score.controls.get(VEHICLE)) is not None:
@@ -88,7 +87,7 @@ def _distance(position: float) -> str:
 
 def _against_wrong_compound(scores: list[Score]) -> str:
     """Whether the images are drug-specific: better than real images of another compound."""
-    specific = [score for score in scores if read(score.key).family in ("separability", "per compound", "morphology")]
+    specific = [score for score in scores if read(score).family in ("separability", "per compound", "morphology")]
     judged = [s for score in specific if (s := standing(score, score.controls.get("wrong-compound")))]
     if not judged:
         return ""
@@ -100,11 +99,11 @@ def _against_wrong_compound(scores: list[Score]) -> str:
 
 def _reliance(scores: list[Score]) -> str:
     """Whether images change when their drug is swapped, and how far on the way that real ones do."""
-    gap = next((score for score in scores if score.key.partition("[")[0] == "drug_swap_gap"), None)
+    gap = foremost(scores, "drug_swap_gap")
     if gap is None or gap.value is None:
         return ""
     low, high = gap.interval or (gap.value - UNREAD, gap.value + UNREAD)
-    claim = f"{100 * gap.value:.0f}% of the way that real images do when the drug is swapped: {read(gap.key).title} "
+    claim = f"{100 * gap.value:.0f}% of the way that real images do when the drug is swapped: {read(gap).title} "
     claim += _with_interval(gap)
     if low <= 0 <= high:
         return f"No sign of it. Images go {claim}."
@@ -118,8 +117,8 @@ def _expression(scores: list[Score]) -> str:
     beside = [(score, [trivial for trivial in score.trivial if trivial.value is not None]) for score in scores]
     judged = [(score, trivial) for score, trivial in beside if trivial]
     if not judged:
-        score = next((score for score in scores if score.key != "lfc_pearson"), scores[0])
-        return f"{read(score.key).title} {_with_interval(score)}; no trivial predictor was run beside it."
+        score = next((score for score in scores if score.metric != "lfc_pearson"), scores[0])
+        return f"{read(score).title} {_with_interval(score)}; no trivial predictor was run beside it."
     held = [
         (score, [each for each in trivial if standing_beside(score, each) != "better"]) for score, trivial in judged
     ]
@@ -143,4 +142,4 @@ def _best_beside(score: Score, trivial: list[Trivial]) -> str:
     words = {"better": "beats", "worse": "falls behind", "unclear": "does not clearly beat", None: "stands beside"}
     difference = f", difference {number(best.difference[0])} to {number(best.difference[1])}" if best.difference else ""
     claim = f"{words[standing_beside(score, best)]} {best.name} ({number(best.value)}{difference})"
-    return f"{read(score.key).title} {_with_interval(score)} {claim}"
+    return f"{read(score).title} {_with_interval(score)} {claim}"

@@ -10,7 +10,7 @@ from morphobench.datasets.tier import Tier
 from morphobench.metrics.inputs import MorphologyInputs
 from morphobench.metrics.memorisation import feature_copies
 from morphobench.metrics.morphology import bare
-from morphobench.metrics.registry import metric_of
+from morphobench.metrics.registry import row_of
 from morphobench.schema import OWN, Score
 from morphobench.scoring.controls import VEHICLE, Intervals
 from morphobench.scoring.measurements import Measurements
@@ -26,7 +26,7 @@ def floor_note(scores: Iterable[Score], intervals: Intervals) -> tuple[str, ...]
     lines = []
     floorless = [score for score in valued if score.floor is None]
     if floorless:
-        engine = " and --engine" if any("][" in score.key for score in floorless) else ""
+        engine = " and --engine" if any(score.engine for score in floorless) else ""
         lines.append(
             "some scores have no floor: run `morphobench data controls` for this tier with the same "
             f"extractors{engine} first"
@@ -176,5 +176,5 @@ def training_note(tier: Tier, track: str, declared: str) -> list[str]:
 
 def _scales(score: Score) -> bool:
     """Whether a score belongs on the scale from the vehicle to real replicates: its row is ranked, not to a target."""
-    metric = metric_of(score.key)
-    return score.direction in ("min", "max") and metric is not None and metric.ranked
+    row = row_of(score.metric, score.part)
+    return score.direction in ("min", "max") and row is not None and row.ranked

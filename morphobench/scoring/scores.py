@@ -52,8 +52,9 @@ def _score(
     metric = task.metric
     controls = {name: values.get(task.key) for name, values in known.items()}
     common: dict[str, Any] = {
-        "key": task.key, "version": metric.version, "track": track, "direction": metric.direction,
-        "target": metric.target, "unit": metric.unit, "controls": controls, "floor": controls.get(FLOOR),
+        "key": task.key, "metric": metric.key, "part": metric.part, "features": task.features, "engine": task.engine,
+        "version": metric.version, "track": track, "direction": metric.direction, "target": metric.target,
+        "unit": metric.unit, "controls": controls, "floor": controls.get(FLOOR),
     }  # fmt: skip
     if task.inputs is None:
         return Score(value=None, reason=task.reason, n=0, **common)
