@@ -20,7 +20,7 @@ from morphobench.scoring.trivial_predictions import (
     trivial_changes,
     trivial_predictions,
 )
-from morphobench.scoring.trivial_scores import beside
+from morphobench.scoring.trivial_scores import trivial_scores
 
 STRUCTURES = pd.DataFrame(
     {"compound": ["a", "b", "c", "d", "x", "y"], "smiles": ["CCO", "CCCO", "c1ccccc1", "", "CCCCO", ""]}
@@ -124,7 +124,7 @@ def test_a_difference_is_taken_draw_by_draw(inputs: ExpressionInputs) -> None:
     value = metric.score(inputs)
     wrong = np.roll(inputs.predicted_post - inputs.pre, 6, axis=0) + inputs.pre
     nothing = np.full_like(wrong, np.nan)
-    same, swapped, undefined = beside(
+    same, swapped, undefined = trivial_scores(
         metric, inputs, value, {"same": inputs.predicted_post, "swapped": wrong, "undefined": nothing}, 100, 0
     )
     assert (same.value, same.difference) == (value, None), "nothing is known of the spread of no difference"
@@ -135,7 +135,7 @@ def test_a_difference_is_taken_draw_by_draw(inputs: ExpressionInputs) -> None:
     assert swapped.difference[0] > 0
     assert undefined.value is None
     assert "undefined for 6 of 6 compounds" in undefined.reason
-    assert beside(metric, inputs, value, {"swapped": wrong}, 0, 0)[0].difference is None
+    assert trivial_scores(metric, inputs, value, {"swapped": wrong}, 0, 0)[0].difference is None
 
 
 def test_pairing_is_finer_than_two_intervals(inputs: ExpressionInputs) -> None:
@@ -143,7 +143,7 @@ def test_pairing_is_finer_than_two_intervals(inputs: ExpressionInputs) -> None:
     metric = METRICS["lfc_pearson_vehicle"]
     noise = 0.3 * np.random.default_rng(1).normal(size=inputs.pre.shape)
     worse = dataclasses.replace(inputs, predicted_post=inputs.predicted_post + noise)
-    (near,) = beside(metric, inputs, metric.score(inputs), {"worse": worse.predicted_post}, 200, 0)
+    (near,) = trivial_scores(metric, inputs, metric.score(inputs), {"worse": worse.predicted_post}, 200, 0)
     assert near.difference is not None
     own = metric.interval(inputs, 200, 0)
     assert near.difference[1] - near.difference[0] < 0.5 * (own[1] - own[0])
@@ -151,6 +151,6 @@ def test_pairing_is_finer_than_two_intervals(inputs: ExpressionInputs) -> None:
 
 def test_a_prediction_without_a_score_says_why(inputs: ExpressionInputs) -> None:
     metric = METRICS["lfc_pearson"]
-    (found,) = beside(metric, inputs, metric.score(inputs), {"no change": inputs.pre}, 50, 0)
+    (found,) = trivial_scores(metric, inputs, metric.score(inputs), {"no change": inputs.pre}, 50, 0)
     assert found.value is None
     assert "the same for all 6 compounds" in found.reason

@@ -117,13 +117,13 @@ def _unplaced(reports: list[Report], scores: dict[int, dict[str, Score]]) -> dic
         if any(map(is_control, valued)) or len(valued) > competing / 2:
             told.add(row)
     why = {}
-    for key, found in copying.items():
+    for key, mine in copying.items():
         silent = [
             words
             for row, (words, _) in COPYING.items()
-            if row in told and (row not in found or (found[row].value is None and not found[row].reason))
+            if row in told and (row not in mine or (mine[row].value is None and not mine[row].reason))
         ]
-        why[key] = too_many_copies(found.values()) or (
+        why[key] = too_many_copies(mine.values()) or (
             f"its report does not say how many of its images are {' or '.join(silent)}" if silent else ""
         )
     return why

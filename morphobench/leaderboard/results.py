@@ -36,9 +36,10 @@ def add_result(report: Report, root: Path) -> Path:
         if (held.group, held.name) != (report.submission.group, report.submission.name):
             raise BadInput(f"{path}: holds {held.group}'s {held.name}; choose another group or model name")
     folder = root / report.tier / "results"
-    others = [(other, read_result(other)) for other in _files(folder) if other != path] if folder.is_dir() else []
-    for other, known in others:
-        _check_versions(known, other)
+    files = _files(folder) if folder.is_dir() else []
+    others = [(file, read_result(file)) for file in files if file != path]
+    for file, other in others:
+        _check_versions(other, file)
     _check_together([*others, (path, report)])
     storage.atomic_write_text(path, report.model_dump_json(indent=2) + "\n")
     return path
@@ -50,16 +51,16 @@ def read_results(root: Path, tier: str) -> list[Report]:
     Raises BadInput that names the file and the field: not JSON, an unknown or missing key, a file name that is not the
     manifest's group, name and version, another tier or split than the other rows, another metric version than METRICS'.
     """
-    found = []
+    reports = []
     for path in _files(root / tier / "results"):
         report = read_result(path)
         expected = result_path(root, report.submission)
         if path != expected:
             raise BadInput(f"{path}: the manifest inside says {expected.relative_to(root)}; rename the file")
         _check_self(report, path)
-        found.append((path, report))
-    _check_together(found)
-    return [report for _, report in found]
+        reports.append((path, report))
+    _check_together(reports)
+    return [report for _, report in reports]
 
 
 def read_result(path: Path) -> Report:
@@ -136,14 +137,14 @@ def _plausible(value: float, low: float, high: float) -> bool:
     return low - slack <= value <= high + slack
 
 
-def _check_together(found: list[tuple[Path, Report]]) -> None:
+def _check_together(reports: list[tuple[Path, Report]]) -> None:
     """All rows of a tier were scored on the same splits, with the same weights, by the same versions of the metrics."""
-    if not found:
+    if not reports:
         return
-    first_path, first = found[0]
+    first_path, first = reports[0]
     versions = {(score.track, score.key): score for score in first.scores}
     protocol = dict(first.protocol)
-    for path, report in found[1:]:
+    for path, report in reports[1:]:
         for field in ("tier_version", "split_sha256", "simulated"):
             ours, theirs = getattr(report, field), getattr(first, field)
             if ours != theirs:
@@ -156,9 +157,9 @@ def _check_together(found: list[tuple[Path, Report]]) -> None:
                     f"{path}: protocol: {name} is {used[:24]}, other rows have {protocol[name][:24]}; evaluate again"
                 )
         for score in report.scores:
-            known = versions.setdefault((score.track, score.key), score)
-            if (score.version, score.direction, score.target) != (known.version, known.direction, known.target):
+            before = versions.setdefault((score.track, score.key), score)
+            if (score.version, score.direction, score.target) != (before.version, before.direction, before.target):
                 raise BadInput(
                     f"{path}: scores: {score.key} is version {score.version} ({score.direction}), other rows have "
-                    f"{known.version} ({known.direction}); evaluate again"
+                    f"{before.version} ({before.direction}); evaluate again"
                 )

@@ -26,11 +26,11 @@ def copying_scores(scores: Iterable[Score]) -> dict[str, Score]:
 
 def too_many_copies(scores: Iterable[Score]) -> str:
     """Why a submission with these scores, of one track, is given no place, in words; '' where it may have one."""
-    found = copying_scores(scores)
+    mine = copying_scores(scores)
     said = [
         f"{_per_cent(score.value)} of its images are {words}"
         for row, (words, _) in COPYING.items()
-        if (score := found.get(row)) is not None and score.value is not None and score.value > COPIED
+        if (score := mine.get(row)) is not None and score.value is not None and score.value > COPIED
     ]
     return f"{' and '.join(said)}; at most {_per_cent(COPIED)} may be" if said else ""
 
@@ -38,18 +38,20 @@ def too_many_copies(scores: Iterable[Score]) -> str:
 def copying_sentence(scores: Iterable[Score]) -> str:
     """What a track's scores say of copies; '' where none has a value."""
     scores = list(scores)
-    found = copying_scores(scores)
+    mine = copying_scores(scores)
     parts = []
     for row, (words, one) in COPYING.items():
-        score = found.get(row)
+        score = mine.get(row)
         if score is not None and score.value is not None:
             parts.append(f"{_per_cent(score.value)} of the images are {words}" if score.value else f"none is {one}")
         elif score is not None and score.reason:
             parts.append(f"copies are not counted ({score.reason})")
     near = next((score for score in scores if score.metric == "near_copies"), None)
     if near is not None and near.value is not None:
-        beside = f", of real replicates {_per_cent(near.floor)}" if near.floor is not None else ""
-        parts.append(f"{_per_cent(near.value)} lie as near to training images as the nearest 5% of test images{beside}")
+        replicates = f", of real replicates {_per_cent(near.floor)}" if near.floor is not None else ""
+        parts.append(
+            f"{_per_cent(near.value)} lie as near to training images as the nearest 5% of test images{replicates}"
+        )
     text = "; ".join(parts)
     return f"{text[0].upper()}{text[1:]}." if text else ""
 

@@ -59,8 +59,8 @@ def track_enrichment(measured: Measurements, gene_sets: Mapping[str, Sequence[st
 def _fits(measured: Measurements) -> tuple[DistanceFit, ...]:
     """The lines behind `fd_infinity`, where there are images enough for the score."""
     row = METRICS["fd_infinity"]
-    known = {name: of for name, of in measured.feature_inputs.items() if row.count(of) >= row.smallest_n}
-    lines = {name: of.extrapolation for name, of in known.items()}
+    large_enough = {name: of for name, of in measured.feature_inputs.items() if row.count(of) >= row.smallest_n}
+    lines = {name: of.extrapolation for name, of in large_enough.items()}
     return tuple(DistanceFit(n, e.sizes, e.distances, e.value, e.slope, e.r2) for n, e in lines.items())
 
 

@@ -61,8 +61,8 @@ def foremost(scores: Iterable[Score], metric: str, part: str | None = None) -> S
 
 def reading_text(score: Score, ranked: bool) -> str:
     """How a score is read, and whether it only is shown."""
-    found = READINGS[score.direction].format(target=number(score.target))
-    return found + ("" if ranked or score.direction == "none" else "; not ranked")
+    text = READINGS[score.direction].format(target=number(score.target))
+    return text + ("" if ranked or score.direction == "none" else "; not ranked")
 
 
 def badness(score: Score, value: float) -> float | None:

@@ -34,17 +34,17 @@ def verdict(report: Report, track: str) -> list[Sentence]:
     scores = [score for score in everything if score.value is not None]
     images = [score for score in scores if read(score).family != "expression" and read(score).ranked]
     copies, refused = Sentence("Its own images?", copying_sentence(everything)), too_many_copies(scores)
-    found = [Sentence("No place on a board", f"{refused[0].upper()}{refused[1:]}.")] if refused else []
-    found += [copies] if refused else []
-    found.append(Sentence("Better than no treatment?", _against_vehicle(images)))
+    sentences = [Sentence("No place on a board", f"{refused[0].upper()}{refused[1:]}.")] if refused else []
+    sentences += [copies] if refused else []
+    sentences.append(Sentence("Better than no treatment?", _against_vehicle(images)))
     for row, question in HEADLINES.items():
         if first := foremost(scores, row):
-            found.append(Sentence(question, _headline(first)))
-    found.append(Sentence("Specific to the drug?", _against_wrong_compound(images)))
-    found.append(Sentence("Does it read the drug?", _reliance(scores)))
-    found += [] if refused else [copies]
-    found.append(Sentence("Expression", _expression([s for s in scores if read(s).family == "expression"])))
-    return [sentence for sentence in found if sentence.answer]
+            sentences.append(Sentence(question, _headline(first)))
+    sentences.append(Sentence("Specific to the drug?", _against_wrong_compound(images)))
+    sentences.append(Sentence("Does it read the drug?", _reliance(scores)))
+    sentences += [] if refused else [copies]
+    sentences.append(Sentence("Expression", _expression([s for s in scores if read(s).family == "expression"])))
+    return [sentence for sentence in sentences if sentence.answer]
 
 
 def _against_vehicle(scores: list[Score]) -> str:
@@ -114,8 +114,8 @@ def _expression(scores: list[Score]) -> str:
     """The predicted expression against predictions that learn nothing: every score that one of them holds up with."""
     if not scores:
         return ""
-    beside = [(score, [trivial for trivial in score.trivial if trivial.value is not None]) for score in scores]
-    judged = [(score, trivial) for score, trivial in beside if trivial]
+    valued = [(score, [trivial for trivial in score.trivial if trivial.value is not None]) for score in scores]
+    judged = [(score, trivial) for score, trivial in valued if trivial]
     if not judged:
         score = next((score for score in scores if score.metric != "lfc_pearson"), scores[0])
         return f"{read(score).title} {_with_interval(score)}; no trivial predictor was run beside it."

@@ -48,9 +48,9 @@ class Controls:
     def add(self, control: str, scores: Iterable[Score]) -> None:
         """Add the scores of a control's report."""
         for score in scores:
-            known = self.scores.setdefault(control, {}).setdefault(score.track, {})
-            known[score.key] = score.value
-            known |= {compound_key(score.key, part.compound): part.value for part in score.by_compound}
+            of_track = self.scores.setdefault(control, {}).setdefault(score.track, {})
+            of_track[score.key] = score.value
+            of_track |= {compound_key(score.key, part.compound): part.value for part in score.by_compound}
             if control == FLOOR:
                 self.floor_intervals.setdefault(score.track, {})[score.key] = score.interval
 
@@ -92,16 +92,16 @@ def read_controls(tier: Tier, protocol: Mapping[str, str]) -> Controls:
     out where this machine has its own.
     """
     own, shipped = own_controls_path(tier), shipped_controls_path(tier)
-    found = Controls()
+    controls = Controls()
     if own.is_file():
-        found.update(read_controls_file(own, tier, protocol))
+        controls.update(read_controls_file(own, tier, protocol))
     if shipped.is_file():
         try:
-            found.update(read_controls_file(shipped, tier, protocol))
+            controls.update(read_controls_file(shipped, tier, protocol))
         except OtherControls:
             if not own.is_file():
                 raise
-    return found
+    return controls
 
 
 def read_controls_file(path: Path, tier: Tier, protocol: Mapping[str, str]) -> Controls:
@@ -113,7 +113,7 @@ def read_controls_file(path: Path, tier: Tier, protocol: Mapping[str, str]) -> C
             track: {key: None if ends is None else (float(ends[0]), float(ends[1])) for key, ends in of.items()}
             for track, of in content["floor_intervals"].items()
         }
-        found = Controls(content["scores"], intervals, dict(made))
+        controls = Controls(content["scores"], intervals, dict(made))
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         raise BadInput(f"{path}: not a file of control scores ({error}); delete it and score them again") from error
     mend = f"score the controls again: `morphobench data controls --tier {tier.spec.name}`"
@@ -123,4 +123,4 @@ def read_controls_file(path: Path, tier: Tier, protocol: Mapping[str, str]) -> C
     if other:
         what = other[0] if other[0].startswith("segmentation") else f"weights of {other[0]}"
         raise OtherControls(f"{path}: scored with other {what}; {mend}")
-    return found
+    return controls

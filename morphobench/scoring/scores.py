@@ -14,7 +14,7 @@ from morphobench.schema import CompoundScore, Score
 from morphobench.scoring.controls import FLOOR, VEHICLE, Controls, compound_key, read_controls
 from morphobench.scoring.measurements import Measurements
 from morphobench.scoring.tasks import Task, tasks
-from morphobench.scoring.trivial_scores import beside
+from morphobench.scoring.trivial_scores import trivial_scores
 
 REPLICATES = 1000
 """Draws of the cluster bootstrap: the end points of an interval then move by about a twentieth of its width."""
@@ -28,8 +28,8 @@ def score_track(measured: Measurements, tier: Tier, controls: Controls | None = 
     controls: what stands beside them; None for those that are filed for the tier.
     """
     controls = read_controls(tier, measured.protocol) if controls is None else controls
-    known = np.isfinite(measured.expression["post"]).all(axis=1)
-    trivial = {name: post[known] for name, post in measured.trivial.items()}
+    has_truth = np.isfinite(measured.expression["post"]).all(axis=1)
+    trivial = {name: post[has_truth] for name, post in measured.trivial.items()}
     return [
         _score(
             task,
@@ -45,12 +45,12 @@ def score_track(measured: Measurements, tier: Tier, controls: Controls | None = 
 def _score(
     task: Task,
     track: str,
-    known: Mapping[str, Mapping[str, float | None]],
+    of_controls: Mapping[str, Mapping[str, float | None]],
     floor_interval: tuple[float, float] | None,
     trivial: Mapping[str, np.ndarray],
 ) -> Score:
     metric = task.metric
-    controls = {name: values.get(task.key) for name, values in known.items()}
+    controls = {name: values.get(task.key) for name, values in of_controls.items()}
     common: dict[str, Any] = {
         "key": task.key, "metric": metric.key, "part": metric.part, "features": task.features, "engine": task.engine,
         "version": metric.version, "track": track, "direction": metric.direction, "target": metric.target,
@@ -69,10 +69,10 @@ def _score(
         n=n,
         nan=metric.undefined(task.inputs),
         interval=metric.interval(task.inputs, REPLICATES, BOOTSTRAP_SEED, value) if task.clustered else None,
-        trivial=beside(metric, task.inputs, value, trivial, REPLICATES if task.clustered else 0, BOOTSTRAP_SEED)
+        trivial=trivial_scores(metric, task.inputs, value, trivial, REPLICATES if task.clustered else 0, BOOTSTRAP_SEED)
         if trivial
         else (),
-        by_compound=_by_compound(task, known),
+        by_compound=_by_compound(task, of_controls),
         scaled=None
         if vehicle is None or ceiling is None
         else scaled(value, vehicle, ceiling, floor_interval, metric.direction),
@@ -80,7 +80,7 @@ def _score(
     )
 
 
-def _by_compound(task: Task, known: Mapping[str, Mapping[str, float | None]]) -> tuple[CompoundScore, ...]:
+def _by_compound(task: Task, of_controls: Mapping[str, Mapping[str, float | None]]) -> tuple[CompoundScore, ...]:
     """The values that a mean over compounds is taken of, beside those of the controls; none for other scores."""
     metric = task.metric
     if metric.by_compound is None:
@@ -93,7 +93,7 @@ def _by_compound(task: Task, known: Mapping[str, Mapping[str, float | None]]) ->
             compound=compound,
             value=value if np.isfinite(value) else None,
             interval=intervals.get(compound),
-            controls={name: of.get(compound_key(task.key, compound)) for name, of in known.items()},
+            controls={name: of.get(compound_key(task.key, compound)) for name, of in of_controls.items()},
         )
         for compound, value in metric.by_compound(task.inputs).items()
     )

@@ -142,10 +142,10 @@ def _separability(measured: Measurements, part: str) -> Bundle:
 
 def _mechanism(measured: Measurements, kind: type[MechanismInputs]) -> Bundle:
     """Conditions whose compound has an annotated mechanism: others can neither be asked nor answer."""
-    known = measured.mechanisms != ""
-    labels = {"doses": measured.doses[known], "mechanisms": measured.mechanisms[known]}
-    labels["batches"] = measured.batches[known]
-    inputs = kind(*_profiles(measured, known), **labels)
+    annotated = measured.mechanisms != ""
+    labels = {"doses": measured.doses[annotated], "mechanisms": measured.mechanisms[annotated]}
+    labels["batches"] = measured.batches[annotated]
+    inputs = kind(*_profiles(measured, annotated), **labels)
     if not len(inputs.asked()):
         return None, "no mechanism of this track is that of two compounds, so that one could be found by the other"
     return inputs, ""
@@ -218,14 +218,14 @@ def _morphology(measured: Measurements, part: str) -> Bundle:
         return None, reason
     generated, real, vehicle = (measured.area(name, edge)[compartment] for name in ("generated", "real", "vehicle"))
     # Images come in pairs that answer one condition, so an unmeasured one takes its partner with it.
-    keep, known = np.isfinite(generated) & np.isfinite(real), np.isfinite(vehicle)
+    keep, finite = np.isfinite(generated) & np.isfinite(real), np.isfinite(vehicle)
     # Where no plate of any compound has vehicle images the score itself says so.
-    compared = ~np.isin(measured.compounds, bare(measured.compounds, measured.plates, measured.vehicle_plates[known]))
+    compared = ~np.isin(measured.compounds, bare(measured.compounds, measured.plates, measured.vehicle_plates[finite]))
     keep &= compared | ~compared.any()
     compounds, plates = measured.compounds[keep], measured.plates[keep]
     inputs = MorphologyInputs(
-        generated[keep], real[keep], vehicle[known], compounds, plates, compounds, plates,
-        measured.vehicle_plates[known], dropped=int((~keep).sum()),
+        generated[keep], real[keep], vehicle[finite], compounds, plates, compounds, plates,
+        measured.vehicle_plates[finite], dropped=int((~keep).sum()),
     )  # fmt: skip
     return inputs, ""
 
@@ -240,22 +240,22 @@ def _morphology_profiles(measured: Measurements, part: str) -> Bundle:
         name: np.stack([measured.profiles[name][column] for column in columns], axis=1)
         for name in ("generated", "real", "vehicle")
     }
-    known = {name: np.isfinite(values).all(axis=1) for name, values in sides.items()}
+    complete = {name: np.isfinite(values).all(axis=1) for name, values in sides.items()}
     if measured.engine:
         return None, "the pipeline of this engine measures areas and counts only"
     if reason := mistrusted(measured):
         return None, reason
-    keep = known["real"]
+    keep = complete["real"]
     if not keep.any():
         return None, "in no real image were objects of every set found"
     return (
         MorphologyProfileInputs(
             sides["generated"][keep],
             sides["real"][keep],
-            sides["vehicle"][known["vehicle"]],
+            sides["vehicle"][complete["vehicle"]],
             measured.compounds[keep],
             measured.plates[keep],
-            measured.vehicle_plates[known["vehicle"]],
+            measured.vehicle_plates[complete["vehicle"]],
             dropped=len(np.setdiff1d(measured.compounds, measured.compounds[keep])),
         ),
         "",
@@ -265,14 +265,11 @@ def _morphology_profiles(measured: Measurements, part: str) -> Bundle:
 def _expression(measured: Measurements, part: str) -> Bundle:
     if "predicted" not in measured.expression:
         return None, "the submission predicts no expression"
-    known = np.isfinite(measured.expression["post"]).all(axis=1)
-    if not known.any():
+    has_truth = np.isfinite(measured.expression["post"]).all(axis=1)
+    if not has_truth.any():
         return None, "no compound of this track has measured expression"
-    inputs = ExpressionInputs(
-        measured.expression["predicted"][known], measured.expression["post"][known], measured.expression["pre"][known],
-        measured.compounds[known], measured.plates[known],
-    )  # fmt: skip
-    return inputs, ""
+    predicted, post, pre = (measured.expression[name][has_truth] for name in ("predicted", "post", "pre"))
+    return ExpressionInputs(predicted, post, pre, measured.compounds[has_truth], measured.plates[has_truth]), ""
 
 
 BUNDLES: dict[type, Callable[[Measurements, str], Bundle]] = {

@@ -60,9 +60,9 @@ def training_changes(tier: Tier, track: str) -> TrainingChanges:
     """What the training images of a track say; compounds without measured expression are left out."""
     rows = tier.training_rows(track)
     g_pre, g_post = tier.expression(rows)
-    known = np.isfinite(g_post).all(axis=1)
-    compounds = rows["compound"].to_numpy(dtype=str)[known]
-    change = (g_post - g_pre)[known].astype(np.float64)
+    has_truth = np.isfinite(g_post).all(axis=1)
+    compounds = rows["compound"].to_numpy(dtype=str)[has_truth]
+    change = (g_post - g_pre)[has_truth].astype(np.float64)
     names = np.unique(compounds)
     means = np.array([change[compounds == name].mean(axis=0) for name in names])
     return TrainingChanges(tuple(names.tolist()), means.reshape(len(names), g_pre.shape[1]))
@@ -74,34 +74,34 @@ def trivial_changes(training: TrainingChanges, compounds: pd.DataFrame, asked: S
     compounds: columns compound and smiles ("" where unknown), for the asked and the training compounds.
     """
     shape = (len(asked), training.lfc.shape[1])
-    found = {NO_CHANGE: np.zeros(shape)}
-    found |= {name: np.full(shape, np.nan) for name in (MEAN, LOOKUP, NEAREST, SHUFFLED)}
+    changes = {NO_CHANGE: np.zeros(shape)}
+    changes |= {name: np.full(shape, np.nan) for name in (MEAN, LOOKUP, NEAREST, SHUFFLED)}
     if not training.compounds:
-        return found
+        return changes
     mean = training.lfc.mean(axis=0)
     neighbour, other = nearest_structures(training.compounds, compounds, asked), _shuffled(training.compounds, asked)
     for row, compound in enumerate(asked):
-        found[MEAN][row] = mean
-        found[LOOKUP][row] = training.of(compound)
-        found[NEAREST][row] = training.of(neighbour[compound]) if neighbour[compound] else mean
-        found[SHUFFLED][row] = training.of(other[compound])
-    return found
+        changes[MEAN][row] = mean
+        changes[LOOKUP][row] = training.of(compound)
+        changes[NEAREST][row] = training.of(neighbour[compound]) if neighbour[compound] else mean
+        changes[SHUFFLED][row] = training.of(other[compound])
+    return changes
 
 
 def nearest_structures(trained: Sequence[str], compounds: pd.DataFrame, asked: Sequence[str]) -> dict[str, str]:
     """Asked compound -> the other trained compound most similar by Tanimoto; "" where the structure is unknown."""
     smiles: dict[str, str] = dict(zip(compounds["compound"], compounds["smiles"], strict=True))
     bits = {name: morgan_fingerprint(smiles[name]).astype(bool) for name in {*trained, *asked} if smiles.get(name)}
-    found = {}
+    nearest = {}
     for compound in asked:
         others = [name for name in sorted(trained) if name in bits and name != compound]
         if compound not in bits or not others:
-            found[compound] = ""
+            nearest[compound] = ""
             continue
-        known = np.stack([bits[name] for name in others])
-        tanimoto = (known & bits[compound]).sum(axis=1) / (known | bits[compound]).sum(axis=1)
-        found[compound] = others[int(tanimoto.argmax())]
-    return found
+        theirs = np.stack([bits[name] for name in others])
+        tanimoto = (theirs & bits[compound]).sum(axis=1) / (theirs | bits[compound]).sum(axis=1)
+        nearest[compound] = others[int(tanimoto.argmax())]
+    return nearest
 
 
 def _shuffled(trained: Sequence[str], asked: Sequence[str]) -> dict[str, str]:

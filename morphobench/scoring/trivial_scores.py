@@ -13,7 +13,7 @@ from morphobench.metrics.registry import Metric
 from morphobench.schema import Trivial
 
 
-def beside(
+def trivial_scores(
     metric: Metric,
     inputs: ExpressionInputs,
     value: float,
@@ -28,23 +28,23 @@ def beside(
     both owe to a draw cancels.
     """
     mine = metric.resample(inputs, replicates, seed) if replicates else None
-    found = []
+    scored = []
     for name, post in predictions.items():
         undefined = np.unique(inputs.compounds[~np.isfinite(post).all(axis=1)])
         if len(undefined):
             compounds = len(np.unique(inputs.compounds))
             why = f"undefined for {len(undefined)} of {compounds} compounds, which were not trained on"
-            found.append(Trivial(name=name, value=None, reason=why))
+            scored.append(Trivial(name=name, value=None, reason=why))
             continue
         other = replace(inputs, predicted_post=post)
         try:
             score = metric.score(other)
         except ValueError as error:
-            found.append(Trivial(name=name, value=None, reason=str(error)))
+            scored.append(Trivial(name=name, value=None, reason=str(error)))
             continue
         spread = None
         if mine is not None:
             differences = mine - metric.resample(other, replicates, seed)
             spread = clustered_interval(value - score, differences, inputs.clusters, scale=1.0)  # of correlations
-        found.append(Trivial(name=name, value=score, difference=spread))
-    return tuple(found)
+        scored.append(Trivial(name=name, value=score, difference=spread))
+    return tuple(scored)
