@@ -252,6 +252,12 @@ def test_a_run_is_released_with_its_log_and_hash(run: Path, tmp_path: Path, tier
     assert log[0]["command"].startswith("python ")
 
 
+def test_a_folder_without_sums_gets_the_file_alone(run: Path, tmp_path: Path) -> None:
+    """As the weights of extractors lie, one name for every tier."""
+    made = release(tmp_path / "autoencoder", "autoencoder", tmp_path / "weights")
+    assert [path.name for path in (tmp_path / "weights").iterdir()] == [made.name] == ["autoencoder.safetensors"]
+
+
 def test_the_same_weights_are_the_same_bytes_in_every_process(run: Path, tmp_path: Path) -> None:
     """The library alone writes the metadata in the order of a hash map, seeded anew."""
     file = weight_file.read(run / "weights.safetensors")

@@ -25,14 +25,20 @@ from reference_models.training.run_folder import RunFolder
 
 
 class Trainee(Protocol):
-    """What the loop trains.
+    """What the loop trains."""
 
-    modules: every network and average whose tensors are state. optimizers: those that `update` steps, one or several.
-    """
+    @property
+    def modules(self) -> Mapping[str, nn.Module]:
+        """Every network and average whose tensors are state."""
+        ...
 
-    modules: Mapping[str, nn.Module]
-    optimizers: Mapping[str, torch.optim.Optimizer]
-    device: torch.device
+    @property
+    def optimizers(self) -> Mapping[str, torch.optim.Optimizer]:
+        """Those that `update` steps, one or several."""
+        ...
+
+    @property
+    def device(self) -> torch.device: ...
 
     def update(self, step: int, generator: torch.Generator) -> Mapping[str, Tensor]:
         """One step. Batches are drawn from `generator`, on the CPU, so that a seed means the same ones on every device.
