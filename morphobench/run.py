@@ -14,7 +14,7 @@ from morphobench.report.page import write_report
 from morphobench.request import Plan, Request
 from morphobench.schema import Report
 from morphobench.scoring import controls
-from morphobench.storage import atomic_write_text, sha256_file, sha256_text
+from morphobench.storage import atomic_write_text, check_writable, sha256_file, sha256_text
 
 
 def run(request: Request) -> tuple[Report, Path]:
@@ -31,6 +31,7 @@ def run(request: Request) -> tuple[Report, Path]:
     known = _finished(folder, key)
     if known is not None:
         return known, folder
+    check_writable(folder)
     (folder / "report.sha256").unlink(missing_ok=True)
     result = evaluation.score(submission, plan, watch)
     atomic_write_text(folder / "report.json", result.report.model_dump_json(indent=1) + "\n")

@@ -109,6 +109,17 @@ def check_file(path: Path) -> None:
     check_folder(path.parent)
 
 
+def check_writable(folder: Path) -> None:
+    """Make a folder and write to it, so that one that may not be written is named before minutes of work and not after.
+
+    Raises BadInput or Unavailable that names the folder.
+    """
+    check_folder(folder)
+    with disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+
+
 @contextlib.contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
     """Turn a full disk or a folder that may not be written into one line that names the path.

@@ -11,6 +11,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -24,6 +25,8 @@ from morphobench import cli, run, storage
 from morphobench.datasets import load_tier, sim
 from morphobench.errors import BadInput, Unavailable
 from morphobench.features.cache import cached_array
+from morphobench.ingest.submission import Submission
+from morphobench.request import Request
 
 ROOT = Path(__file__).parents[1]
 NAMES = (
@@ -115,6 +118,8 @@ from pathlib import Path
 from morphobench import storage
 from morphobench.errors import MorphoBenchError
 from morphobench.features.cache import cached_array
+from morphobench.ingest.submission import Submission
+from morphobench.request import Request
 place = storage.cache_dir() / "features"
 assert cached_array("known", place, lambda: 1 / 0)["x"].tolist() == [1, 2]
 try:
@@ -144,7 +149,7 @@ def test_a_user_without_a_home_is_told_to_name_the_cache(monkeypatch: pytest.Mon
 
 
 def without_locks(number: int) -> object:
-    def refuse(*_: object) -> None:
+    def refuse(*_: object, **__: object) -> None:
         raise OSError(number, os.strerror(number))
 
     return refuse
@@ -230,6 +235,18 @@ def test_images_are_rendered_where_processes_may_share_nothing(
         assert tier.images(two).take([0, 1]).shape[0] == 2
     assert "/dev/shm: [Errno 30] Read-only file system" in caplog.text or sys.platform != "linux"
     assert str(tmp_path) not in caplog.text
+
+
+def test_a_folder_that_may_not_be_written_is_named_before_anything_is_scored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = synthetic_report.manifest()
+    submission = Submission(manifest, {}, None, "")
+    monkeypatch.setattr(run.evaluation, "answered", lambda plan, watch: submission)
+    monkeypatch.setattr(run.evaluation, "score", lambda *_: pytest.fail("scored in vain"))
+    monkeypatch.setattr(tempfile, "TemporaryFile", without_locks(errno.EROFS))
+    with pytest.raises(Unavailable, match=r"out: may not be written; choose a folder that you own"):
+        run.run(Request(model="mean-image", tracks=("id",), out=tmp_path / "out"))
 
 
 def one_black_image(shard: sim.Shard) -> int:
