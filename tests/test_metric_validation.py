@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -12,10 +13,12 @@ import pytest
 from morphobench.datasets import load_tier
 from morphobench.metrics import METRICS
 from morphobench.metrics.inputs import SwapInputs
+from morphobench.metrics.metric import Seen
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 import metric_validation as validation
 from validation_ladders import (
+    CORRUPTIONS,
     FIRST_ORDER,
     Experiment,
     Ladder,
@@ -112,6 +115,7 @@ def test_every_image_score_is_in_the_experiment(doses: dict[str, Ladder]) -> Non
     assert {key_for_row(key) for key in doses} == set(METRICS) - left_out
     claims = {key for claims in validation.CLAIMS.values() for key in claims}
     assert claims == set(METRICS) - {"is"} - ELSEWHERE
+    assert set(get_args(Seen)) == {"dose", *CORRUPTIONS}
 
 
 def test_a_plate_is_left_out_as_if_it_had_never_been_there(experiment: Experiment) -> None:

@@ -13,6 +13,19 @@ from morphobench.metrics.bootstrap import clustered_interval
 Family = Literal["realism", "per compound", "separability", "morphology", "expression", "reliance", "memorisation"]
 FAMILIES: tuple[Family, ...] = get_args(Family)
 """Groups of rows, in the order of the score table; a rank is a mean over them, so that no group weighs by its size."""
+Seen = Literal[
+    "dose",
+    "wrong compound",
+    "blur",
+    "noise",
+    "JPEG",
+    "brighter",
+    "duplicated",
+    "dropped",
+    "copied",
+    "copied, disguised",
+]
+"""What a row may claim to see: a nearer dose makes it better, and more images that are spoilt so make it worse."""
 INCEPTION = "inception"
 """The extractor whose scores bear the published names, see `Genuine`."""
 
@@ -41,6 +54,8 @@ class Metric:
     ranked: whether the board orders by it.
     by_compound: where the score is a mean over compounds, the value of each, NaN for one without;
     compound_intervals: of (inputs, replicates, seed), their 95% intervals, None where nothing is known of the spread.
+    sees: what it claims to see, each of which `benchmarks/metric_validation.py` and `tests/test_metric_validation.py`
+    hold it to.
     chance: what blind guesses would score, where that depends on the labels of the track; NaN where it is not defined.
     """
 
@@ -66,6 +81,7 @@ class Metric:
     ranked: bool = True
     by_compound: Callable[[Any], Mapping[str, float]] | None = None
     compound_intervals: Callable[[Any, int, int], Mapping[str, tuple[float, float] | None]] | None = None
+    sees: tuple[Seen, ...] = ()
     chance: Callable[[Any], float] | None = None
 
     def printed_key(self, features: str = "", engine: str = "") -> str:

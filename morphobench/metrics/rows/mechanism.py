@@ -6,12 +6,15 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from morphobench.metrics.inputs import SeparabilityInputs
-from morphobench.metrics.metric import Metric
+from morphobench.metrics.metric import Metric, Seen
 from morphobench.metrics.neighbours import weighted_means
 from morphobench.metrics.profile_inputs import BatchMechanismInputs, MechanismInputs, ProfileInputs
 from morphobench.metrics.replicates import drawn_means, of_plate_draws, own_draws, row_weights
 from morphobench.metrics.rows.counts import compounds, named, undefined_of
 from morphobench.metrics.separability import balanced_resamples, lda_correct, lda_separability
+
+_SEES: tuple[Seen, ...] = ("dose", "wrong compound", "dropped")
+"""The same for all rows of this module."""
 
 
 def _retrieved(inputs: ProfileInputs) -> float:
@@ -74,6 +77,7 @@ ROWS = (
         unit="balanced accuracy",
         smallest_n=10,
         summary="Share of a mechanism's images that an LDA of real ones names, averaged; chance is 1 / mechanisms.",
+        sees=_SEES,
         compute=lambda inputs: lda_separability(inputs.train_x, inputs.train_y, inputs.generated_x, inputs.generated_y),
         resample=_separability_replicates,
         count=lambda inputs: len(inputs.generated_x),
@@ -89,6 +93,7 @@ ROWS = (
         unit="share of treatments",
         smallest_n=4,
         summary="Share of generated treatments whose nearest real profile of another compound has their mechanism.",
+        sees=_SEES,
         compute=lambda inputs: np.nanmean(inputs.matches()[0]),
         resample=_nsc_replicates,
         count=lambda inputs: len(inputs.asked()),
@@ -106,6 +111,7 @@ ROWS = (
         unit="share of treatments in batches",
         smallest_n=4,
         summary="The same for profiles of single batches, with neighbours of other compounds in other batches only.",
+        sees=_SEES,
         compute=lambda inputs: np.nanmean(inputs.batch_matches[0]),
         resample=_nscb_replicates,
         count=lambda inputs: len(inputs.asked(batched=True)),
@@ -123,6 +129,7 @@ ROWS = (
         unit="mean average precision",
         smallest_n=2,
         summary="How early generated profiles find real ones of their compound on other plates among all compounds'.",
+        sees=_SEES,
         compute=_retrieved,
         resample=_replicate_map_replicates,
         count=compounds,
@@ -140,6 +147,7 @@ ROWS = (
         unit="share of other compounds",
         smallest_n=2,
         summary="Share of other compounds whose real profile is farther than the true one's, averaged; chance is 0.5.",
+        sees=_SEES,
         compute=lambda inputs: inputs.discrimination().mean(),
         resample=_discrimination_replicates,
         count=compounds,

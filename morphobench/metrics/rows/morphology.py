@@ -82,6 +82,7 @@ def _area_row(compartment: str, edge: bool) -> Metric:
         unit="share of the gap closed",
         smallest_n=10,
         summary=f"How much of the real shift from vehicle in area of {compartment} is made; border objects {border}.",
+        sees=("dose", "wrong compound"),
         compute=_shift,
         resample=_shift_replicates,
         count=smaller_side,
@@ -104,6 +105,7 @@ ROWS = (
         summary="r over measurements of cells of generated and real change from the vehicle, averaged over compounds.",
         # Drugs share a direction: what no compound tells apart scores well above the vehicle.
         ranked=False,
+        sees=("dose", "wrong compound"),
         compute=lambda inputs: defined_mean(_correlations(inputs)),
         resample=_profile_correlation_replicates,
         count=compounds,

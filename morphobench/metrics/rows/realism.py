@@ -21,10 +21,13 @@ from morphobench.metrics.kernel import (
     kernel_resamples,
     kernel_resamples_by_compound,
 )
-from morphobench.metrics.metric import Genuine, Metric
+from morphobench.metrics.metric import Genuine, Metric, Seen
 from morphobench.metrics.neighbours import weighted_means
 from morphobench.metrics.replicates import feature_draws, image_weights, row_weights
 from morphobench.metrics.rows.counts import named, smaller_side
+
+_DISTANCE: tuple[Seen, ...] = ("dose", "blur", "noise", "JPEG", "brighter", "dropped")
+"""What every distance of features sees."""
 
 
 def _distances(inputs: FeatureInputs) -> np.ndarray:
@@ -123,6 +126,7 @@ ROWS = (
         smallest_n=16,
         summary="Frechet distance between Gaussians fitted to generated and real features; biased up at small N.",
         ranked=False,
+        sees=(*_DISTANCE, "duplicated"),
         compute=lambda inputs: frechet_distance(inputs.generated, inputs.real),
         resample=_frechet_replicates,
         count=smaller_side,
@@ -140,6 +144,7 @@ ROWS = (
         smallest_n=256,
         summary="Frechet distance extrapolated to infinitely many images, by a line in 1 / N; not biased by few.",
         ranked=False,
+        sees=(*_DISTANCE, "duplicated"),
         compute=lambda inputs: inputs.extrapolation.value,
         resample=_frechet_infinity_replicates,
         count=smaller_side,
@@ -157,6 +162,7 @@ ROWS = (
         smallest_n=8,
         summary="Frechet distance of each compound's images, averaged; biased up as few images make a compound.",
         ranked=False,
+        sees=(*_DISTANCE, "wrong compound", "duplicated"),
         compute=lambda inputs: _distances(inputs).mean(),
         resample=_frechet_by_compound_replicates,
         count=smaller_side,
@@ -175,6 +181,7 @@ ROWS = (
         unit="squared MMD",
         smallest_n=8,
         summary="Unbiased kernel distance between generated and real features; the ranking metric at small N.",
+        sees=_DISTANCE,
         compute=lambda inputs: kernel_distance(inputs.generated, inputs.real),
         resample=_kernel_replicates,
         count=smaller_side,
@@ -191,6 +198,7 @@ ROWS = (
         unit="squared MMD",
         smallest_n=8,
         summary="Kernel distance between generated and real images of the same compound, averaged over compounds.",
+        sees=(*_DISTANCE, "wrong compound"),
         compute=lambda inputs: _kernel_distances(inputs).mean(),
         resample=_kernel_by_compound_replicates,
         count=smaller_side,
@@ -209,6 +217,7 @@ ROWS = (
         smallest_n=16,
         summary="Share of generated images that lie among real ones; repeating one good image wins it.",
         ranked=False,
+        sees=("blur", "noise", "JPEG"),
         compute=lambda inputs: inputs.neighbourhoods.precise.mean(),
         resample=_precision_replicates,
         count=smaller_side,
@@ -226,6 +235,7 @@ ROWS = (
         smallest_n=16,
         summary="Share of real images that lie among generated ones; scattered outliers win it.",
         ranked=False,
+        sees=("duplicated", "dropped"),
         compute=lambda inputs: inputs.neighbourhoods.recalled.mean(),
         resample=_recall_replicates,
         count=smaller_side,
@@ -245,6 +255,7 @@ ROWS = (
         smallest_n=16,
         summary="How densely real images lie where generated ones do; the real law has 1, and more is no better.",
         ranked=False,
+        sees=("blur", "noise", "JPEG"),
         compute=lambda inputs: inputs.neighbourhoods.dense.mean(),
         resample=_density_replicates,
         count=smaller_side,
@@ -262,6 +273,7 @@ ROWS = (
         smallest_n=16,
         summary="Share of real images with a generated neighbour; dropped modes and repeated images lower it.",
         ranked=False,
+        sees=("blur", "noise", "JPEG", "duplicated", "dropped"),
         compute=lambda inputs: inputs.neighbourhoods.covered.mean(),
         resample=_coverage_replicates,
         count=smaller_side,
