@@ -14,7 +14,7 @@ from morphobench.datasets.swaps import place as swap_place
 from morphobench.datasets.swaps import swaps
 from morphobench.errors import BadInput
 from morphobench.ingest.expression import not_log2
-from morphobench.ingest.submission import write_submission
+from morphobench.ingest.submission import Answers, write_submission
 from morphobench.request import Plan, model_name
 from morphobench.schema import Conditions, Manifest, first_fault
 from morphobench.storage import atomic_write_text, check_folder, folder_sha256, sha256_text
@@ -29,8 +29,8 @@ def code_sha256() -> str:
 def generate(plan: Plan) -> Path:
     """Let the plan's model answer the conditions of its tracks; returns the submission folder, FOLDER/submission.
 
-    The swapped conditions of each track are asked for as well, see `datasets.swaps`. The extractors and the engine are
-    loaded first: what is missing is better known before minutes of generation.
+    The swapped conditions of each track are asked for as well, see `datasets.swaps`. Of a model that draws images the
+    extractors and the engine are loaded first: what is missing is better known before minutes of generation.
 
     A submission that is already there is kept if an installed model's package and weights, this package, the tier, the
     seed and the tracks are the same. A model given as an object always generates: nothing tells whether its weights
@@ -38,6 +38,7 @@ def generate(plan: Plan) -> Path:
     """
     model, folder = plan.request.model, plan.folder()
     assert model is not None
+    name = model_name(model)
     place, stamp = folder / "submission", folder / "generation.sha256"
     check_folder(place)
     if place.exists() and not stamp.is_file():
@@ -45,18 +46,21 @@ def generate(plan: Plan) -> Path:
     key = _key(model, plan) if isinstance(model, str) else "object"
     if isinstance(model, str) and place.is_dir() and stamp.is_file() and stamp.read_text().strip() == key:
         return place
-    _ = plan.protocol.loaded, plan.protocol.segmentation
     weights = ""
     if isinstance(model, str):
         loaded = models.load_model(model, plan.tier, plan.protocol.device, plan.request.checkpoint)
         weights = models.weights_sha256(model, plan.tier, plan.request.checkpoint)
     else:
         loaded = model
-    manifest = _manifest(model_name(model), loaded, weights, plan)
-    images, expression = _answers(model_name(model), loaded, plan)
+    if isinstance(loaded, models.DrawsImages):
+        _ = plan.protocol.loaded, plan.protocol.segmentation
+    elif not isinstance(loaded, models.PredictsExpression):
+        raise BadInput(f"model {name!r}: has neither generate nor predict_expression; offer one of the two")
+    manifest = _manifest(name, loaded, weights, plan)
+    images, expression = _answers(name, loaded, plan)
     # The stamp says from here on that the folder is ours, and by its key only when all of it is there.
     atomic_write_text(stamp, "unfinished\n")
-    write_submission(place, manifest, images, expression or None)
+    write_submission(place, manifest, images, expression)
     atomic_write_text(stamp, key + "\n")
     return place
 
@@ -70,26 +74,27 @@ def _key(model: str, plan: Plan) -> str:
     )  # fmt: skip
 
 
-def _answers(
-    name: str, model: models.Model, plan: Plan
-) -> tuple[dict[str, tuple[Conditions, np.ndarray]], dict[str, np.ndarray]]:
-    """Images of every track and of its swaps, and predicted expression of every track."""
+def _answers(name: str, model: models.Model, plan: Plan) -> tuple[Answers, Answers]:
+    """Images of every track and of its swaps, and predicted expression of every track: what the model offers."""
     size, seed = plan.tier.spec.image_size, plan.request.seed
-    images, expression = {}, {}
+    images: dict[str, tuple[Conditions, np.ndarray]] = {}
+    expression: dict[str, tuple[Conditions, np.ndarray]] = {}
     for track in plan.tracks:
         conditions = plan.tier.conditions(track)
-        images[track] = (conditions, _generated(name, model, conditions, size, seed))
-        for kind, swap in swaps(plan.tier, conditions).items():
-            if len(swap):
-                images[swap_place(track, kind)] = (
-                    swap.conditions, _generated(name, model, swap.conditions, size, seed),
-                )  # fmt: skip
+        if isinstance(model, models.DrawsImages):
+            asked = {track: conditions}
+            asked |= {swap_place(track, kind): swap.conditions for kind, swap in swaps(plan.tier, conditions).items()}
+            images |= {
+                place: (wanted, _generated(name, model, wanted, size, seed))
+                for place, wanted in asked.items()
+                if len(wanted)
+            }
         if isinstance(model, models.PredictsExpression):
-            expression[track] = _predicted(name, model, conditions)
+            expression[track] = (conditions, _predicted(name, model, conditions))
     return images, expression
 
 
-def _generated(name: str, model: models.Model, conditions: Conditions, size: int, seed: int) -> np.ndarray:
+def _generated(name: str, model: models.DrawsImages, conditions: Conditions, size: int, seed: int) -> np.ndarray:
     pixels = np.asarray(model.generate(conditions, seed))
     expected = (len(conditions), size, size, 3)
     if pixels.shape != expected or pixels.dtype != np.uint8:

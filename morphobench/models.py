@@ -27,12 +27,17 @@ WEIGHTS_FOLDER = "weights"
 
 
 class Model(Protocol):
-    """What `morphobench evaluate --model` needs.
+    """What `morphobench evaluate --model` needs, besides the member of `DrawsImages`, of `PredictsExpression` or both.
 
     manifest: the fields of `schema.Manifest` that the model knows of itself (method, parameters, sampler, steps, ...).
     """
 
     manifest: Mapping[str, Any]
+
+
+@runtime_checkable
+class DrawsImages(Protocol):
+    """A model that draws images. One that does not is scored on the rows of expression alone."""
 
     def generate(self, conditions: Conditions, seed: int) -> np.ndarray:
         """uint8 (N, H, W, 3), one image per condition in order; the same for the same conditions and seed."""
@@ -41,7 +46,7 @@ class Model(Protocol):
 
 @runtime_checkable
 class PredictsExpression(Protocol):
-    """A model that also predicts the transcriptome."""
+    """A model that predicts the transcriptome."""
 
     def predict_expression(self, conditions: Conditions) -> np.ndarray:
         """Predicted log2 G_post, (N, 978), in the order of `conditions.genes`."""

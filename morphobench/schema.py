@@ -15,6 +15,9 @@ GENES = 978
 OWN = "own"
 """Of `Manifest.training_set`: for each track a model trained on that track's training set, or none at all."""
 
+NO_IMAGES = "the submission draws no images"
+"""Why every score of images of a submission that predicts expression alone is absent."""
+
 Direction = Literal["min", "max", "target", "none"]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 """A group, model, version or tier: it becomes part of a file name."""
@@ -175,7 +178,7 @@ class Report(Record):
     tier_version: str
     simulated: bool
     split_sha256: str
-    images_sha256: str
+    images_sha256: str = Field(description="of all images; empty where the submission draws none")
     scores: tuple[Score, ...]
     enrichment: tuple[Enrichment, ...] = ()
     notes: tuple[str, ...] = ()
@@ -184,3 +187,8 @@ class Report(Record):
     versions: dict[str, str]
     hardware: dict[str, str]
     seconds: dict[str, float]
+
+    @property
+    def draws_images(self) -> bool:
+        """Whether the submission holds images; otherwise it predicts expression alone."""
+        return self.images_sha256 != ""

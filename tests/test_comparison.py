@@ -160,7 +160,7 @@ def test_two_submissions_from_their_files(tmp_path: Path, monkeypatch: pytest.Mo
     real = pixels.take(range(len(pixels)))
     for name, images in (("real", real), ("dark", real // 4)):
         manifest = Manifest.model_validate({"name": name, "method": "made", **fields})
-        write_submission(tmp_path / name, manifest, {"id": (conditions, images)}, None)
+        write_submission(tmp_path / name, manifest, {"id": (conditions, images)}, {})
     found = morphobench.compare(tmp_path / "dark", tmp_path / "real", tier=tier, tracks=["id"])
     fd = by_key(list(found.differences))["kd[efficientnet_lite0]"]
     assert fd.a is not None

@@ -43,7 +43,7 @@ def folder(tmp_path: Path, tier: Tier) -> Path:
     for track in tier.spec.tracks:
         rows = tier.rows(track)
         images[track] = (tier.conditions(track), tier.images(rows).take(range(len(rows))))
-        expression[track] = tier.expression(rows)[1]
+        expression[track] = (tier.conditions(track), tier.expression(rows)[1])
     write_submission(tmp_path / "good", _manifest(tier), images, expression)
     return tmp_path / "good"
 

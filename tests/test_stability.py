@@ -100,7 +100,7 @@ def test_the_order_of_the_files_in_a_zip_changes_nothing(tmp_path: Path) -> None
         track: (tier.conditions(track), tier.images(tier.rows(track)).take(range(len(tier.rows(track)))))
         for track in tier.spec.tracks
     }
-    write_submission(tmp_path / "folder", manifest, answers, None)
+    write_submission(tmp_path / "folder", manifest, answers, {})
     files = sorted(path for path in (tmp_path / "folder").rglob("*") if path.is_file())
     for name, order in (("up", files), ("down", files[::-1])):
         with zipfile.ZipFile(tmp_path / f"{name}.zip", "w") as archive:

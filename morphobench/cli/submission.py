@@ -40,6 +40,9 @@ def submission_validate(path: Path, tier: TierName = DEFAULT_TIER, track: TrackN
     from morphobench.ingest.submission import open_submission
 
     opened = open_submission(path, load_tier(tier), track)
+    if not opened.images:
+        print(f"{path}: valid; no images: expression alone is predicted and will be scored")
+        return
     images = sum(len(track) for track in opened.images.values())
     predicted = "with" if opened.expression else "without"
     swapped = sum(len(images) for images in opened.swapped.values())

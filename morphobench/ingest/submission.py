@@ -32,7 +32,11 @@ from morphobench.storage import (
 )
 
 CONDITIONS = "conditions.csv"
+IMAGES = "images/"
 ZIP_DATE = (1980, 1, 1, 0, 0, 0)
+
+Answers = Mapping[str, tuple[Conditions, np.ndarray]]
+"""What was asked under a name, and an array with a row for each of these conditions."""
 
 
 def image_name(condition: Condition, folder: str = "") -> str:
@@ -89,7 +93,10 @@ class SubmissionImages:
 
 @dataclass(frozen=True)
 class Submission:
-    """A checked submission: every condition has its image, and there is nothing else."""
+    """A checked submission: every condition has its image, or none has one, and there is nothing else.
+
+    images: by track; empty where the submission predicts expression alone.
+    """
 
     manifest: Manifest
     images: Mapping[str, SubmissionImages]
@@ -100,7 +107,9 @@ class Submission:
 
     @property
     def images_sha256(self) -> str:
-        """Hash of all images of all opened tracks."""
+        """Hash of all images of all opened tracks; "" where there is none."""
+        if not self.images:
+            return ""
         both = {**self.images, **self.swapped}
         return sha256_text(*(f"{name}:{images.sha256}" for name, images in sorted(both.items())))
 
@@ -108,19 +117,22 @@ class Submission:
 def open_submission(path: Path, tier: Tier, tracks: Sequence[str] | None = None) -> Submission:
     """Open and check a submission folder or zip against a tier.
 
-    tracks: the tracks to score; the tier's default ones if none is named. Other tracks may be absent.
+    tracks: the tracks to score; the tier's default ones if none is named. Other tracks may be absent. A submission
+    without any image whose expression is there draws none; where one image is there, all must be.
     Raises BadInput that names the first file or value that is wrong.
     """
     source = open_source(path)
     manifest = read_manifest(source, tier)
     wanted = {track: tier.conditions(track) for track in (tracks or tier.default_tracks)}
-    swapped = _swapped_conditions(source, tier, wanted)
-    names = _check_names(source, tier, wanted | swapped)
-    size = tier.spec.image_size
-    images = {track: _check_images(source, track, conditions, size) for track, conditions in wanted.items()}
+    names, size = set(source.names()), tier.spec.image_size
+    predicts = named(names, EXPRESSION) is not None
+    drawn = {} if predicts and not any(name.startswith(IMAGES) for name in names) else wanted
+    swapped = _swapped_conditions(source, tier, drawn)
+    _check_names(source, names, tier, drawn | swapped)
+    images = {track: _check_images(source, track, conditions, size) for track, conditions in drawn.items()}
     others = {name: _check_images(source, name, conditions, size) for name, conditions in swapped.items()}
     expression, expression_sha256 = None, ""
-    if named(names, EXPRESSION):
+    if predicts:
         expression, expression_sha256 = read_expression(source, tier, wanted)
     return Submission(manifest, images, expression, expression_sha256, others)
 
@@ -140,13 +152,12 @@ def _swapped_conditions(source: Source, tier: Tier, wanted: Mapping[str, Conditi
 def write_submission(
     folder: Path,
     manifest: Manifest,
-    images: Mapping[str, tuple[Conditions, np.ndarray]],
-    expression: Mapping[str, np.ndarray] | None,
+    images: Answers,
+    expression: Answers,
 ) -> None:
     """Write a submission folder, whole or not at all.
 
-    images: track, or `place` of a swap -> (conditions, uint8 (N, H, W, 3)); expression: track -> (N, 978) predicted
-    log2 G_post.
+    images: by track, or `place` of a swap, uint8 (N, H, W, 3); expression: by track, (N, 978) predicted log2 G_post.
     """
     with atomic_dir(folder) as place:
         (place / MANIFEST).write_text(manifest_toml(manifest), encoding="utf-8")
@@ -158,8 +169,8 @@ def write_submission(
                 parent.mkdir(parents=True, exist_ok=True)
             with ThreadPoolExecutor() as pool:
                 list(pool.map(lambda name, image: (place / name).write_bytes(encode_png(image)), names, pixels))
-        if expression is not None:
-            write_expression(place / EXPRESSION, {t: (images[t][0], values) for t, values in expression.items()})
+        if expression:
+            write_expression(place / EXPRESSION, expression)
 
 
 def new_submission(folder: Path, tier: Tier, tracks: Sequence[str] = (), swapped: bool = False) -> None:
@@ -222,9 +233,8 @@ def refuse_inside(out: Path, submission: Path) -> None:
         raise BadInput(f"{out}: in the submission's own folder {submission}; name a place outside it")
 
 
-def _check_names(source: Source, tier: Tier, wanted: Mapping[str, Conditions]) -> set[str]:
+def _check_names(source: Source, names: set[str], tier: Tier, wanted: Mapping[str, Conditions]) -> None:
     """wanted: track, or `place` of a swap that the submission answers -> its conditions."""
-    names = set(source.names())
     expected = {image_name(condition, name) for name, conditions in wanted.items() for condition in conditions}
     missing = sorted(expected - names)
     if missing:
@@ -236,7 +246,6 @@ def _check_names(source: Source, tier: Tier, wanted: Mapping[str, Conditions]) -
     extra = sorted(name for name in names - expected - allowed if not (others and name.startswith(others)))
     if extra:
         raise BadInput(f"{source.path}: {extra[0]} answers no condition ({len(extra)} such files); remove it")
-    return names
 
 
 def _check_images(source: Source, folder: str, conditions: Conditions, size: int) -> SubmissionImages:

@@ -5,7 +5,8 @@ whole 95% interval lies on the better side of its own; overlapping intervals tie
 better value, however wide its interval. Ranks are averaged within a family of metrics and then over families, so that
 six AreaOccupied rows weigh as much as one separability row. Expression is optional in a submission and has a rank of
 its own. A metric counts when every ranked submission reports it; a value that could not be computed comes last. Metrics
-whose registry row is not `ranked`, the controls and submissions that copy are shown and never ranked.
+whose registry row is not `ranked`, the controls and submissions that copy are shown and never ranked. A submission that
+draws no images is ranked on expression, changes no rank of images and has no place.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from statistics import fmean
 
 from morphobench.report.copying import COPYING, copying_scores, too_many_copies
 from morphobench.report.reading import FAMILIES, badness, badness_interval, read
-from morphobench.schema import Report, Score
+from morphobench.schema import NO_IMAGES, Report, Score
 
 CONTROL_GROUP = "morphobench-controls"
 EXPRESSION = "expression"
@@ -58,10 +59,11 @@ def rank_track(reports: list[Report], track: str) -> list[Standing]:
     ranks: dict[int, dict[str, int]] = {id(report): {} for report in reports}
     words = {key: read(score) for each in scores.values() for key, score in each.items()}
     for key in (key for key in keys_of(ranked, track) if words[key].ranked):
-        column = [scores[id(report)].get(key) for report in ranked]
+        asked = [report for report in ranked if report.draws_images or words[key].family == EXPRESSION]
+        column = [scores[id(report)].get(key) for report in asked]
         present = [score for score in column if score is not None]
-        if len(present) == len(ranked):
-            for report, rank in zip(ranked, rank_metric(present), strict=True):
+        if len(present) == len(asked):
+            for report, rank in zip(asked, rank_metric(present), strict=True):
                 if rank is not None:
                     ranks[id(report)][key] = rank
     standings = []
@@ -72,7 +74,8 @@ def rank_track(reports: list[Report], track: str) -> list[Standing]:
             by_family[words[key].family].append(rank)
         expression = _mean_rank([by_family.pop(EXPRESSION, [])])
         images = _mean_rank(list(by_family.values()))
-        why = "" if is_control(report) else unplaced[id(report)]
+        why = unplaced[id(report)] or ("" if report.draws_images else f"{NO_IMAGES}; its expression has a rank")
+        why = "" if is_control(report) else why
         standings.append(Standing(report, scores[id(report)], None, images, expression, mine, why))
     return _placed(standings)
 
@@ -113,7 +116,7 @@ def _unplaced(reports: list[Report], scores: dict[int, dict[str, Score]]) -> dic
     told = set()
     for row in COPYING:
         valued = [r for r in reports if (score := copying[id(r)].get(row)) is not None and score.value is not None]
-        competing = sum(not is_control(report) for report in reports)
+        competing = sum(report.draws_images and not is_control(report) for report in reports)
         if any(map(is_control, valued)) or len(valued) > competing / 2:
             told.add(row)
     why = {}

@@ -37,7 +37,8 @@ class TrackContents:
     """The arrays behind one track.
 
     N generated images, M real images of the same track, V vehicle images, T real training images, D embedding
-    dimensions. Mechanisms are '' where unknown. Areas are the fraction of the image (0 to 1) that a compartment
+    dimensions. Of a submission that draws no images N conditions are known, and all that is seen of images is empty,
+    the real ones' too. Mechanisms are '' where unknown. Areas are the fraction of the image (0 to 1) that a compartment
     occupies, keyed by `features.objects.COMPARTMENTS`. LFC arrays are (len(lfc_compounds), genes), treated minus
     vehicle in log2, or None where the submission predicts no expression.
     """
@@ -63,6 +64,11 @@ class TrackContents:
     lfc_compounds: tuple[str, ...]
     panel: tuple[PanelColumn, ...]
     fits: tuple[DistanceFit, ...] = ()
+
+    @property
+    def drawn(self) -> bool:
+        """Whether the submission draws images."""
+        return len(self.generated_embedding) > 0
 
 
 @dataclass(frozen=True)

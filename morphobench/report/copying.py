@@ -52,7 +52,7 @@ def copying_sentence(scores: Iterable[Score]) -> str:
         parts.append(
             f"{_per_cent(near.value)} lie as near to training images as the nearest 5% of test images{replicates}"
         )
-    text = "; ".join(parts)
+    text = "; ".join(dict.fromkeys(parts))
     return f"{text[0].upper()}{text[1:]}." if text else ""
 
 

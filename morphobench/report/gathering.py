@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from morphobench.datasets.tier import Tier
 from morphobench.ingest.submission import Submission
 from morphobench.metrics.registry import METRICS
@@ -19,28 +21,31 @@ PANEL_IMAGES = 2
 def track_contents(submission: Submission, tier: Tier, measured: Measurements) -> TrackContents:
     """The arrays behind the figures of a track."""
     changes = measured.lfc
+    nothing = np.zeros((0, 0))
+    seen = ("generated", "real", "vehicle") if measured.drawn else ()
+    areas = {name: measured.area(name) for name in seen}
     return TrackContents(
         track=measured.track,
         title=tier.track(measured.track).title,
         compounds=measured.compounds,
         doses=measured.doses,
         mechanisms=measured.mechanisms,
-        generated_embedding=measured.embedding["generated"],
-        real_embedding=measured.embedding["real"],
+        generated_embedding=measured.embedding.get("generated", nothing),
+        real_embedding=measured.embedding.get("real", nothing),
         real_compounds=measured.compounds,
         real_mechanisms=measured.mechanisms,
-        vehicle_embedding=measured.embedding["vehicle"],
-        train_embedding=measured.embedding["train"],
+        vehicle_embedding=measured.embedding.get("vehicle", nothing),
+        train_embedding=measured.embedding.get("train", nothing),
         train_labels=measured.train_compounds,
         train_mechanisms=measured.train_mechanisms,
-        generated_area=measured.area("generated"),
-        real_area=measured.area("real"),
-        vehicle_area=measured.area("vehicle"),
+        generated_area=areas.get("generated", {}),
+        real_area=areas.get("real", {}),
+        vehicle_area=areas.get("vehicle", {}),
         predicted_lfc=changes.predicted,
         measured_lfc=changes.measured if changes.predicted is not None else None,
         lfc_compounds=changes.compounds,
-        panel=_panel(submission, tier, measured),
-        fits=_fits(measured),
+        panel=_panel(submission, tier, measured) if measured.drawn else (),
+        fits=_fits(measured) if measured.drawn else (),
     )
 
 

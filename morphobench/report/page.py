@@ -100,14 +100,16 @@ def _track(evaluation: Evaluation, track: TrackContents) -> TrackPage:
     report, simulated = evaluation.report, evaluation.report.simulated
     scores = [score for score in report.scores if score.track == track.track]
     scores.sort(key=lambda score: reading.FAMILIES.index(reading.read(score).family))
-    maps = [lda_map(track, simulated), umap_map(track, simulated), area_violins(track, simulated)]
-    maps.append(area_by_compound(track, simulated))
-    maps += [fit_chart(fit, track, simulated) for fit in track.fits]
-    compounds = len(set(track.compounds.tolist()))
+    maps: list[Picture | None] = []
+    if track.drawn:
+        maps += [lda_map(track, simulated), umap_map(track, simulated), area_violins(track, simulated)]
+        maps.append(area_by_compound(track, simulated))
+        maps += [fit_chart(fit, track, simulated) for fit in track.fits]
+    answers = "generated images" if track.drawn else "predicted profiles, and no images,"
     return TrackPage(
         name=track.track,
         title=track.title,
-        images=f"{len(track.compounds):,} generated images of {compounds} compounds",
+        images=f"{len(track.compounds):,} {answers} of {len(set(track.compounds.tolist()))} compounds",
         verdict=verdict(report, track.track),
         rows=[_row(score) for score in scores],
         compounds=compound_table(scores),

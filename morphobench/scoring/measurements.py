@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from morphobench.datasets.swaps import Kind, Swap, SwappedTruth, place, swaps
 from morphobench.datasets.tier import ImageSet, Tier
 from morphobench.errors import BadInput
 from morphobench.features.cache import extract
-from morphobench.features.engine import Engine
+from morphobench.features.engine import BUILTIN, Engine
 from morphobench.features.extractor import Extractor, Features
 from morphobench.features.objects import COMPARTMENTS
 from morphobench.features.pixels import pixel_hashes
@@ -116,6 +116,9 @@ class SwapMeasurement:
 class Measurements:
     """What is known of a track. N test conditions, V vehicle images of the same plates, T training images.
 
+    Of a submission that draws no images nothing is measured but expression: `embedding` and `profiles` are empty, as is
+    what `features` holds of each extractor.
+
     features: extractor -> "generated" and "real" -> Features of N images.
     embedding: "generated", "real" (N), "vehicle" (V), "train" (T) -> (., D).
     profiles: the same names but "train" -> column -> (.,), see `features.profile`.
@@ -148,6 +151,11 @@ class Measurements:
     trivial: Mapping[str, np.ndarray] = field(default_factory=dict)
     swaps: Mapping[Kind, SwapMeasurement] = field(default_factory=dict)
     thumbnails: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    @property
+    def drawn(self) -> bool:
+        """Whether the submission draws images."""
+        return "generated" in self.embedding
 
     def area(self, images: str, edge: bool = True) -> dict[str, np.ndarray]:
         """Occupied fraction of each image by compartment, with or without objects that touch the border."""
@@ -217,6 +225,45 @@ def measure_track(
     rows, train, vehicle = tier.test_rows(track), tier.training_rows(track), tier.rows("vehicle")
     # Vehicle images of the test plates only: a plate's gain must not pass for a drug's effect.
     beside = vehicle["plate"].isin(set(rows["plate"])).to_numpy()
+    pre, post = tier.expression(rows)
+    compounds = rows["compound"].to_numpy(dtype=str)
+    expression, trivial = {"pre": pre, "post": post}, {}
+    if submission.expression is not None:
+        expression["predicted"] = submission.expression[track]
+        trivial = trivial_predictions(tier, track, compounds, pre)
+    measured = Measurements(
+        track=track,
+        genes=tier.genes,
+        compounds=compounds,
+        plates=rows["plate"].to_numpy(dtype=str),
+        doses=rows["dose_um"].to_numpy(dtype=float),
+        mechanisms=tier.mechanisms(rows),
+        batches=tier.batches(rows),
+        vehicle_plates=vehicle["plate"].to_numpy(dtype=str)[beside],
+        train_compounds=train["compound"].to_numpy(dtype=str),
+        train_mechanisms=tier.mechanisms(train),
+        features={name: {} for name in protocol.extractors},
+        embedding_name=protocol.embedding,
+        embedding={},
+        profiles={},
+        pixel_hashes=np.zeros(0, dtype=str),
+        expression=expression,
+        protocol={},
+        engine="" if protocol.engine == BUILTIN else protocol.engine,
+        trivial=trivial,
+    )
+    if not submission.images:
+        return measured
+    return _with_images(measured, submission, tier, protocol, cache, stage)
+
+
+def _with_images(
+    plain: Measurements, submission: Submission, tier: Tier, protocol: Protocol, cache: Path, stage: Stage
+) -> Measurements:
+    """The measurements of a track with all that is seen of its images."""
+    track = plain.track
+    rows, train, vehicle = tier.test_rows(track), tier.training_rows(track), tier.rows("vehicle")
+    beside = vehicle["plate"].isin(set(rows["plate"])).to_numpy()
     generated = submission.images[track]
     loaded, engine = protocol.loaded, protocol.segmentation
 
@@ -261,33 +308,15 @@ def measure_track(
             "real": thumbnails(real, cache, shipped_file(tier, THUMBNAILS, track)),
             "train": thumbnails(tier.images(train), cache, shipped_file(tier, THUMBNAILS, "train")),
         }
-    pre, post = tier.expression(rows)
-    compounds = rows["compound"].to_numpy(dtype=str)
-    expression, trivial = {"pre": pre, "post": post}, {}
-    if submission.expression is not None:
-        expression["predicted"] = submission.expression[track]
-        trivial = trivial_predictions(tier, track, compounds, pre)
-    return Measurements(
-        track=track,
-        genes=tier.genes,
-        compounds=compounds,
-        plates=rows["plate"].to_numpy(dtype=str),
-        doses=rows["dose_um"].to_numpy(dtype=float),
-        mechanisms=tier.mechanisms(rows),
-        batches=tier.batches(rows),
-        vehicle_plates=vehicle["plate"].to_numpy(dtype=str)[beside],
-        train_compounds=train["compound"].to_numpy(dtype=str),
-        train_mechanisms=tier.mechanisms(train),
+    return replace(
+        plain,
         features=realism,
-        embedding_name=protocol.embedding,
         embedding=embedding,
         profiles=profiles,
         pixel_hashes=pixel_hashes(generated, cache),
-        expression=expression,
         protocol={name: extractor.weights_sha256 for name, extractor in loaded.items()}
         | {f"segmentation{engine.suffix}": engine.version},
         engine=engine.printed_name,
-        trivial=trivial,
         swaps=swapped,
         thumbnails=small,
     )

@@ -11,7 +11,7 @@ from morphobench.metrics.inputs import MorphologyInputs
 from morphobench.metrics.memorisation import feature_copies
 from morphobench.metrics.morphology import bare
 from morphobench.metrics.registry import row_of
-from morphobench.schema import OWN, Score
+from morphobench.schema import NO_IMAGES, OWN, Score
 from morphobench.scoring.controls import VEHICLE, Intervals
 from morphobench.scoring.measurements import Measurements
 from morphobench.scoring.tasks import MIN_COMPOUNDS, MIN_PLATES, Task, tasks
@@ -54,13 +54,11 @@ def track_notes(measured: Measurements, tier: Tier) -> tuple[str, ...]:
     segmentation mistrusts.
     """
     filled = [task for task in tasks(measured, tier) if task.inputs is not None]
-    lines = [
-        *_too_few_clusters(filled),
-        *_chance_levels(filled),
-        *_areas(measured, filled),
-        *_copies(measured),
-        *_flags(measured),
-    ]
+    lines = [*_too_few_clusters(filled), *_chance_levels(filled)]
+    if measured.drawn:
+        lines += [*_areas(measured, filled), *_copies(measured), *_flags(measured)]
+    else:
+        lines.append(f"{NO_IMAGES}, and is scored on expression alone")
     return tuple(f"{measured.track}: {line}" for line in lines)
 
 

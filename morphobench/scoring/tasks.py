@@ -36,6 +36,7 @@ from morphobench.metrics.profile_inputs import (
     ProfileInputs,
 )
 from morphobench.metrics.registry import METRICS, Metric
+from morphobench.schema import NO_IMAGES
 from morphobench.scoring.measurements import Measurements
 
 MIN_COMPOUNDS, MIN_PLATES = 5, 3
@@ -97,10 +98,15 @@ def tasks(measured: Measurements, tier: Tier) -> Iterator[Task]:
     for metric, features in named:
         of = features if metric.named_after == "extractor" else metric.part
         if (metric.inputs, of) not in bundles:
-            bundles[metric.inputs, of] = BUNDLES[metric.inputs](measured, of)
+            bundles[metric.inputs, of] = _bundle(metric.inputs, measured, of)
         bundle = bundles[metric.inputs, of]
         if bundle is not None:
             yield Task(metric, *bundle, features, measured.engine if metric.named_after == "engine" else "")
+
+
+def _bundle(inputs: type, measured: Measurements, of: str) -> Bundle:
+    seen = measured.drawn or inputs is ExpressionInputs
+    return BUNDLES[inputs](measured, of) if seen else (None, NO_IMAGES)
 
 
 def _asked(metric: Metric, measured: Measurements, tier: Tier) -> bool:
