@@ -309,6 +309,14 @@ def test_the_address_version_and_licence_of_the_project_are_the_same_everywhere(
     assert set(re.findall(r"https://github\.com/morphobench/[\w.-]+", pages)) <= {home}
 
 
+def test_the_documented_bounds_of_packages_are_the_projects() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    required = {*project["dependencies"], *(one for extra in project["optional-dependencies"].values() for one in extra)}
+    said = re.findall(r"^- `([\w-]+[<>=][^`]*)`", (ROOT / "docs" / "dependencies.md").read_text(encoding="utf-8"), re.M)
+    assert len(said) >= 6
+    assert set(said) <= required
+
+
 @pytest.mark.parametrize("form", FORMS, ids=[form.name for form in FORMS])
 def test_every_issue_form_is_one_that_github_reads(form: Path) -> None:
     """The keys that GitHub's form schema asks for, and ids that differ."""
