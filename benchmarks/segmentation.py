@@ -32,6 +32,7 @@ import tifffile
 from centrosome.propagate import propagate as centrosome_propagate
 
 from morphobench.features.flood import propagate
+from morphobench.features.objects import OBJECTS
 from morphobench.features.profile import BATCH, area_occupied, measure
 from morphobench.features.segment import (
     ENGINE,
@@ -48,7 +49,6 @@ HERE = Path(__file__).resolve().parent
 REPEATS = 5
 TILE = 128
 SIM_IMAGES = 32
-KINDS = ("Cells", "Cytoplasm", "Nuclei")
 NEEDED = ("Images", "Metadata", "NamesAndTypes", "Groups", "Identify", "FilterObjects", "MeasureImageArea", "ExportTo")
 IMPORTS = "import numpy as np; from morphobench.features import flood;"
 FIRST_FLOODS = """
@@ -136,7 +136,7 @@ def agreement(field: Field, masks: Path, areas: list[int]) -> tuple[bool, int]:
     """Whether the three areas are equal, and the pixels that differ in any of the three masks."""
     whole, own = ours(field)
     with np.load(masks) as theirs:
-        pixels = sum(int(np.count_nonzero(getattr(whole, kind.lower()) != theirs[kind])) for kind in KINDS)
+        pixels = sum(int(np.count_nonzero(getattr(whole, kind.lower()) != theirs[kind])) for kind in OBJECTS)
     return own == areas, pixels
 
 
@@ -197,7 +197,7 @@ def report_command(field: Field, python: str, pipeline: Path, count: int) -> Non
         theirs = timed([*command, "-p", str(short), "-i", str(images), "-o", str(out)])
         with next(out.glob("*Image.csv")).open() as stream:
             rows = sorted(csv.DictReader(stream), key=lambda row: row["FileName_DNA"])
-        expected = [[int(float(row[f"AreaOccupied_AreaOccupied_{kind}"])) for kind in KINDS] for row in rows]
+        expected = [[int(float(row[f"AreaOccupied_AreaOccupied_{kind}"])) for kind in OBJECTS] for row in rows]
         print(f"{count} crowded images in files: CellProfiler's command {theirs[0]:.1f} s, {theirs[1]:.1f} s wall")
         for workers in (1, 2):
             table = Path(work) / f"areas{workers}.csv"

@@ -24,6 +24,7 @@ from morphobench.scoring.controls import Controls, read_controls
 from morphobench.scoring.measurements import Measurements, measure_track
 from morphobench.scoring.notes import floor_note, track_notes, training_note
 from morphobench.scoring.scores import score_track
+from morphobench.scoring.tasks import tasks
 from morphobench.storage import cache_dir
 
 CASE_STUDY = "docetaxel"
@@ -103,11 +104,12 @@ def score(submission: Submission, plan: Plan, watch: Stopwatch, controls: Contro
         measured = measure_track(submission, tier, track, protocol, cache_dir(), watch.stage)
         with watch.stage("scores"):
             known = known or read_controls(tier, measured.protocol)
-            scores += score_track(measured, tier, known)
+            todo = list(tasks(measured, tier))
+            scores += score_track(measured, todo, known)
         with watch.stage("enrichment"):
             for compound in dict.fromkeys((CASE_STUDY, *enrich)):
                 terms += track_enrichment(measured, gene_sets, compound)
-        notes += track_notes(measured, tier)
+        notes += track_notes(measured, todo)
         notes += [
             f"{track}: {compound} has no measured expression, so no gene sets"
             for compound in enrich

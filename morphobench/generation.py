@@ -10,8 +10,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from morphobench import models, provenance
-from morphobench.datasets.swaps import place as swap_place
-from morphobench.datasets.swaps import swaps
+from morphobench.datasets.swaps import swapped_conditions, swaps
 from morphobench.errors import BadInput
 from morphobench.ingest.expression import not_log2
 from morphobench.ingest.submission import Answers, write_submission
@@ -82,13 +81,8 @@ def _answers(name: str, model: models.Model, plan: Plan) -> tuple[Answers, Answe
     for track in plan.tracks:
         conditions = plan.tier.conditions(track)
         if isinstance(model, models.DrawsImages):
-            asked = {track: conditions}
-            asked |= {swap_place(track, kind): swap.conditions for kind, swap in swaps(plan.tier, conditions).items()}
-            images |= {
-                place: (wanted, _generated(name, model, wanted, size, seed))
-                for place, wanted in asked.items()
-                if len(wanted)
-            }
+            asked = {track: conditions, **swapped_conditions(track, swaps(plan.tier, conditions))}
+            images |= {place: (wanted, _generated(name, model, wanted, size, seed)) for place, wanted in asked.items()}
         if isinstance(model, models.PredictsExpression):
             expression[track] = (conditions, _predicted(name, model, conditions))
     return images, expression

@@ -11,6 +11,7 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 from safetensors.torch import save_file
+from scored_track import notes_of, scores_of
 from test_scoring import by_key, measurements
 from tiny_tier import SIZE, tiny_tier
 
@@ -24,8 +25,6 @@ from morphobench.features.profile import measure
 from morphobench.features.segment import ENGINE
 from morphobench.features.torchvision_ops import ensure_torchvision
 from morphobench.schema import Conditions, Report
-from morphobench.scoring.notes import track_notes
-from morphobench.scoring.scores import score_track
 from morphobench.scoring.tasks import Task, mistrusted, tasks
 
 LITE = "efficientnet_lite0"
@@ -109,7 +108,7 @@ def test_a_twentieth_of_noise_and_saturated_images_is_scored_and_more_is_not(tmp
         columns = {f"ImageQuality_Flag{name}": np.isin(np.arange(n), rows) * 1.0 for name, rows in flags.items()}
         generated = {**measured.profiles["generated"], **columns}
         spoilt = dataclasses.replace(measured, profiles={**measured.profiles, "generated": generated})
-        for key, score in by_key(score_track(spoilt, tier)).items():
+        for key, score in by_key(scores_of(spoilt, tier)).items():
             if key.startswith(("area_occupied_shift", "profile_correlation")):
                 assert (score.value is not None) == scored, (key, noisy, saturated)
                 assert scored or score.reason.startswith("3 of 48 generated images are flagged as noise or saturated")
@@ -143,12 +142,12 @@ def test_a_twentieth_of_noise_moves_the_areas_by_what_the_limit_says() -> None:
 def test_a_plate_with_too_few_vehicle_images_is_noted(tmp_path: Path) -> None:
     measured, tier = measurements(), tiny_tier(tmp_path)
     said = "id: 6 compounds have more images on a plate than it has vehicle images: area_occupied_shift asks their "
-    assert not any(note.startswith(said) for note in track_notes(measured, tier))
+    assert not any(note.startswith(said) for note in notes_of(measured, tier))
     few = np.where(measured.vehicle_plates == "E02", "E01", measured.vehicle_plates)
     few[0] = "E02"
     found = dataclasses.replace(measured, vehicle_plates=few)
-    assert sum(note.startswith(said) for note in track_notes(found, tier)) == 1
-    assert by_key(score_track(found, tier))["area_occupied_shift[cells]"].value is not None
+    assert sum(note.startswith(said) for note in notes_of(found, tier)) == 1
+    assert by_key(scores_of(found, tier))["area_occupied_shift[cells]"].value is not None
 
 
 def test_a_compound_whose_plates_have_no_vehicle_images_is_left_out_and_counted(tmp_path: Path) -> None:
@@ -166,9 +165,9 @@ def test_a_compound_whose_plates_have_no_vehicle_images_is_left_out_and_counted(
     assert (found.metric.count(found.inputs), found.metric.undefined(found.inputs)) == (30, 6)
     assert found.inputs.clusters == (5, 3)
     said = "id: area_occupied_shift leaves out 1 compounds, the first is 'b': none of their plates has vehicle images"
-    assert said in track_notes(apart, tier)
+    assert said in notes_of(apart, tier)
     nowhere = dataclasses.replace(measured, plates=np.full(len(elsewhere), "Z1"))
-    assert by_key(score_track(nowhere, tier))[key].reason.startswith("there are no vehicle images of these plates")
+    assert by_key(scores_of(nowhere, tier))[key].reason.startswith("there are no vehicle images of these plates")
 
 
 def test_a_generated_image_without_objects_shows_no_change_and_a_real_one_takes_its_pair(tmp_path: Path) -> None:
@@ -221,7 +220,7 @@ def test_features_that_are_not_numbers_take_their_own_scores_only(tmp_path: Path
         embedding={**measured.embedding, "generated": embedding},
     )
     tier = tiny_tier(tmp_path)
-    scores = by_key(score_track(spoilt, tier))
+    scores = by_key(scores_of(spoilt, tier))
     for family in ("fd", "kd", "kd_per_compound", "precision", "recall", "density", "coverage"):
         assert scores[f"{family}[x]"].value is None
         assert scores[f"{family}[x]"].reason == f"1 of {n} rows hold values that are not finite"
@@ -232,7 +231,7 @@ def test_features_that_are_not_numbers_take_their_own_scores_only(tmp_path: Path
     assert scores["duplicates"].value == scores["train_copies"].value == 0
     assert "rows hold values that are not finite" in scores["lda_separability"].reason
     assert scores["area_occupied_shift[cells]"].value is not None
-    assert track_notes(spoilt, tier)
+    assert notes_of(spoilt, tier)
 
 
 @pytest.mark.filterwarnings("error")
@@ -242,7 +241,7 @@ def test_features_too_large_to_square_are_named(tmp_path: Path) -> None:
     large[3] *= 1e160
     sides = {"generated": Features(large, None), "real": measured.features["x"]["real"]}
     embedding = {**measured.embedding, "generated": large}
-    scores = by_key(score_track(dataclasses.replace(measured, features={"x": sides}, embedding=embedding), tier))
+    scores = by_key(scores_of(dataclasses.replace(measured, features={"x": sides}, embedding=embedding), tier))
     said = "1 of 36 rows hold values beyond 1e+50, whose powers overflow; scale them"
     for key in ("fd[x]", "fd_per_compound[x]", "kd[x]", "kd_per_compound[x]", "precision[x]", "coverage[x]"):
         assert (scores[key].value, scores[key].reason) == (None, said)
@@ -254,7 +253,7 @@ def test_features_too_large_to_square_are_named(tmp_path: Path) -> None:
 def test_embeddings_that_do_not_vary_have_no_discriminant(tmp_path: Path) -> None:
     measured, tier = measurements(), tiny_tier(tmp_path)
     zeros = {name: np.zeros_like(values) for name, values in measured.embedding.items()}
-    score = by_key(score_track(dataclasses.replace(measured, embedding=zeros), tier))["lda_separability"]
+    score = by_key(scores_of(dataclasses.replace(measured, embedding=zeros), tier))["lda_separability"]
     assert score.reason == "the 24 training embeddings do not vary within their classes: no discriminant can be fitted"
 
 
@@ -262,7 +261,7 @@ def test_a_compound_with_one_image_is_named_and_takes_the_rows_per_compound_only
     measured, tier = measurements(), tiny_tier(tmp_path)
     compounds = np.where(measured.compounds == "f", "e", measured.compounds)
     compounds[-1] = "z"
-    scores = by_key(score_track(dataclasses.replace(measured, compounds=compounds), tier))
+    scores = by_key(scores_of(dataclasses.replace(measured, compounds=compounds), tier))
     for key in ("fd_per_compound[x]", "kd_per_compound[x]"):
         said = "1 compounds have fewer than two images on a side, the first is 'z' (1 against 1)"
         assert (scores[key].value, scores[key].reason) == (None, said)
@@ -276,7 +275,7 @@ def test_a_track_without_vehicle_images_says_so(tmp_path: Path) -> None:
         "embedding": {**measured.embedding, "vehicle": measured.embedding["vehicle"][:0]},
         "vehicle_plates": measured.vehicle_plates[:0],
     }
-    scores = by_key(score_track(dataclasses.replace(measured, **none), tier))
+    scores = by_key(scores_of(dataclasses.replace(measured, **none), tier))
     said = "there are no vehicle images of these plates: what is missed is measured against their gap"
     assert scores["area_occupied_shift[cells]"].reason == said
     assert scores["nsc"].reason == "3 plates have no vehicle wells, the first is 'E00'"

@@ -20,7 +20,7 @@ from morphobench.datasets.tier import read_spec
 from morphobench.errors import BadInput, Unavailable
 from morphobench.features import cellprofiler
 from morphobench.features.cellprofiler import routes
-from morphobench.features.objects import OBJECT_COLUMNS
+from morphobench.features.objects import COMPARTMENTS, OBJECT_COLUMNS
 from morphobench.features.profile import PROFILE_COLUMNS, area_occupied, measure_images
 from morphobench.features.registry import ENGINES, load_engine
 from morphobench.features.segment import REGULARIZATION, THRESHOLD_SIGMA, Segmentation, discard_border, segment
@@ -56,7 +56,7 @@ def by_name(whole: Segmentation) -> dict[str, np.ndarray]:
     return {
         f"{kind.capitalize()}{suffix}": getattr(masks, kind)
         for suffix, masks in (("", whole), ("Inner", inner))
-        for kind in ("nuclei", "cells", "cytoplasm")
+        for kind in COMPARTMENTS
     }
 
 
@@ -123,9 +123,7 @@ def test_a_report_names_the_engine_and_its_release(installation, tmp_path, monke
     assert "segmentation" not in report.protocol
     keys = {score.key for score in report.scores if score.key.startswith("area_occupied_shift")}
     assert keys == {
-        f"area_occupied_shift[{kind}{edge}][cellprofiler-memory]"
-        for kind in ("cells", "cytoplasm", "nuclei")
-        for edge in ("", "_no_edge")
+        f"area_occupied_shift[{kind}{edge}][cellprofiler-memory]" for kind in COMPARTMENTS for edge in ("", "_no_edge")
     }
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scored_track import scores_of
 from test_scoring import measurements
 from tiny_tier import tiny_tier
 
@@ -20,7 +21,6 @@ from morphobench.features.extractor import Features
 from morphobench.ingest.submission import write_submission
 from morphobench.schema import Manifest
 from morphobench.scoring.measurements import Measurements
-from morphobench.scoring.scores import score_track
 from morphobench.scoring.tasks import Task, tasks
 
 
@@ -71,7 +71,7 @@ def test_the_paired_interval_is_narrower_than_the_two_apart(tier: Tier) -> None:
     good = measurements()
     bad = shifted(good, 0.05)
     row = by_key(compare_track(good, bad, tier))["fd[x]"]
-    apart = [by_key(score_track(side, tier))["fd[x]"].interval for side in (good, bad)]  # type: ignore[arg-type]
+    apart = [by_key(scores_of(side, tier))["fd[x]"].interval for side in (good, bad)]  # type: ignore[arg-type]
     assert row.interval is not None
     assert apart[0] is not None
     assert apart[1] is not None

@@ -18,6 +18,7 @@ from morphobench.datasets.simulate.expression import planted_programmes
 from morphobench.datasets.simulate.mechanisms import main_mechanism
 from morphobench.datasets.tier import Tier
 from morphobench.errors import BadInput
+from morphobench.features.objects import COMPARTMENTS
 from morphobench.metrics import METRICS, ExpressionInputs
 from morphobench.models import available_models, load_model
 from morphobench.report.enrichment import overlaps
@@ -98,7 +99,7 @@ def test_separability_needs_the_right_drug(reports: dict[str, Report]) -> None:
     assert scores["vehicle"] < scores["real-replicates"] - 0.3
 
 
-@pytest.mark.parametrize("compartment", ["cells", "cytoplasm", "nuclei"])
+@pytest.mark.parametrize("compartment", COMPARTMENTS)
 def test_area_shift_closes_the_gap_for_replicates_only(reports: dict[str, Report], compartment: str) -> None:
     scores = {name: value(report, f"area_occupied_shift[{compartment}]") for name, report in reports.items()}
     assert scores["real-replicates"] > 0.7

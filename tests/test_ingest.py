@@ -19,6 +19,7 @@ from tiny_tier import SIZE, tiny_tier
 
 from morphobench.datasets.tier import Tier
 from morphobench.errors import BadInput
+from morphobench.ingest import image_set
 from morphobench.ingest.images import decode_png, encode_png
 from morphobench.ingest.manifest import manifest_toml
 from morphobench.ingest.submission import (
@@ -536,7 +537,11 @@ def test_a_submission_is_not_packed_into_itself(folder: Path, tier: Tier) -> Non
     assert sorted(folder.rglob("*")) == before
 
 
-def test_an_image_edited_while_it_is_scored_is_an_error(folder: Path, tier: Tier) -> None:
+def test_an_image_edited_while_it_is_scored_is_an_error(
+    folder: Path, tier: Tier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where it is read again: pixels that are kept are those that were checked."""
+    monkeypatch.setattr(image_set, "KEPT_BYTES", 3 * SIZE**2)
     images = open_submission(folder, tier).images["id"]
     (folder / "images/id/alpha/0001.png").write_bytes(encode_png(PIXELS))
     assert images.take([0]).shape == (1, SIZE, SIZE, 3)

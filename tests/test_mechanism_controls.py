@@ -13,13 +13,14 @@ from morphobench.features.cache import extract
 from morphobench.features.registry import load_extractor
 from morphobench.metrics import METRICS, BatchMechanismInputs
 from morphobench.models import load_model
+from morphobench.scoring.controls import FLOOR, VEHICLE, WRONG
 
 PAIRS = (
     "anisomycin", "emetine", "colchicine", "nocodazole", "chlorambucil", "cisplatin", "camptothecin", "floxuridine",
 )  # fmt: skip
 """Two compounds of each of four mechanisms."""
 PLATES = ("E01", "E02", "R01", "R02")
-CONTROLS = ("real-replicates", "vehicle", "wrong-compound")
+CONTROLS = (FLOOR, VEHICLE, WRONG)
 
 
 @pytest.fixture(scope="module")
@@ -64,14 +65,14 @@ def test_replicates_lead_home_and_other_images_do_not(
     controls: dict[str, BatchMechanismInputs], key: str, reached: float, chance: float
 ) -> None:
     scores = {name: METRICS[key].score(inputs) for name, inputs in controls.items()}
-    assert scores["real-replicates"] > reached, scores
-    assert max(scores["vehicle"], scores["wrong-compound"]) < (reached + chance) / 2, scores
-    assert abs(scores["vehicle"] - chance) < 0.2, scores
+    assert scores[FLOOR] > reached, scores
+    assert max(scores[VEHICLE], scores[WRONG]) < (reached + chance) / 2, scores
+    assert abs(scores[VEHICLE] - chance) < 0.2, scores
 
 
 def test_chance_is_what_the_labels_say(controls: dict[str, BatchMechanismInputs]) -> None:
     """Of seven other compounds one has the mechanism; of eight profiles on the other plate one is the compound's."""
-    inputs = controls["vehicle"]
+    inputs = controls[VEHICLE]
     assert inputs.mechanism_chance() == pytest.approx(1 / 7)
     assert inputs.mechanism_chance(batched=True) == pytest.approx(1 / 7)
     assert inputs.retrieval_chance == pytest.approx(np.mean(1 / np.arange(1, 9)))

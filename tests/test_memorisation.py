@@ -127,7 +127,7 @@ def test_thumbnails_are_shipped_cached_or_made_and_a_damaged_file_is_named(tmp_p
     write_shipped(path, made[::-1].copy(), "other images")
     np.testing.assert_array_equal(thumbnails(images, tmp_path / "other", path), made)
     path.write_bytes(path.read_bytes()[:40])
-    with pytest.raises(BadInput, match=r"t\.safetensors: no readable thumbnails"):
+    with pytest.raises(BadInput, match=r"t\.safetensors: not a readable file of shipped measurements"):
         thumbnails(images, tmp_path / "other", path)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scored_track import scores_of
 from synthetic_report import evaluation, manifest, report
 from test_report import Page
 from test_scoring import by_key, measurements
@@ -24,7 +25,6 @@ from morphobench.metrics.replicates import image_weights, row_weights
 from morphobench.report.page import write_report
 from morphobench.schema import Manifest, Report
 from morphobench.scoring.measurements import Measurements
-from morphobench.scoring.scores import score_track
 
 TOY = Metric(
     key="mean_offset",
@@ -92,11 +92,11 @@ def offset(by: float) -> Measurements:
 
 def reported(measured: Measurements, tier: Tier, submission: Manifest) -> Report:
     """A report of the scores of one track."""
-    return report(submission).model_copy(update={"scores": tuple(score_track(measured, tier))})
+    return report(submission).model_copy(update={"scores": tuple(scores_of(measured, tier))})
 
 
 def test_a_new_row_is_scored_once_for_each_extractor_and_named_after_it(tier: Tier) -> None:
-    scores = by_key(score_track(offset(0.25), tier))
+    scores = by_key(scores_of(offset(0.25), tier))
     score = scores["mean_offset[x]"]
     assert score.value == pytest.approx(0.25)
     assert (score.version, score.n, score.unit, score.track) == (3, 36, "feature units", "id")

@@ -17,6 +17,7 @@ from morphobench.datasets.morphogene.paper_recipe import VIEWS, dihedral, leak
 from morphobench.errors import BadInput
 from morphobench.evaluation import evaluate
 from morphobench.models import load_model
+from morphobench.scoring.controls import FLOOR, VEHICLE
 
 NAME = "morphogene-paper"
 
@@ -116,7 +117,7 @@ def test_controls_answer_it_and_a_model_is_scored_on_it(built, tmp_path, monkeyp
     (tmp_path / "cache" / "tiers" / NAME).symlink_to(built)
     tier = load_tier(NAME)
     conditions = tier.conditions("id")
-    for control in ("real-replicates", "vehicle", "mean-image"):
+    for control in (FLOOR, VEHICLE, "mean-image"):
         made = load_model(control, tier, "cpu").generate(conditions, 0)
         assert made.shape == (len(conditions), 512, 512, 3)
     lite = "efficientnet_lite0"

@@ -179,7 +179,7 @@ def test_cache_is_keyed_by_content_and_diameter(tmp_path):
 def test_shipped_profiles_stand_for_their_own_images_only(tmp_path):
     images = Arrays(np.stack([field(1, 2)]), "e" * 64)
     path = tmp_path / "profiles.safetensors"
-    made = measure_images(images, DIAMETER, tmp_path / "a", workers=1, shipped=path)
+    made = measure_images(images, DIAMETER, tmp_path / "a", workers=1)
     profile.write_shipped(path, made, images.digest(), DIAMETER)
     found = measure_images(images, DIAMETER, tmp_path / "b", workers=1, shipped=path)
     assert images.reads == 1

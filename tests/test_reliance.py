@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scored_track import scores_of
 from tiny_tier import tiny_tier
 
 from morphobench import evaluation
@@ -30,7 +31,6 @@ from morphobench.metrics.reliance import (
 from morphobench.request import Request
 from morphobench.schema import Condition, Conditions, Score
 from morphobench.scoring.measurements import Protocol, measure_track
-from morphobench.scoring.scores import score_track
 
 ACTIVE = (
     "docetaxel", "emetine", "MG-132", "nocodazole", "camptothecin", "monastrol", "simvastatin", "vincristine",
@@ -293,7 +293,7 @@ def scored(tier: Tier, tmp_path_factory: pytest.TempPathFactory) -> dict[str, di
             plan = dataclasses.replace(asked.resolve(), protocol=protocol)
             submission = evaluation.answered(plan, watch)
             measured = measure_track(submission, tier, "id", protocol, place / "cache", watch.stage)
-            found[name] = {score.key: score for score in score_track(measured, tier)}
+            found[name] = {score.key: score for score in scores_of(measured, tier)}
     return found
 
 
@@ -390,7 +390,7 @@ def test_scores_of_an_absent_set_say_what_to_add(swapped: tuple[Tier, Path], tmp
     measured = measure_track(
         _open(tier, folder), tier, "id", protocol, tmp_path / "cache", evaluation.Stopwatch().stage
     )
-    scores = {score.key: score for score in score_track(measured, tier) if score.key.startswith(("drug_", "rna_"))}
+    scores = {score.key: score for score in scores_of(measured, tier) if score.key.startswith(("drug_", "rna_"))}
     assert {key: score.value for key, score in scores.items()} == {"drug_swap_gap": None, "rna_swap_gap": None}
     assert scores["drug_swap_gap"].reason.endswith("no swapped conditions (images/id@drug-swap/)")
     assert scores["rna_swap_gap"].reason == "G_pre of this track is the same on several plates"

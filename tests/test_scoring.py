@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scored_track import notes_of, scores_of
 from tiny_tier import tiny_tier
 
 from morphobench.datasets.tier import Tier
@@ -26,8 +27,7 @@ from morphobench.scoring.controls import (
     write_controls,
 )
 from morphobench.scoring.measurements import Measurements
-from morphobench.scoring.notes import floor_note, track_notes
-from morphobench.scoring.scores import score_track
+from morphobench.scoring.notes import floor_note
 
 NAMES = ("a", "b", "c", "d", "e", "f")
 
@@ -86,25 +86,25 @@ def by_key(scores: list[Score]) -> dict[str, Score]:
 
 def test_a_score_on_fewer_compounds_than_the_track_has_no_interval_and_the_note_names_it(tier: Tier) -> None:
     measured = measurements()
-    scores = by_key(score_track(measured, tier))
+    scores = by_key(scores_of(measured, tier))
     assert scores["kd[x]"].interval is not None
     assert scores["lda_separability"].value is not None
     assert scores["lda_separability"].interval is None
-    notes = track_notes(measured, tier)
+    notes = notes_of(measured, tier)
     assert notes[0].startswith("id: no intervals for lda_separability, nsc, nscb: 4 compounds on 3 plates")
     # Of three other compounds one has the same mechanism; of 12 profiles on two other plates two are the compound's.
     assert notes[1] == "id: neighbours drawn blindly score nsc 0.333, nscb 0.333, replicate_map 0.326"
     assert "lda_separability asks for 2 mechanisms; one answer for all scores at most 0.500" in notes[2]
-    assert len(track_notes(measurements(annotated=6), tier)) == 2
+    assert len(notes_of(measurements(annotated=6), tier)) == 2
 
 
 def test_a_track_without_two_compounds_of_a_mechanism_has_no_nsc_but_the_reason(tier: Tier) -> None:
-    scores = by_key(score_track(measurements(annotated=2), tier))
+    scores = by_key(scores_of(measurements(annotated=2), tier))
     for key in ("nsc", "nscb"):
         assert scores[key].value is None
         assert "no mechanism of this track is that of two compounds" in scores[key].reason
     assert scores["replicate_map"].value is not None
-    assert not any("nsc" in note for note in track_notes(measurements(annotated=2), tier))
+    assert not any("nsc" in note for note in notes_of(measurements(annotated=2), tier))
 
 
 def test_profiles_that_were_not_measured_do_not_count_as_compounds(tier: Tier) -> None:
@@ -112,20 +112,20 @@ def test_profiles_that_were_not_measured_do_not_count_as_compounds(tier: Tier) -
     post = measured.expression["post"].copy()
     post[np.isin(measured.compounds, NAMES[4:])] = np.nan
     fewer = dataclasses.replace(measured, expression={**measured.expression, "post": post})
-    assert by_key(score_track(measured, tier))["lfc_pearson_vehicle"].interval is not None
-    score = by_key(score_track(fewer, tier))["lfc_pearson_vehicle"]
+    assert by_key(scores_of(measured, tier))["lfc_pearson_vehicle"].interval is not None
+    score = by_key(scores_of(fewer, tier))["lfc_pearson_vehicle"]
     assert score.n == 4
     assert score.interval is None
 
 
 def test_two_plates_give_no_interval_at_all(tier: Tier) -> None:
     measured = measurements(plates=2)
-    assert all(score.interval is None for score in score_track(measured, tier))
-    assert "6 compounds on 2 plates" in " ".join(track_notes(measured, tier))
+    assert all(score.interval is None for score in scores_of(measured, tier))
+    assert "6 compounds on 2 plates" in " ".join(notes_of(measured, tier))
 
 
 def test_a_track_is_scored_the_same_every_time(tier: Tier) -> None:
-    assert score_track(measurements(), tier) == score_track(measurements(), tier)
+    assert scores_of(measurements(), tier) == scores_of(measurements(), tier)
 
 
 def controls(vehicle: dict[str, float], replicates: dict[str, float], half: float = 0.1) -> Controls:
@@ -138,7 +138,7 @@ def controls(vehicle: dict[str, float], replicates: dict[str, float], half: floa
 
 
 def test_nothing_is_scaled_where_replicates_do_no_better_than_the_vehicle(tier: Tier) -> None:
-    plain = by_key(score_track(measurements(), tier))
+    plain = by_key(scores_of(measurements(), tier))
     assert floor_note(plain.values(), {})[0].startswith("some scores have no floor")
     flipped = {score.key: 9.0 if score.direction == "min" else -9.0 for score in plain.values()}
     path = shipped_controls_path(tier)
@@ -146,7 +146,7 @@ def test_nothing_is_scaled_where_replicates_do_no_better_than_the_vehicle(tier: 
     made.floor_intervals["id"]["lda_separability"] = None
     del made.floor_intervals["id"]["nsc"]
     write_controls(tier, made, {}, path)
-    scores = by_key(score_track(measurements(), tier))
+    scores = by_key(scores_of(measurements(), tier))
     assert all(score.scaled is None for score in scores.values())
     near, unknown = floor_note(scores.values(), made.floor_intervals)
     assert near.startswith("not scaled, as real replicates are not better than the vehicle beyond chance there: kd[x]")
@@ -159,9 +159,9 @@ def test_nothing_is_scaled_where_replicates_do_no_better_than_the_vehicle(tier: 
     assert named == ranked - {"lda_separability", "nsc"}
     assert {"duplicates", "fd[x]"} <= {key for key, score in scores.items() if score.value is not None} - named
     write_controls(tier, controls(flipped, dict.fromkeys(plain, 0.0), half=9.5), {}, path)
-    assert all(score.scaled is None for score in score_track(measurements(), tier)), "by chance"
+    assert all(score.scaled is None for score in scores_of(measurements(), tier)), "by chance"
     write_controls(tier, controls(flipped, dict.fromkeys(plain, 0.0), half=1), {}, path)
-    scores = by_key(score_track(measurements(), tier))
+    scores = by_key(scores_of(measurements(), tier))
     kd = scores["kd[x]"]
     assert kd.value is not None
     assert kd.scaled == pytest.approx(1 - kd.value / 9)
@@ -208,21 +208,21 @@ def test_controls_of_this_machine_are_read_for_a_tier_with_hashes(tier: Tier, mo
 
 def test_copies_of_real_images_are_noted(tier: Tier) -> None:
     measured = measurements()
-    assert not any("copy real" in note for note in track_notes(measured, tier))
+    assert not any("copy real" in note for note in notes_of(measured, tier))
     n, small = len(measured.compounds), measured.thumbnails
     # Turned and nearly a training image; and the features of real test images.
     stolen = small["generated"].copy()
     stolen[:5] = np.clip(np.rot90(small["train"][5:10], 1, axes=(1, 2)).astype(int) + 1, 0, 255)
     copied = dataclasses.replace(measured, thumbnails={**small, "generated": stolen})
-    notes = " ".join(track_notes(copied, tier))
+    notes = " ".join(notes_of(copied, tier))
     assert f"5 of {n} generated images copy real training images" in notes
     assert "copy real test" not in notes
-    assert by_key(score_track(copied, tier))["train_copies"].value == pytest.approx(5 / n)
-    assert by_key(score_track(copied, tier))["duplicates"].value == 0
+    assert by_key(scores_of(copied, tier))["train_copies"].value == pytest.approx(5 / n)
+    assert by_key(scores_of(copied, tier))["duplicates"].value == 0
     answers = measured.embedding["generated"].copy()
     answers[:3] = measured.embedding["real"][3:6] + 1e-6
     notes = " ".join(
-        track_notes(dataclasses.replace(measured, embedding={**measured.embedding, "generated": answers}), tier)
+        notes_of(dataclasses.replace(measured, embedding={**measured.embedding, "generated": answers}), tier)
     )
     assert f"3 of {n} generated images copy real test images" in notes
     assert "copy real training" not in notes
@@ -235,11 +235,11 @@ def test_copies_that_cannot_be_told_are_a_reason_and_a_note(tier: Tier) -> None:
     same = dataclasses.replace(
         measured, thumbnails=small, embedding={**measured.embedding, "real": measured.embedding["train"]}
     )
-    scores = by_key(score_track(same, tier))
+    scores = by_key(scores_of(same, tier))
     for key in ("train_copies", "near_copies", "nearest_train_distance"):
         assert scores[key].value is None
         assert "training images" in scores[key].reason
-    notes = track_notes(same, tier)
+    notes = notes_of(same, tier)
     for name in ("test", "training"):
         assert any(f"copies of real {name} images are not counted: " in note for note in notes)
 
@@ -254,8 +254,8 @@ def test_distances_to_training_images_are_computed_once(tier: Tier, monkeypatch:
             return real(a, b)
 
         monkeypatch.setattr(module, name, counted)
-    score_track(measured, tier)
-    track_notes(measured, tier)
-    track_notes(measured, tier)
+    scores_of(measured, tier)
+    notes_of(measured, tier)
+    notes_of(measured, tier)
     # Generated and real to training images, by features and by thumbnails, and generated to test images.
     assert len(called) == len(set(called)) == 5

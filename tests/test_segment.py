@@ -12,6 +12,7 @@ from scipy import ndimage
 from skimage.filters import threshold_li
 
 from morphobench.features import segment as engine
+from morphobench.features.objects import COMPARTMENTS
 
 DIAMETER = (8.0, 24.0)
 
@@ -33,7 +34,7 @@ def found_masks(oracle: Oracle) -> dict[str, np.ndarray]:
     return {
         f"{kind.capitalize()}{suffix}": getattr(masks, kind)
         for suffix, masks in (("", whole), ("Inner", inner))
-        for kind in ("nuclei", "cells", "cytoplasm")
+        for kind in COMPARTMENTS
     }
 
 

@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from morphobench.schema import Report, Score
+from morphobench.scoring.controls import VEHICLE
 
 if TYPE_CHECKING:
     from morphobench.comparison import Comparison
@@ -61,7 +62,7 @@ def _row(score: Score) -> list[str]:
     interval = f"{score.interval[0]:.4g} to {score.interval[1]:.4g}" if score.interval else "-"
     return [
         score.key, better, f"{score.value:.4g}", interval, str(score.n), _number(score.floor),
-        _number(score.controls.get("vehicle")), _number(score.scaled),
+        _number(score.controls.get(VEHICLE)), _number(score.scaled),
     ]  # fmt: skip
 
 

@@ -65,6 +65,11 @@ def swaps(tier: Tier, conditions: Conditions) -> dict[Kind, Swap]:
     return {"drug": drug_swap(conditions, mechanisms), "rna": rna_swap(conditions)}
 
 
+def swapped_conditions(track: str, planned: Mapping[Kind, Swap]) -> dict[str, Conditions]:
+    """What a model is asked for besides a track's own conditions, by `place`; nothing for a swap that cannot be."""
+    return {place(track, kind): swap.conditions for kind, swap in planned.items() if len(swap)}
+
+
 def drug_swap(conditions: Conditions, mechanisms: Mapping[str, str]) -> Swap:
     """Each compound takes the drug of another one: compound, SMILES and dose; plate and G_pre stay.
 

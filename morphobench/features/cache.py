@@ -1,32 +1,29 @@
 """Features and other measurements, computed once: found again by the hash of what they were computed from.
 
 A cache file is a .npz of arrays, named by a key that covers everything the arrays depend on. One that is cut short is
-logged and made again. Features that ship with a tier are a .safetensors file that says what it was computed from.
+logged and made again. What ships with a tier goes before the cache, see `shipped`.
 """
 
 from __future__ import annotations
 
 import logging
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
 from morphobench.datasets.tier import ImageSet
-from morphobench.errors import BadInput
 from morphobench.features.extractor import Extractor, Features
+from morphobench.features.shipped import Arrays, read_arrays, write_arrays
 from morphobench.storage import atomic_path, lock, sha256_text
 
 SHIPPED_FORMAT = "morphobench-features-1"
 UNREADABLE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
 """What numpy raises for a .npz that is cut short or something else."""
 
-Arrays = dict[str, np.ndarray]
 log = logging.getLogger(__name__)
 
 
@@ -50,14 +47,24 @@ def extract(
     """
     if len(images) == 0:
         raise ValueError(f"no images to extract {extractor.name} features from")
-    digest = images.digest()
-    if shipped is not None:
-        features = load_shipped(shipped, digest, extractor)
-        if features is not None:
-            return features
-    key = sha256_text("features", digest, extractor.name, extractor.weights_sha256, extractor.preprocessing)
-    arrays = cached_array(key, cache, lambda: _compute(images, extractor, batch_size, label or extractor.name))
-    return Features(arrays["embedding"], arrays.get("probabilities"))
+    origin = _origin(images.digest(), extractor)
+    key = sha256_text("features", *(value for name, value in origin.items() if name != "format"))
+    arrays = measured(
+        origin, key, cache, shipped, lambda: _compute(images, extractor, batch_size, label or extractor.name)
+    )
+    return _features(arrays)
+
+
+def measured(
+    origin: Mapping[str, str], key: str, cache: Path, shipped: Path | None, compute: Callable[[], Arrays]
+) -> Arrays:
+    """Arrays by name: shipped ones that were made from `origin`, else cached ones under the key, else computed now.
+
+    shipped: a file of `shipped.write_arrays`. key, cache, compute: see `cached_array`. Raises BadInput for a damaged
+    `shipped` file, and what `compute` raises.
+    """
+    known = None if shipped is None else read_arrays(shipped, origin)
+    return cached_array(key, cache, compute) if known is None else known
 
 
 def cached_array(key: str, cache: Path, compute: Callable[[], Arrays]) -> Arrays:
@@ -85,7 +92,7 @@ def cached_array(key: str, cache: Path, compute: Callable[[], Arrays]) -> Arrays
 
 
 def write_shipped(path: Path, features: Features, images_digest: str, extractor: Extractor, half: bool = False) -> None:
-    """Write features for shipping with a tier, as .safetensors, with what they were computed from.
+    """Write features for shipping with a tier, with what they were computed from.
 
     half: keep 16 bits of each number (relative error 5e-4), for size.
     """
@@ -93,8 +100,7 @@ def write_shipped(path: Path, features: Features, images_digest: str, extractor:
     arrays = {"embedding": features.embedding.astype(dtype)}
     if features.probabilities is not None:
         arrays["probabilities"] = features.probabilities.astype(dtype)
-    with atomic_path(path) as temporary:
-        save_file(arrays, temporary, metadata=_origin(images_digest, extractor))
+    write_arrays(path, arrays, _origin(images_digest, extractor))
 
 
 def load_shipped(path: Path, images_digest: str, extractor: Extractor) -> Features | None:
@@ -102,17 +108,13 @@ def load_shipped(path: Path, images_digest: str, extractor: Extractor) -> Featur
 
     Raises BadInput where the file is absent or damaged.
     """
-    try:
-        with safe_open(path, framework="numpy") as stream:
-            found = stream.metadata() or {}
-            for name, value in _origin(images_digest, extractor).items():
-                if found.get(name) != value:
-                    log.info("%s: its %s is %s, not %s; computing anew", path, name, found.get(name), value)
-                    return None
-            arrays = {name: stream.get_tensor(name).astype(np.float32) for name in stream.keys()}  # noqa: SIM118
-        return Features(arrays["embedding"], arrays.get("probabilities"))
-    except (SafetensorError, OSError, KeyError) as error:
-        raise BadInput(f"{path}: no readable features ({error}); install the package again") from error
+    arrays = read_arrays(path, _origin(images_digest, extractor))
+    return None if arrays is None else _features(arrays)
+
+
+def _features(arrays: Arrays) -> Features:
+    whole = {name: array.astype(np.float32, copy=False) for name, array in arrays.items()}
+    return Features(whole["embedding"], whole.get("probabilities"))
 
 
 def _origin(images_digest: str, extractor: Extractor) -> dict[str, str]:

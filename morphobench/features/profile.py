@@ -14,16 +14,13 @@ import numpy as np
 from joblib.externals.loky import get_reusable_executor
 from rich.console import Console
 from rich.progress import track
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
 from morphobench.datasets.tier import ImageSet
-from morphobench.errors import BadInput
-from morphobench.features.cache import cached_array
+from morphobench.features.cache import measured
 from morphobench.features.engine import BUILTIN, Engine
 from morphobench.features.objects import OBJECT_COLUMNS, OBJECTS, object_statistics
 from morphobench.features.segment import ENGINE, discard_border, segment
-from morphobench.storage import atomic_path
+from morphobench.features.shipped import write_arrays
 
 Profiles = dict[str, np.ndarray]
 """PROFILE_COLUMNS -> float64 (N,)."""
@@ -141,41 +138,25 @@ def measure_images(
     """The profiles of many images: PROFILE_COLUMNS -> float64 (N,), in the order of the images.
 
     diameter: as for `measure`. cache: folder of cache files, keyed by the images' content, diameters and engine.
-    workers: processes, one per available core if None. shipped: a file of `write_shipped`, used if it is there and was
-    made from these images with these diameters by this engine. label: what the progress bar on stderr calls the images.
+    workers: processes, one per available core if None. shipped: a file of `write_shipped`, used if it was made
+    from these images with these diameters by this engine. label: what the progress bar on stderr calls the images.
     engine: of `load_engine`, the built-in one if None. Raises BadInput for a damaged `shipped` file, and what the
     engine raises.
     """
     engine = engine or BUILTIN_ENGINE
     origin = _origin(images.digest(), diameter, engine.version)
-    if shipped is not None and shipped.exists():
-        profiles = _load_shipped(shipped, origin)
-        if profiles is not None:
-            return profiles
-    key = " ".join(origin.values())
-    rows = engine.rows(images, diameter, workers or joblib.cpu_count(), cache)
-    return cached_array(key, cache, lambda: _measure_all(rows, len(images), label or "images"))
+
+    def compute() -> Profiles:
+        rows = engine.rows(images, diameter, workers or joblib.cpu_count(), cache)
+        return _measure_all(rows, len(images), label or "images")
+
+    profiles = measured(origin, " ".join(origin.values()), cache, shipped, compute)
+    return {name: profiles[name] for name in PROFILE_COLUMNS}
 
 
 def write_shipped(path: Path, profiles: Profiles, images_digest: str, diameter: tuple[float, float]) -> None:
-    """Write profiles for shipping with a tier, as .safetensors, with what they were computed from."""
-    with atomic_path(path) as temporary:
-        save_file(
-            {name: profiles[name] for name in PROFILE_COLUMNS}, temporary, _origin(images_digest, diameter, ENGINE)
-        )
-
-
-def _load_shipped(path: Path, origin: dict[str, str]) -> Profiles | None:
-    """Shipped profiles, or None where they are of other images, diameters or another engine."""
-    try:
-        with safe_open(path, framework="numpy") as stream:
-            if stream.metadata() != origin:
-                return None
-            return {name: stream.get_tensor(name) for name in PROFILE_COLUMNS}
-    except (SafetensorError, OSError) as error:
-        raise BadInput(
-            f"{path}: not a readable file of shipped profiles ({error}); install the package again"
-        ) from error
+    """Write profiles for shipping with a tier, with what they were computed from."""
+    write_arrays(path, profiles, _origin(images_digest, diameter, ENGINE))
 
 
 def _origin(images_digest: str, diameter: tuple[float, float], engine: str) -> dict[str, str]:

@@ -10,13 +10,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
 from morphobench.datasets.tier import ImageSet
-from morphobench.errors import BadInput
-from morphobench.features.cache import cached_array
-from morphobench.storage import atomic_path
+from morphobench.features.cache import measured
+from morphobench.features.shipped import write_arrays
 
 VERSION = "thumbnail-8-1"
 SIDE = 8
@@ -45,28 +42,16 @@ def thumbnails(images: ImageSet, cache: Path, shipped: Path | None = None) -> np
     Raises BadInput for a damaged `shipped` file.
     """
     origin = _origin(images.digest())
-    known = None if shipped is None else _load_shipped(shipped, origin)
-    if known is not None:
-        return known
 
     def compute() -> dict[str, np.ndarray]:
         return {"thumbnail": np.concatenate([thumbnail(batch) for batch in images.batches(BATCH)])}
 
-    return cached_array(" ".join(origin.values()), cache, compute)["thumbnail"]
+    return measured(origin, " ".join(origin.values()), cache, shipped, compute)["thumbnail"]
 
 
 def write_shipped(path: Path, values: np.ndarray, images_digest: str) -> None:
-    """Write thumbnails for shipping with a tier, as .safetensors, with what they were made from."""
-    with atomic_path(path) as temporary:
-        save_file({"thumbnail": values}, temporary, _origin(images_digest))
-
-
-def _load_shipped(path: Path, origin: dict[str, str]) -> np.ndarray | None:
-    try:
-        with safe_open(path, framework="numpy") as stream:
-            return np.asarray(stream.get_tensor("thumbnail")) if stream.metadata() == origin else None
-    except (SafetensorError, OSError) as error:
-        raise BadInput(f"{path}: no readable thumbnails ({error}); install the package again") from error
+    """Write thumbnails for shipping with a tier, with what they were made from."""
+    write_arrays(path, {"thumbnail": values}, _origin(images_digest))
 
 
 def _origin(images_digest: str) -> dict[str, str]:

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import re
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from morphobench.datasets.swaps import KINDS, place, swaps
+from morphobench.datasets.swaps import KINDS, Kind, Swap, place, swapped_conditions, swaps
 from morphobench.datasets.tier import Tier
 from morphobench.errors import BadInput
 from morphobench.ingest.archive import Source, named, open_source
 from morphobench.ingest.expression import EXPRESSION, EXPRESSION_BYTES, G_PRE, read_expression, write_expression
-from morphobench.ingest.images import decode_png, encode_png
+from morphobench.ingest.image_set import SubmissionImages, check_images, image_bytes
+from morphobench.ingest.images import encode_png
 from morphobench.ingest.manifest import MANIFEST, MANIFEST_BYTES, manifest_toml, read_manifest
 from morphobench.schema import Condition, Conditions, Manifest
 from morphobench.storage import (
@@ -27,7 +28,6 @@ from morphobench.storage import (
     check_file,
     check_folder,
     left_behind,
-    sha256_bytes,
     sha256_text,
 )
 
@@ -48,62 +48,20 @@ def image_name(condition: Condition, folder: str = "") -> str:
     return f"images/{folder or condition.track}/{compound}/{condition.index:04d}.png"
 
 
-def image_bytes(size: int) -> int:
-    """Most bytes read of a PNG of `size` x `size`: twice its bare pixels, and room for what an editor adds."""
-    return 2 * 3 * size**2 + (64 << 10)
-
-
-@dataclass(frozen=True)
-class SubmissionImages:
-    """Images of one track, in condition order (an `ImageSet`); each is checked against its hash as it is read."""
-
-    source: Source
-    image_names: tuple[str, ...]
-    hashes: tuple[str, ...]
-    size: int
-
-    @property
-    def sha256(self) -> str:
-        """Hash of the images' hashes."""
-        return sha256_text(*self.hashes)
-
-    def __len__(self) -> int:
-        return len(self.image_names)
-
-    def digest(self) -> str:
-        """Hash of every image's bytes, in condition order."""
-        return self.sha256
-
-    def batches(self, size: int) -> Iterator[np.ndarray]:
-        """uint8 (<= size, H, W, 3), in condition order."""
-        for start in range(0, len(self), size):
-            yield self.take(range(start, min(start + size, len(self))))
-
-    def take(self, rows: Sequence[int]) -> np.ndarray:
-        """uint8 (len(rows), H, W, 3)."""
-        return np.stack([self._decode(row) for row in rows])
-
-    def _decode(self, row: int) -> np.ndarray:
-        where = f"{self.source.path}: {self.image_names[row]}"
-        data = self.source.read(self.image_names[row], image_bytes(self.size))
-        if sha256_bytes(data) != self.hashes[row]:
-            raise BadInput(f"{where}: changed since it was checked; leave the submission alone while it is scored")
-        return decode_png(data, where, self.size)
-
-
 @dataclass(frozen=True)
 class Submission:
     """A checked submission: every condition has its image, or none has one, and there is nothing else.
 
-    images: by track; empty where the submission predicts expression alone.
+    images: by track; empty where the submission predicts expression alone. swapped: images of swapped conditions by
+    `swaps.place`, those that are there. swaps: what was swapped, by track.
     """
 
     manifest: Manifest
     images: Mapping[str, SubmissionImages]
     expression: Mapping[str, np.ndarray] | None
     expression_sha256: str
-    swapped: Mapping[str, SubmissionImages] = field(default_factory=dict)
-    """Images of swapped conditions by `swaps.place`, those that are there."""
+    swapped: Mapping[str, SubmissionImages]
+    swaps: Mapping[str, Mapping[Kind, Swap]]
 
     @property
     def images_sha256(self) -> str:
@@ -127,26 +85,26 @@ def open_submission(path: Path, tier: Tier, tracks: Sequence[str] | None = None)
     names, size = set(source.names()), tier.spec.image_size
     predicts = named(names, EXPRESSION) is not None
     drawn = {} if predicts and not any(name.startswith(IMAGES) for name in names) else wanted
-    swapped = _swapped_conditions(source, tier, drawn)
+    planned = {track: swaps(tier, conditions) for track, conditions in drawn.items()}
+    folders = {"/".join(name.split("/")[:2]) for name in names if name.count("/") > 1}
+    swapped = {
+        name: conditions
+        for track in drawn
+        for name, conditions in swapped_conditions(track, planned[track]).items()
+        if f"{IMAGES}{name}" in folders
+    }
     _check_names(source, names, tier, drawn | swapped)
-    images = {track: _check_images(source, track, conditions, size) for track, conditions in drawn.items()}
-    others = {name: _check_images(source, name, conditions, size) for name, conditions in swapped.items()}
+    images, others = (
+        {
+            name: check_images(source, tuple(image_name(condition, name) for condition in conditions), size)
+            for name, conditions in asked.items()
+        }
+        for asked in (drawn, swapped)
+    )
     expression, expression_sha256 = None, ""
     if predicts:
         expression, expression_sha256 = read_expression(source, tier, wanted)
-    return Submission(manifest, images, expression, expression_sha256, others)
-
-
-def _swapped_conditions(source: Source, tier: Tier, wanted: Mapping[str, Conditions]) -> dict[str, Conditions]:
-    """Conditions of the swapped sets that a submission holds images of, by `place`."""
-    folders = {name.split("/")[1] for name in source.names() if name.startswith("images/") and name.count("/") > 1}
-    found = {}
-    for track, conditions in wanted.items():
-        if folders & {place(track, kind) for kind in KINDS}:
-            for kind, swap in swaps(tier, conditions).items():
-                if place(track, kind) in folders and len(swap):
-                    found[place(track, kind)] = swap.conditions
-    return found
+    return Submission(manifest, images, expression, expression_sha256, others, planned)
 
 
 def write_submission(
@@ -195,7 +153,7 @@ def new_submission(folder: Path, tier: Tier, tracks: Sequence[str] = (), swapped
         conditions = tier.conditions(track)
         sets = {track: conditions}
         if swapped:
-            sets |= {place(track, kind): swap.conditions for kind, swap in swaps(tier, conditions).items()}
+            sets |= swapped_conditions(track, swaps(tier, conditions))
         for name, asked in sets.items():
             for condition, profile in zip(asked, asked.g_pre, strict=True):
                 row = profiles.setdefault(profile.tobytes(), (len(profiles), profile))[0]
@@ -246,16 +204,3 @@ def _check_names(source: Source, names: set[str], tier: Tier, wanted: Mapping[st
     extra = sorted(name for name in names - expected - allowed if not (others and name.startswith(others)))
     if extra:
         raise BadInput(f"{source.path}: {extra[0]} answers no condition ({len(extra)} such files); remove it")
-
-
-def _check_images(source: Source, folder: str, conditions: Conditions, size: int) -> SubmissionImages:
-    names = tuple(image_name(condition, folder) for condition in conditions)
-
-    def check(name: str) -> str:
-        data = source.read(name, image_bytes(size))
-        decode_png(data, f"{source.path}: {name}", size)
-        return sha256_bytes(data)
-
-    with ThreadPoolExecutor() as pool:
-        hashes = tuple(pool.map(check, names))
-    return SubmissionImages(source, names, hashes, size)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from morphobench.report.reading import ARROWS, REPLICATES, VEHICLE, number, read
+from morphobench.report.reading import ARROWS, number, read
 from morphobench.schema import CompoundScore, Score
+from morphobench.scoring.controls import FLOOR, VEHICLE
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ def _cell(part: CompoundScore | None) -> tuple[str, str]:
     if part is None:
         return number(None), ""
     below = [f"{number(part.interval[0])} to {number(part.interval[1])}"] if part.interval else []
-    for control, word in ((REPLICATES, "replicates"), (VEHICLE, "vehicle")):
+    for control, word in ((FLOOR, "replicates"), (VEHICLE, "vehicle")):
         value = part.controls.get(control)
         below += [f"{word} {number(value)}"] if value is not None else []
     return number(part.value), "; ".join(below)

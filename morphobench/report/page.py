@@ -20,6 +20,7 @@ from morphobench.report.panel import panel_pictures
 from morphobench.report.templates import environment
 from morphobench.report.verdict import Sentence, verdict
 from morphobench.schema import Report, Score
+from morphobench.scoring.controls import FLOOR, VEHICLE
 
 BAR = (-0.5, 1.5)
 """Ends of the scaled bar; a value outside is an arrow at the end, and its number is printed in full."""
@@ -124,8 +125,8 @@ def _row(score: Score) -> Row:
     words = reading.read(score)
     position = score.scaled
     # the replicates have a column and the end of the bar to themselves, the vehicle its other end
-    controls = {name: value for name, value in score.controls.items() if name != reading.REPLICATES}
-    marks = ((name, reading.scale(score, value)) for name, value in controls.items() if name != reading.VEHICLE)
+    controls = {name: value for name, value in score.controls.items() if name != FLOOR}
+    marks = ((name, reading.scale(score, value)) for name, value in controls.items() if name != VEHICLE)
     return Row(
         family=words.family,
         title=words.title,

@@ -14,13 +14,12 @@ from morphobench.metrics.metric import FAMILIES as ROW_FAMILIES
 from morphobench.metrics.metric import INCEPTION
 from morphobench.metrics.registry import row_of
 from morphobench.schema import Score, Trivial
+from morphobench.scoring.controls import VEHICLE
 
 OTHER = "other"
 """What stands for the family of a score of no row."""
 FAMILIES: tuple[str, ...] = (*ROW_FAMILIES, OTHER)
 """Order of the score table."""
-VEHICLE = "vehicle"
-REPLICATES = "real-replicates"
 ARROWS = {"min": "↓", "max": "↑", "target": "◎", "none": "–"}
 READINGS = {
     "min": "lower is better",

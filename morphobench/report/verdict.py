@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from morphobench.report.copying import copying_sentence, too_many_copies
-from morphobench.report.reading import VEHICLE, foremost, number, read, scale, span_text, standing, standing_beside
+from morphobench.report.reading import foremost, number, read, scale, span_text, standing, standing_beside
 from morphobench.schema import Report, Score, Trivial
+from morphobench.scoring.controls import VEHICLE, WRONG
 
 HEADLINES = {
     "kd": "How real the crowd looks",
@@ -88,7 +89,7 @@ def _distance(position: float) -> str:
 def _against_wrong_compound(scores: list[Score]) -> str:
     """Whether the images are drug-specific: better than real images of another compound."""
     specific = [score for score in scores if read(score).family in ("separability", "per compound", "morphology")]
-    judged = [s for score in specific if (s := standing(score, score.controls.get("wrong-compound")))]
+    judged = [s for score in specific if (s := standing(score, score.controls.get(WRONG)))]
     if not judged:
         return ""
     better = judged.count("better")

@@ -6,15 +6,19 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from morphobench.datasets.tier import Tier
 from morphobench.errors import BadInput
 from morphobench.schema import Score
 from morphobench.storage import atomic_write_text, cache_dir, verify_listed
 
+if TYPE_CHECKING:  # pandas, which whoever only names a control does without
+    from morphobench.datasets.tier import Tier
+
 FLOOR = "real-replicates"
 VEHICLE = "vehicle"
-CONTROLS = (FLOOR, "copycat", VEHICLE, "wrong-compound", "mean-image")
+WRONG = "wrong-compound"
+CONTROLS = (FLOOR, "copycat", VEHICLE, WRONG, "mean-image")
 """Submissions made of real images, by the names that `morphobench.models` knows them by."""
 ControlScores = dict[str, dict[str, dict[str, float | None]]]
 """control -> track -> score key -> value; one compound's value has the key of `compound_key`."""

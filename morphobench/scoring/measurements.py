@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from morphobench.datasets.swaps import Kind, Swap, SwappedTruth, place, swaps
+from morphobench.datasets.swaps import Kind, Swap, SwappedTruth, place
 from morphobench.datasets.tier import ImageSet, Tier
 from morphobench.errors import BadInput
 from morphobench.features.cache import extract
@@ -286,7 +286,7 @@ def _with_images(
         }
         swapped = {
             kind: _measure_swap(submission, tier, track, swap, lambda images, split: features(name, images, split))
-            for kind, swap in swaps(tier, tier.conditions(track)).items()
+            for kind, swap in submission.swaps[track].items()
         }
     with stage("segmentation"):
         diameter = tier.spec.nucleus_diameter

@@ -14,7 +14,7 @@ from morphobench.metrics.registry import row_of
 from morphobench.schema import NO_IMAGES, OWN, Score
 from morphobench.scoring.controls import VEHICLE, Intervals
 from morphobench.scoring.measurements import Measurements
-from morphobench.scoring.tasks import MIN_COMPOUNDS, MIN_PLATES, Task, tasks
+from morphobench.scoring.tasks import MIN_COMPOUNDS, MIN_PLATES, Task
 
 
 def floor_note(scores: Iterable[Score], intervals: Intervals) -> tuple[str, ...]:
@@ -47,13 +47,13 @@ def floor_note(scores: Iterable[Score], intervals: Intervals) -> tuple[str, ...]
     return tuple(lines)
 
 
-def track_notes(measured: Measurements, tier: Tier) -> tuple[str, ...]:
-    """What a reader must know of a track beside the numbers.
+def track_notes(measured: Measurements, todo: Sequence[Task]) -> tuple[str, ...]:
+    """What a reader must know of a track beside the numbers; todo: its `tasks`.
 
     Scores with too few clusters for an interval, chance levels, copies of real images, images the
     segmentation mistrusts.
     """
-    filled = [task for task in tasks(measured, tier) if task.inputs is not None]
+    filled = [task for task in todo if task.inputs is not None]
     lines = [*_too_few_clusters(filled), *_chance_levels(filled)]
     if measured.drawn:
         lines += [*_areas(measured, filled), *_copies(measured), *_flags(measured)]

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from morphobench.datasets.tier import Tier
 from morphobench.metrics.inputs import ExpressionInputs
 from morphobench.metrics.registry import scaled
 from morphobench.schema import CompoundScore, Score
-from morphobench.scoring.controls import FLOOR, VEHICLE, Controls, compound_key, read_controls
+from morphobench.scoring.controls import FLOOR, VEHICLE, Controls, compound_key
 from morphobench.scoring.measurements import Measurements
-from morphobench.scoring.tasks import Task, tasks
+from morphobench.scoring.tasks import Task
 from morphobench.scoring.trivial_scores import trivial_scores
 
 REPLICATES = 1000
@@ -22,12 +21,11 @@ BOOTSTRAP_SEED = 0
 """The same for everybody: every submission gets the same draws, and nobody gets to choose among intervals."""
 
 
-def score_track(measured: Measurements, tier: Tier, controls: Controls | None = None) -> list[Score]:
+def score_track(measured: Measurements, todo: Sequence[Task], controls: Controls) -> list[Score]:
     """Every score of a track. One that cannot be computed has no value but the reason, and the rest are computed.
 
-    controls: what stands beside them; None for those that are filed for the tier.
+    todo: the track's `tasks`. controls: what stands beside its scores.
     """
-    controls = read_controls(tier, measured.protocol) if controls is None else controls
     has_truth = np.isfinite(measured.expression["post"]).all(axis=1)
     trivial = {name: post[has_truth] for name, post in measured.trivial.items()}
     return [
@@ -38,7 +36,7 @@ def score_track(measured: Measurements, tier: Tier, controls: Controls | None = 
             controls.floor_intervals.get(measured.track, {}).get(task.key),
             trivial if task.metric.inputs is ExpressionInputs else {},
         )
-        for task in tasks(measured, tier)
+        for task in todo
     ]
 
 
