@@ -184,7 +184,6 @@ def _track(name: str, title: str, seed: int, compounds: int, images: int, genes:
         real_mechanisms=mechanism[who],
         vehicle_embedding=cloud(np.zeros((48, dimension))),
         train_embedding=cloud(np.repeat(shift, 2, axis=0)),
-        train_labels=np.repeat(names[who], 2),
         train_mechanisms=np.repeat(mechanism[who], 2),
         generated_area=area(0.45, len(who)),
         real_area=area(0.4, len(who)),

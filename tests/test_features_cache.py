@@ -11,7 +11,8 @@ import pytest
 
 from morphobench.errors import BadInput
 from morphobench.features import Extractor, Features
-from morphobench.features.cache import cached_array, extract, load_shipped, write_shipped
+from morphobench.features.cache import cached_array, extract, features_origin, write_shipped
+from morphobench.features.shipped import read_arrays
 
 
 @dataclass(frozen=True)
@@ -148,10 +149,10 @@ def test_shipped_features_spare_the_network(
 def test_shipped_features_of_something_else_are_not_used(tmp_path: Path, images: Images, means: Means) -> None:
     shipped = tmp_path / "id.safetensors"
     write_shipped(shipped, means.extract(images.pixels), images.digest(), means.extractor)
-    assert load_shipped(shipped, images.digest(), means.extractor) is not None
-    assert load_shipped(shipped, "other images", means.extractor) is None
+    assert read_arrays(shipped, features_origin(images.digest(), means.extractor)) is not None
+    assert read_arrays(shipped, features_origin("other images", means.extractor)) is None
     for changed in ({"name": "other"}, {"weights_sha256": "1" * 64}, {"preprocessing": "other"}):
-        assert load_shipped(shipped, images.digest(), replace(means.extractor, **changed)) is None
+        assert read_arrays(shipped, features_origin(images.digest(), replace(means.extractor, **changed))) is None
     means.seen = 0
     extract(Images(images.pixels[:5]), means.extractor, tmp_path / "cache", shipped=shipped)
     assert means.seen == 5

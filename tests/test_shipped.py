@@ -10,12 +10,12 @@ import pytest
 
 from morphobench.datasets import load_tier
 from morphobench.datasets.tier import Tier
-from morphobench.features.cache import load_shipped, write_shipped
+from morphobench.features.cache import features_origin, write_shipped
 from morphobench.features.extractor import Features
 from morphobench.features.profile import AREA_COLUMNS, measure, measure_images
 from morphobench.features.registry import load_extractor
 from morphobench.features.segment import ENGINE
-from morphobench.features.shipped import FOLDER, shipped_path
+from morphobench.features.shipped import FOLDER, read_arrays, shipped_path
 from morphobench.storage import read_sums, verify_sums
 
 SAMPLED = (0, 101, 350, 703)
@@ -45,11 +45,11 @@ def shipped(tier: Tier, name: str, split: str) -> Path:
 )
 def test_a_sample_of_the_features_is_derived_again(tier: Tier, name: str, split: str) -> None:
     rows, extractor = tier.rows(split), load_extractor(name)
-    features = load_shipped(shipped(tier, name, split), tier.images(rows).digest(), extractor)
+    features = read_arrays(shipped(tier, name, split), features_origin(tier.images(rows).digest(), extractor))
     assert features is not None, "made from other images or by another extractor: run scripts/derive_features.py"
-    assert len(features.embedding) == len(rows)
+    assert len(features["embedding"]) == len(rows)
     again = extractor.extract(tier.images(rows.iloc[list(SAMPLED)]).take(range(len(SAMPLED)))).embedding
-    wanted = features.embedding[list(SAMPLED)]
+    wanted = features["embedding"][list(SAMPLED)]
     # A processor's own order of additions may move a pixel by one grey level, and with it a feature.
     np.testing.assert_allclose(again, wanted, atol=0.01 * np.abs(wanted).max())
 
@@ -77,5 +77,5 @@ def test_every_shipped_file_is_hashed(tier: Tier) -> None:
 def test_features_of_other_images_are_not_taken_for_these(tmp_path: Path) -> None:
     extractor = load_extractor("efficientnet_lite0")
     write_shipped(tmp_path / "f", Features(np.ones((3, 1280), np.float32), None), "these images", extractor)
-    assert load_shipped(tmp_path / "f", "these images", extractor) is not None
-    assert load_shipped(tmp_path / "f", "other images", extractor) is None
+    assert read_arrays(tmp_path / "f", features_origin("these images", extractor)) is not None
+    assert read_arrays(tmp_path / "f", features_origin("other images", extractor)) is None

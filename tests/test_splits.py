@@ -246,7 +246,7 @@ def test_controls_answer_a_named_track_from_its_own_training_set(named, tmp_path
     assert result.report.submission.training_set == "own"
     assert not [note for note in result.report.notes if "training_set" in note]
     (contents,) = result.tracks
-    assert set(contents.train_labels) == {"beta/2", "delta"}
+    assert set(contents.train_mechanisms) == {"two", ""}, "of beta/2 and delta; alpha and gamma have another"
     assert set(contents.compounds) == {"alpha", "gamma"}
     with pytest.raises(BadInput, match=r"images/id/alpha/0000\.png is missing"):
         open_submission(tmp_path / "run" / "submission", named)

@@ -10,13 +10,24 @@ from reference_models.trident.network import TridentNetwork, count_parameters
 from reference_models.trident.transformer import (
     CrossAttention,
     DenoisingTransformer,
-    parameter_count,
     patchify,
     sincos_positions,
     unpatchify,
 )
 
 SMALL = TransformerConfig(latent_channels=3, latent_size=8, patch=2, width=32, depth=2, heads=4)
+
+
+def parameter_count(config: TransformerConfig) -> int:
+    """Trained weights of the transformer in closed form (biases included, the frozen position table not)."""
+    width, patch_values = config.width, config.latent_channels * config.patch**2
+    attention = 4 * width**2 + 4 * width
+    mlp = 2 * config.mlp_ratio * width**2 + (config.mlp_ratio + 1) * width
+    block = 2 * attention + mlp + 3 * 2 * width
+    time = config.time_features * width + width + width**2 + width
+    return (
+        (patch_values * width + width) + time + config.depth * block + 2 * width + (width * patch_values + patch_values)
+    )
 
 
 @pytest.mark.parametrize("config", [PAPER.transformer, SIM.transformer, SMALL])
@@ -30,10 +41,10 @@ def test_paper_and_sim_sizes() -> None:
     condition module."""
     width, depth = PAPER.transformer.width, PAPER.transformer.depth
     assert parameter_count(PAPER.transformer) == pytest.approx(depth * 16 * width**2, rel=0.01)
-    assert PAPER.transformer.image_tokens == 1024
+    assert (PAPER.transformer.latent_size // PAPER.transformer.patch) ** 2 == 1024
     with torch.device("meta"):
         assert count_parameters(TridentNetwork(SIM)) == pytest.approx(2.5e6, rel=0.1)
-    assert SIM.transformer.image_tokens == 64
+    assert (SIM.transformer.latent_size // SIM.transformer.patch) ** 2 == 64
 
 
 def test_patches_come_back() -> None:

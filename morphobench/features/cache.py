@@ -47,7 +47,7 @@ def extract(
     """
     if len(images) == 0:
         raise ValueError(f"no images to extract {extractor.name} features from")
-    origin = _origin(images.digest(), extractor)
+    origin = features_origin(images.digest(), extractor)
     key = sha256_text("features", *(value for name, value in origin.items() if name != "format"))
     arrays = measured(
         origin, key, cache, shipped, lambda: _compute(images, extractor, batch_size, label or extractor.name)
@@ -100,16 +100,7 @@ def write_shipped(path: Path, features: Features, images_digest: str, extractor:
     arrays = {"embedding": features.embedding.astype(dtype)}
     if features.probabilities is not None:
         arrays["probabilities"] = features.probabilities.astype(dtype)
-    write_arrays(path, arrays, _origin(images_digest, extractor))
-
-
-def load_shipped(path: Path, images_digest: str, extractor: Extractor) -> Features | None:
-    """Features from a file of `write_shipped`, or None where it was made from other images or by another extractor.
-
-    Raises BadInput where the file is absent or damaged.
-    """
-    arrays = read_arrays(path, _origin(images_digest, extractor))
-    return None if arrays is None else _features(arrays)
+    write_arrays(path, arrays, features_origin(images_digest, extractor))
 
 
 def _features(arrays: Arrays) -> Features:
@@ -117,7 +108,8 @@ def _features(arrays: Arrays) -> Features:
     return Features(whole["embedding"], whole.get("probabilities"))
 
 
-def _origin(images_digest: str, extractor: Extractor) -> dict[str, str]:
+def features_origin(images_digest: str, extractor: Extractor) -> dict[str, str]:
+    """What a shipped file of features must say that it was computed from."""
     return {
         "format": SHIPPED_FORMAT,
         "images": images_digest,

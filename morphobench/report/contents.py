@@ -54,7 +54,6 @@ class TrackContents:
     real_mechanisms: np.ndarray  # (M,) str
     vehicle_embedding: np.ndarray  # (V, D)
     train_embedding: np.ndarray  # (T, D)
-    train_labels: np.ndarray  # (T,) compound names
     train_mechanisms: np.ndarray  # (T,) str
     generated_area: dict[str, np.ndarray]  # compartment -> (N,)
     real_area: dict[str, np.ndarray]

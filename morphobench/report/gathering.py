@@ -36,7 +36,6 @@ def track_contents(submission: Submission, tier: Tier, measured: Measurements) -
         real_mechanisms=measured.mechanisms,
         vehicle_embedding=measured.embedding.get("vehicle", nothing),
         train_embedding=measured.embedding.get("train", nothing),
-        train_labels=measured.train_compounds,
         train_mechanisms=measured.train_mechanisms,
         generated_area=areas.get("generated", {}),
         real_area=areas.get("real", {}),

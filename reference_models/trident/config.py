@@ -49,10 +49,6 @@ class TransformerConfig:
     normalise_condition: bool = True
     """RMS-normalise z and the time embedding before their sum, so that neither drowns the other."""
 
-    @property
-    def image_tokens(self) -> int:
-        return (self.latent_size // self.patch) ** 2
-
 
 @dataclass(frozen=True, config=STRICT)
 class DiffusionConfig:
@@ -103,8 +99,6 @@ class TridentConfig:
 
 PAPER_10K = Recipe(steps=10_000)
 """The comparison of the paper's Table 1 trains every model this long."""
-PAPER_100K = Recipe(steps=100_000)
-"""The final model of the paper's appendix A."""
 
 PAPER = TridentConfig(
     name="paper",

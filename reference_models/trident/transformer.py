@@ -149,18 +149,6 @@ def sincos_positions(side: int, width: int) -> Tensor:
     return torch.cat([sinusoid(row.flatten(), width // 2), sinusoid(column.flatten(), width // 2)], -1)
 
 
-def parameter_count(config: TransformerConfig) -> int:
-    """Trained weights of the transformer in closed form (biases included, the frozen position table not)."""
-    width, patch_values = config.width, config.latent_channels * config.patch**2
-    attention = 4 * width**2 + 4 * width
-    mlp = 2 * config.mlp_ratio * width**2 + (config.mlp_ratio + 1) * width
-    block = 2 * attention + mlp + 3 * 2 * width
-    time = config.time_features * width + width + width**2 + width
-    return (
-        (patch_values * width + width) + time + config.depth * block + 2 * width + (width * patch_values + patch_values)
-    )
-
-
 def _split(x: Tensor, heads: int) -> Tensor:
     """(N, T, W) -> (N, heads, T, W / heads)."""
     return x.unflatten(-1, (heads, -1)).transpose(1, 2)
