@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # pandas, which the command line's --help does without
     from morphobench.datasets.tier import Tier
     from morphobench.models import Model
     from morphobench.schema import Manifest
-    from morphobench.scoring.measurements import Protocol
+    from morphobench.scoring.protocol import Protocol
 
 DEFAULT_TIER = "sim"
 
@@ -76,7 +76,7 @@ class Request:
         Unavailable for a tier that is not built.
         """
         from morphobench.datasets import load_tier
-        from morphobench.scoring.measurements import Protocol
+        from morphobench.scoring.protocol import Protocol
 
         if self.model is None and self.submission is None:
             raise BadInput("give --model NAME or --submission PATH, one of the two")

@@ -23,7 +23,7 @@ from morphobench.leaderboard.results import add_result, read_results
 from morphobench.report.reading import read
 from morphobench.request import Request
 from morphobench.schema import NO_IMAGES, Conditions, Manifest, Report
-from morphobench.scoring import measurements
+from morphobench.scoring import protocol
 
 EXPRESSION = "expression"
 
@@ -65,7 +65,7 @@ def scored(tier: Tier, place: Path) -> tuple[Report, Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MORPHOBENCH_CACHE", str(place / "cache"))
         # No network is at hand, and none is needed.
-        patch.setattr(measurements, "load_extractor", lambda *given: pytest.fail("no image is there to be measured"))
+        patch.setattr(protocol, "load_extractor", lambda *given: pytest.fail("no image is there to be measured"))
         return run.run(asked(Shift(), tier, place / "out"))
 
 

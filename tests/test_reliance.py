@@ -30,7 +30,8 @@ from morphobench.metrics.reliance import (
 )
 from morphobench.request import Request
 from morphobench.schema import Condition, Conditions, Score
-from morphobench.scoring.measurements import Protocol, measure_track
+from morphobench.scoring.measurements import measure_track
+from morphobench.scoring.protocol import Protocol
 
 ACTIVE = (
     "docetaxel", "emetine", "MG-132", "nocodazole", "camptothecin", "monastrol", "simvastatin", "vincristine",

@@ -27,7 +27,7 @@ from morphobench.scoring.controls import (
     shipped_controls_path,
     write_controls,
 )
-from morphobench.scoring.measurements import Protocol
+from morphobench.scoring.protocol import Protocol
 from morphobench.storage import sha256_bytes
 
 LITE = "efficientnet_lite0"
