@@ -90,7 +90,8 @@ def _header(data: bytes, size: int) -> bytes:
 
 def _pixel_data(data: bytes) -> bytes:
     """The compressed pixel data, after every chunk of the file was looked at."""
-    before: list[bytes] = []
+    before: set[bytes] = set()
+    last = b""
     pixels: list[bytes] = []
     for kind, content in _chunks(data):
         name = kind.decode("ascii")
@@ -102,11 +103,12 @@ def _pixel_data(data: bytes) -> bytes:
             raise _Fault(f"a damaged PNG (its {name} chunk is empty); {AGAIN}")
         if kind in (b"IHDR", b"PLTE") and kind in before:
             raise _Fault(f"a PNG with a second {name} chunk; {AGAIN}")
-        if b"IDAT" in before and (kind in BEFORE_PIXELS or (kind == b"IDAT" and before[-1] != b"IDAT")):
+        if b"IDAT" in before and (kind in BEFORE_PIXELS or (kind == b"IDAT" and last != b"IDAT")):
             raise _Fault(f"a PNG whose chunks are out of order ({name} comes after the pixel data); {AGAIN}")
         if kind == b"IDAT":
             pixels.append(content)
-        before.append(kind)
+        before.add(kind)
+        last = kind
     return b"".join(pixels)
 
 
