@@ -413,6 +413,18 @@ def test_a_bad_file_is_named(tmp_path, write, message):
         pytest.param("#1.2\n-1\t2\nid\tName\ta\tb\n", "not GCT 1.2 or 1.3 text", id="fewer than none"),
         pytest.param("#1.3;;;\n3;2;1;1\n", "not GCT 1.2 or 1.3 text .it begins with '#1.3;;;", id="semicolons"),
         pytest.param("#1.2\n1\t2\nid\tName\ta\ta\n11\tx\t1\t2\n", "sample id a stands twice", id="doubled sample"),
+        pytest.param(
+            "#1.2\n1\t2\nid\tName\ta\tb\n11\tx\t1\t2\n22\tx\t1\t2\n", "5 lines, 4 announced", id="more than announced"
+        ),
+        pytest.param("#1.2\n1\t2\nid\tName\ta\tb\n11\tx\t1\t1_5\n", "line 4: .*'1_5'", id="Python's digit groups"),
+        pytest.param(
+            GCT.replace("note", "id"), "annotation row 'id' stands twice; rename or remove", id="ids in a second row"
+        ),
+        pytest.param(
+            "#1.3\n1\t1\t2\t0\nid\tgene_id\tgene_id\ta\n11\t11\t12\t1\n",
+            "annotation column 'gene_id' stands twice",
+            id="two columns of gene ids",
+        ),
     ],
 )
 def test_bad_gct_text_is_named(tmp_path, text, message):

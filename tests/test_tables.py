@@ -166,7 +166,7 @@ def test_flags_are_read_however_they_are_spelt():
         ["1", "1.0", "1.000", "True", "TRUE", "t", "yes", "Y", "Pass", "", "0", "0.0", "FALSE", "f", "no", "N", "fail"]
     )
     assert tables.flags(spelt, "qc", "here").tolist() == ["1"] * 9 + [""] + ["0"] * 7
-    for strange in ("2", "maybe", "nan", "-1", "1 0"):
+    for strange in ("2", "maybe", "nan", "-1", "1 0", "0_1"):
         with pytest.raises(BadInput, match=rf"^a.csv: line 7: qc is '{strange}', no flag; write 1 or 0"):
             tables.flags(pd.Series(["1", strange], index=[6, 7], dtype="category"), "qc", "a.csv")
 

@@ -236,6 +236,13 @@ def _check_ids(path: Path, samples: pd.DataFrame, genes: pd.DataFrame) -> None:
             raise BadInput(f"{path}: {what} id {name} stands twice; give a file in which every {what} has its own id")
 
 
+def _check_names(path: Path, names: list[str], what: str) -> None:
+    """BadInput where two annotations have one name: the second would take the place of the first, or of the ids."""
+    doubled = next((name for place, name in enumerate(names) if name and name in names[:place]), None)
+    if doubled is not None:
+        raise BadInput(f"{path}: annotation {what} {doubled!r} stands twice; rename or remove one of them")
+
+
 def _entrez(genes: pd.DataFrame) -> np.ndarray:
     column = next((name for name in ("pr_gene_id", "gene_id") if name in genes), "id")
     return np.array([tables.whole(text) or 0 for text in genes[column]], dtype=np.int64)
@@ -261,7 +268,7 @@ def _read_gct(path: Path) -> ExpressionFile:
     first, body = 1 + n_gene_columns, 3 + n_sample_rows
     width = first + n_samples
     lines = len(rows) - (not rows[-1])
-    if lines < body + n_genes:
+    if lines < body + n_genes or any(map(str.strip, rows[body + n_genes :])):
         raise BadInput(f"{path}: {lines} lines, {body + n_genes} announced; download it again")
 
     def cells(number: int) -> list[str]:
@@ -274,6 +281,8 @@ def _read_gct(path: Path) -> ExpressionFile:
 
     header = cells(2)
     about = [cells(number) for number in range(3, body)]
+    _check_names(path, ["id", *header[1:first]], "column")
+    _check_names(path, ["id", *(row[0] for row in about)], "row")
     samples = pd.DataFrame({"id": header[first:]} | {row[0]: row[first:] for row in about}, dtype=str)
     matrix = np.empty((n_samples, n_genes), np.float32)
     genes = []
@@ -281,6 +290,8 @@ def _read_gct(path: Path) -> ExpressionFile:
         row = cells(body + place)
         genes.append([tables.bare(text) for text in row[:first]])
         try:
+            if (odd := next((text for text in row[first:] if "_" in text), None)) is not None:
+                raise ValueError(f"could not convert string to float: {odd!r}")  # Python would read 1_5 as 15
             matrix[:, place] = np.array(row[first:], dtype=np.float32)
         except ValueError as error:
             mend = "write decimal points" if "," in str(error) else "download it again"

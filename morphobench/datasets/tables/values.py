@@ -54,10 +54,7 @@ def flags(column: pd.Series, name: str, where: str, row: str = "line") -> pd.Ser
 
 def _flag(text: str) -> str:
     folded = text.casefold()
-    try:
-        return FLAGS[folded] if folded in FLAGS else FLAGS[f"{float(text):g}"]
-    except (ValueError, KeyError):
-        return _UNKNOWN
+    return FLAGS.get(folded, FLAGS.get(str(whole(folded)), _UNKNOWN))
 
 
 def whole(text: str) -> int | None:
