@@ -30,9 +30,10 @@ class Record(BaseModel):
 
 
 def first_fault(error: ValidationError) -> str:
-    """The key of the first value that a record refuses, and why."""
+    """The key of the first value that a record refuses, if it is not all of it, and why."""
     first = error.errors()[0]
-    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+    key = ".".join(map(str, first["loc"]))
+    return f"{key}: {first['msg']}" if key else first["msg"]
 
 
 class Condition(Record):

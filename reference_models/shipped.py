@@ -15,11 +15,17 @@ from morphobench.storage import read_sums, verify_file
 FOLDER = Path(__file__).parent / "weights"
 RUN_WEIGHTS = "weights.safetensors"
 """The result of a training run, in its folder."""
+STABLE_DIFFUSION = "autoencoder"
+"""Folder beside the weights of a model that draws by the stable-diffusion VAE: that VAE, in diffusers' layout."""
 
 
 def trident(tier: Tier, weights: Path | None = None) -> tuple[Path, ...]:
-    """TRIDENT's one file. It names its autoencoder by hash, so that its own hash stands for both."""
-    return (weight_path("trident", tier.spec.name, weights),)
+    """TRIDENT's file, and those of a stable-diffusion VAE beside it.
+
+    Any other autoencoder is named in the file by its hash, so that the file's own hash stands for both.
+    """
+    path = weight_path("trident", tier.spec.name, weights)
+    return (path, *sorted(file for file in (path.parent / STABLE_DIFFUSION).rglob("*") if file.is_file()))
 
 
 def nothing(tier: Tier, weights: Path | None = None) -> tuple[Path, ...]:

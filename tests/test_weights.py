@@ -78,9 +78,7 @@ def test_a_run_folder_and_its_file_are_the_same_checkpoint(run: Path, tier: Tier
 
 
 def test_parameters_are_halves_and_statistics_keep_all_their_digits(run: Path) -> None:
-    torch.manual_seed(0)
-    network = TridentNetwork(TINY_GENES)
-    weight_file.fill(network, weight_file.read(run / "weights.safetensors"))
+    network = weight_file.filled(lambda: TridentNetwork(TINY_GENES), weight_file.read(run / "weights.safetensors"))
     assert all(torch.equal(value, value.half().float()) for value in network.parameters())
     assert not torch.equal(network.pre_mean, network.pre_mean.half().float())
 
@@ -123,6 +121,42 @@ def test_a_checkpoint_of_another_configuration_is_one_line(run: Path, tier: Tier
     rewritten(path, configuration=json.dumps(large))
     with pytest.raises(BadInput, match=r"configuration 'tiny' draws 64 pixels, tier tiny has 32"):
         load(tier, "cpu", run)
+
+
+SIZES = {
+    "transformer.heads": (0, 5),
+    "transformer.patch": (0, 3),
+    "transformer.depth": (-1,),
+    "condition.hidden": (-4, 10**12),
+    "condition.morgan_bits": (-1, 1.5),
+    "diffusion.timesteps": (0, 10**15),
+    "diffusion.beta_end": (9.0,),
+    "sampler.steps": (0,),
+    "autoencoder.widths": ([0, 0, 0],),
+}
+
+
+@pytest.mark.parametrize(("field", "value"), [(field, value) for field, values in SIZES.items() for value in values])
+def test_sizes_that_no_network_has_are_one_line(field: str, value: object, run: Path, tier: Tier) -> None:
+    """Some ended in a traceback; others loaded, and failed in the middle of a generation."""
+    path = run / "weights.safetensors"
+    written = json.loads(weight_file.read(path).metadata["configuration"])
+    part, _, name = field.partition(".")
+    rewritten(path, configuration=json.dumps(written | {part: written[part] | {name: value}}))
+    with pytest.raises(BadInput, match=r"weights\.safetensors: (configuration of|its tensors are not)") as raised:
+        load(tier, "cpu", run)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_stable_diffusion_vae_is_part_of_the_key(run: Path, tier: Tier) -> None:
+    """The weights do not name it by its hash, as they do another autoencoder."""
+    vae = run / "autoencoder"
+    vae.mkdir()
+    (vae / "config.json").write_text("{}")
+    before = model_sha256("trident", tier, run)
+    assert weights_sha256("trident", tier, run) != sha256_file(run / "weights.safetensors")
+    (vae / "config.json").write_text("{ }")
+    assert model_sha256("trident", tier, run) != before
 
 
 def test_genes_in_another_order_are_other_genes(run: Path, tier: Tier) -> None:
@@ -247,9 +281,17 @@ def test_a_run_is_released_with_its_log_and_hash(run: Path, tmp_path: Path, tier
     assert set(read_sums(folder)) == {f"{n}__tiny.safetensors" for n in ("autoencoder", "other", "trident-no-rna")}
     assert read_sums(folder)[made.name] == sha256_file(made)
     log = [json.loads(line) for line in made.with_suffix(".log.jsonl").read_text().splitlines()]
-    assert len(log) <= 252
+    assert len(log) <= 200 + 2, "and the first and the last"
     assert (log[0]["step"], log[-1]["step"]) == (0, 1000)
     assert log[0]["command"].startswith("python ")
+
+
+def test_weights_that_do_not_say_how_far_they_were_trained_are_unfinished(run: Path, tmp_path: Path) -> None:
+    path = tmp_path / "autoencoder" / "weights.safetensors"
+    file = weight_file.read(path)
+    save_file(file.tensors, path, {name: text for name, text in file.metadata.items() if name != "training"})
+    with pytest.raises(BadInput, match="autoencoder: stopped at step None of None; start it again"):
+        release(tmp_path / "autoencoder", "autoencoder", tmp_path / "weights")
 
 
 def test_a_folder_without_sums_gets_the_file_alone(run: Path, tmp_path: Path) -> None:
@@ -261,8 +303,7 @@ def test_a_folder_without_sums_gets_the_file_alone(run: Path, tmp_path: Path) ->
 def test_the_same_weights_are_the_same_bytes_in_every_process(run: Path, tmp_path: Path) -> None:
     """The library alone writes the metadata in the order of a hash map, seeded anew."""
     file = weight_file.read(run / "weights.safetensors")
-    network = TridentNetwork(TINY_GENES)
-    weight_file.fill(network, file)
+    network = weight_file.filled(lambda: TridentNetwork(TINY_GENES), file)
     for number in range(8):
         weight_file.write(tmp_path / f"{number}.safetensors", network, file.metadata)
     hashes = {sha256_file(tmp_path / f"{number}.safetensors") for number in range(8)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 
 from reference_models.training.recipe import STRICT
@@ -15,11 +16,11 @@ class AutoencoderConfig:
     folder."""
 
     kind: Literal["convolutional", "stable-diffusion"]
-    latent_channels: int
-    downsampling: int = 8
-    widths: tuple[int, int, int] = (128, 80, 40)
+    latent_channels: PositiveInt
+    downsampling: PositiveInt = 8
+    widths: tuple[PositiveInt, PositiveInt, PositiveInt] = (128, 80, 40)
     """Channels of the convolutional decoder at 1/8, 1/4 and 1/2 of the image size."""
-    scale: float = 1.0
+    scale: PositiveFloat = 1.0
     """Latents are multiplied by this for the diffusion (stable diffusion: 0.18215); ours are standardised per
     channel."""
 
@@ -29,9 +30,9 @@ class AutoencoderRecipe:
     """How the convolutional one is trained: L1 at three scales and of gradients, a small KL, and late a patch
     discriminator."""
 
-    steps: int = 3600
-    batch: int = 8
-    learning_rate: float = 1e-3
+    steps: PositiveInt = 3600
+    batch: PositiveInt = 8
+    learning_rate: PositiveFloat = 1e-3
     kl_weight: float = 1e-3
     gradient_weight: float = 1.0
     adversarial_weight: float = 0.02

@@ -10,10 +10,10 @@ from morphobench.storage import sha256_file
 from reference_models.autoencoder.config import AutoencoderConfig, TrainedAutoencoder
 from reference_models.autoencoder.network import ConvolutionalAutoencoder, StableDiffusionAutoencoder
 from reference_models.core import weight_file
-from reference_models.shipped import FOLDER
+from reference_models.shipped import FOLDER, STABLE_DIFFUSION
 
 BESIDE = "autoencoder.safetensors"
-"""Copy of the autoencoder in the folder of a run that used it; `autoencoder/` is one in diffusers' layout."""
+"""Copy of the autoencoder in the folder of a run that used it."""
 
 
 def load(path: Path, config: AutoencoderConfig, tier: Tier) -> ConvolutionalAutoencoder:
@@ -23,8 +23,7 @@ def load(path: Path, config: AutoencoderConfig, tier: Tier) -> ConvolutionalAuto
     found = weight_file.configuration(file, TrainedAutoencoder).autoencoder
     if found != config:
         raise BadInput(f"{path}: an autoencoder of other sizes ({found}) than the configuration asks for ({config})")
-    autoencoder = ConvolutionalAutoencoder(found)
-    weight_file.fill(autoencoder, file)
+    autoencoder = weight_file.filled(lambda: ConvolutionalAutoencoder(found), file)
     return autoencoder.eval().requires_grad_(False)
 
 
@@ -33,11 +32,11 @@ def load_companion(
 ) -> ConvolutionalAutoencoder | StableDiffusionAutoencoder:
     """The autoencoder whose latents a file of weights was trained on: beside the file, or the one that ships.
 
-    Its hash is in the file's metadata. BadInput where neither has it; Unavailable for a stable-diffusion VAE that is
-    not there.
+    Its hash is in the file's metadata, but for a stable-diffusion VAE, which is whatever lies beside the file. BadInput
+    where neither has the hash; Unavailable for a stable-diffusion VAE that is not there.
     """
     if config.kind == "stable-diffusion":
-        return StableDiffusionAutoencoder(of.path.parent / "autoencoder", config).eval().requires_grad_(False)
+        return StableDiffusionAutoencoder(of.path.parent / STABLE_DIFFUSION, config).eval().requires_grad_(False)
     wanted = of.metadata.get("autoencoder_sha256", "")
     for path in (of.path.parent / BESIDE, FOLDER / f"autoencoder__{tier.spec.name}.safetensors"):
         if path.is_file() and sha256_file(path) == wanted:

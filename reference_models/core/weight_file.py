@@ -7,10 +7,10 @@ the ablation, if it is one), the tier and the tier's version (which images), and
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from pydantic import TypeAdapter, ValidationError
@@ -24,6 +24,7 @@ from morphobench.schema import first_fault
 from morphobench.storage import atomic_path, sha256_file, sha256_text
 
 FORMAT = "morphobench-weights-1"
+Network = TypeVar("Network", bound=nn.Module)
 PICKLES = (b"PK\x03\x04", b"\x80")
 """First bytes of what torch and pickle write."""
 
@@ -127,11 +128,18 @@ def configuration(file: WeightFile, kind: type[Any]) -> Any:
         raise BadInput(f"{file.path}: configuration of another release: {first_fault(error)}") from error
 
 
-def fill(module: nn.Module, file: WeightFile) -> None:
-    """Load the tensors; BadInput where they are of other sizes than the configuration says."""
+def filled(build: Callable[[], Network], file: WeightFile) -> Network:
+    """The network that `build` makes, with the tensors of a file; BadInput where they are of other sizes than its own.
+
+    build: makes a network of the file's configuration.
+    """
     try:
-        module.load_state_dict(file.tensors)
-    except RuntimeError as error:
+        with torch.device("meta"):  # a size that is wrong is known before memory is taken for it
+            build().load_state_dict(file.tensors, assign=True)
+        network = build()
+        network.load_state_dict(file.tensors)
+        return network
+    except (RuntimeError, ValueError) as error:
         detail = " ".join(str(error).split())[:160]
         raise BadInput(
             f"{file.path}: its tensors are not those of its configuration ({detail}); copy it again"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, NonNegativeInt, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 
 STRICT = ConfigDict(extra="forbid")
@@ -13,12 +13,12 @@ STRICT = ConfigDict(extra="forbid")
 class Recipe:
     """AdamW, constant rate after `warmup` steps."""
 
-    steps: int
-    batch: int = 32
-    learning_rate: float = 1e-4
+    steps: PositiveInt
+    batch: PositiveInt = 32
+    learning_rate: PositiveFloat = 1e-4
     weight_decay: float = 0.0
-    warmup: int = 0
-    clip: float | None = None
+    warmup: NonNegativeInt = 0
+    clip: PositiveFloat | None = None
     """Largest global gradient norm; None leaves gradients alone."""
     ema: float = 0.9999
     seed: int = 0

@@ -32,8 +32,7 @@ def load(tier: Tier, device: str = "cpu", weights: Path | None = None) -> Triden
             f"{file.path}: configuration {config.name!r} draws {config.image_size} pixels, tier {tier.spec.name} has "
             f"{tier.spec.image_size}; train a configuration of that size"
         )
-    network = TridentNetwork(config)
-    weight_file.fill(network, file)
+    network = weight_file.filled(lambda: TridentNetwork(config), file)
     autoencoder = load_companion(file, config.autoencoder, tier).to(target)
     training_data = f"{tier.spec.title}, version {tier.spec.version}, train split ({len(tier.rows('train'))} images)"
     return Trident(network, autoencoder, training_data, device, weights_sha256=file.sha256)

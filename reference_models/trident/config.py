@@ -5,32 +5,35 @@ where it is silent; `SIM` is the model that ships for the sim tier, and names ea
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Literal
+from typing import Annotated, Literal
 
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 
 from reference_models.autoencoder.config import SIM as SIM_AUTOENCODER
 from reference_models.autoencoder.config import AutoencoderConfig
 from reference_models.training.recipe import STRICT, Recipe
 
+Share = Annotated[float, Field(gt=0, lt=1)]
+
 
 @dataclass(frozen=True, config=STRICT)
 class ConditionConfig:
     """Transcription-drug condition module (paper section 3.2)."""
 
-    z_width: int
+    z_width: PositiveInt
     """Width of one condition token; equals the transformer's width, because z and the time embedding are added."""
-    tokens: int = 1
+    tokens: PositiveInt = 1
     """Condition tokens K. 1 is the paper: one key, so that cross-attention reduces to a projection."""
-    genes: int = 978
-    morgan_radius: int = 2
-    morgan_bits: int = 1024
+    genes: PositiveInt = 978
+    morgan_radius: NonNegativeInt = 2
+    morgan_bits: PositiveInt = 1024
     drug_features: Literal["morgan", "rdkit2d"] = "morgan"
     use_dose: bool = False
     """Append log10 dose (micromolar) to the drug embedding. The paper has no dose input."""
-    hidden: int = 512
+    hidden: PositiveInt = 512
     """Hidden width of the four MLPs and width of X_rna and X_drug."""
-    log_variance_bound: float = 10.0
+    log_variance_bound: PositiveFloat = 10.0
     """Both predicted log variances are kept within +-this, so that exp() stays finite."""
 
 
@@ -38,25 +41,31 @@ class ConditionConfig:
 class TransformerConfig:
     """Denoising transformer f_theta (paper section 3.3 and appendix A)."""
 
-    latent_channels: int
-    latent_size: int
-    patch: int
-    width: int
-    depth: int
-    heads: int
-    mlp_ratio: int = 4
-    time_features: int = 256
+    latent_channels: PositiveInt
+    latent_size: PositiveInt
+    patch: PositiveInt
+    width: PositiveInt
+    depth: PositiveInt
+    heads: PositiveInt
+    mlp_ratio: PositiveInt = 4
+    time_features: PositiveInt = 256
     normalise_condition: bool = True
     """RMS-normalise z and the time embedding before their sum, so that neither drowns the other."""
+
+    def __post_init__(self) -> None:
+        if self.width % self.heads:
+            raise ValueError(f"{self.width=} is no multiple of {self.heads=}")
+        if self.latent_size % self.patch:
+            raise ValueError(f"{self.latent_size=} is no multiple of {self.patch=}")
 
 
 @dataclass(frozen=True, config=STRICT)
 class DiffusionConfig:
     """Forward process (Eqs. 4-6): T steps, beta linear between the ends."""
 
-    timesteps: int = 1000
-    beta_start: float = 1e-4
-    beta_end: float = 0.02
+    timesteps: PositiveInt = 1000
+    beta_start: Share = 1e-4
+    beta_end: Share = 0.02
     noise_skip: bool = False
     """Predict the noise as sqrt(1 - alpha_bar_t) X^t + sqrt(alpha_bar_t) f_theta instead of f_theta alone. The
     objective stays Eq. 9. At large t the noise is nearly X^t itself, and an error of 1% in it is one of 150% in X^0:
@@ -68,7 +77,7 @@ class SamplerConfig:
     """`ddpm` is Algorithm 2 over all T steps; `dpmsolver++` is diffusers' second-order multistep ODE solver."""
 
     solver: Literal["ddpm", "dpmsolver++"] = "ddpm"
-    steps: int = 1000
+    steps: PositiveInt = 1000
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -76,7 +85,7 @@ class TridentConfig:
     """One complete model. An ablation or variant is one with a name of its own."""
 
     name: str
-    image_size: int
+    image_size: PositiveInt
     autoencoder: AutoencoderConfig
     condition: ConditionConfig
     transformer: TransformerConfig
