@@ -167,13 +167,26 @@ def test_a_damaged_checkpoint_and_one_of_other_networks_are_one_line(tmp_path: P
         path.write_bytes(damaged)
         with pytest.raises(BadInput, match=r"checkpoint\.pt: cut short, or not a checkpoint; remove it"):
             run(tmp_path)
-    state = RunFolder(tmp_path, OF)
     path.write_bytes(whole)
-    kept = state.load()
+    kept = RunFolder(tmp_path, OF).load()
     assert kept is not None
-    del kept["modules"]["other"]
-    state.save({name: value for name, value in kept.items() if name != "log"}, kept["log"])
-    with pytest.raises(BadInput, match="a checkpoint of other networks"):
+    less = {name: network for name, network in kept["modules"].items() if name != "other"}
+    odd: tuple[object, ...] = (
+        kept | {"modules": less},
+        kept | {"modules": [1]},
+        kept | {"optimizers": dict.fromkeys(kept["optimizers"])},
+        kept | {"generator": None},
+        kept | {"step": "five"},
+        {name: value for name, value in kept.items() if name != "step"},
+        {name: value for name, value in kept.items() if name != "log"},
+        [1],
+    )
+    for one in odd:
+        torch.save(one, path)
+        with pytest.raises(BadInput, match="a checkpoint of other networks"):
+            run(tmp_path)
+    (tmp_path / "run.json").write_text('{"of": {"configuration": "{x"}}')
+    with pytest.raises(BadInput, match=r"run\.json: does not say what the run is of; choose another folder"):
         run(tmp_path)
     (tmp_path / "run.json").unlink()
     with pytest.raises(BadInput, match=r"a checkpoint without run\.json; choose another folder"):

@@ -126,10 +126,11 @@ def _start(
             optimizer.load_state_dict(state["optimizers"][name])
         generator.set_state(state["generator"])
         restore_random_state(state["random"])
-    except (KeyError, RuntimeError, ValueError) as error:
+        step, log = int(state["step"]), list(state["log"])
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
         raise BadInput(f"{folder.path}: a checkpoint of other networks; choose another folder") from error
-    print(f"{folder.path}: going on at step {state['step']}", file=sys.stderr)
-    return state["step"], state["log"]
+    print(f"{folder.path}: going on at step {step}", file=sys.stderr)
+    return step, log
 
 
 def _state(trainee: Trainee, generator: torch.Generator, step: int) -> dict[str, Any]:

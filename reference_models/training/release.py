@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from reference_models.core import weight_file
 from reference_models.shipped import FOLDER, given_path
 
 LOG_LINES = 200
-"""Lines of a training log that ship, evenly spaced."""
+"""Most lines of a training log that ship, evenly spaced; the first and the last come on top."""
 
 
 def release(run: Path, name: str, folder: Path = FOLDER, unfinished: bool = False) -> Path:
@@ -25,11 +26,10 @@ def release(run: Path, name: str, folder: Path = FOLDER, unfinished: bool = Fals
     source = given_path(run)
     metadata = weight_file.read(source).metadata
     _check_name(name if folder == FOLDER or "__" in name else f"{name}__{metadata['tier']}", metadata, source)
-    progress = json.loads(metadata.get("training", "{}"))
-    if progress.get("step") != progress.get("steps") and not unfinished:
+    step, steps = _progress(metadata)
+    if (step is None or step != steps) and not unfinished:
         raise BadInput(
-            f"{run}: stopped at step {progress.get('step')} of {progress.get('steps')}; start it again to its end, or "
-            "release it with --unfinished"
+            f"{run}: stopped at step {step} of {steps}; start it again to its end, or release it with --unfinished"
         )
     sums = read_sums(folder) if (folder / "SHA256SUMS").is_file() else {}
     companion = metadata.get("autoencoder_sha256")
@@ -45,6 +45,12 @@ def release(run: Path, name: str, folder: Path = FOLDER, unfinished: bool = Fals
         sums[path.name] = sha256_file(path)
         _write_sums(folder, sums)
     return path
+
+
+def _progress(metadata: dict[str, str]) -> tuple[int | None, int | None]:
+    """The step at which a training stopped and how many its recipe has, each None where the file does not say so."""
+    training = json.loads(metadata.get("training", "{}"))
+    return training.get("step"), training.get("steps")
 
 
 def _write_sums(folder: Path, sums: dict[str, str]) -> None:
@@ -64,7 +70,7 @@ def _write_log(run: Path, path: Path) -> None:
         return
     first, *lines = (run / "log.jsonl").read_text(encoding="utf-8").splitlines()
     command = json.loads((run / "run.json").read_text(encoding="utf-8"))["command"]
-    kept = lines[:: max(1, len(lines) // LOG_LINES)]
+    kept = lines[:: max(1, math.ceil(len(lines) / LOG_LINES))]
     if lines and kept[-1] != lines[-1]:
         kept.append(lines[-1])
     head = json.dumps({**json.loads(first), "command": command})

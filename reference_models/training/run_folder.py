@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import json
-import pickle
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,8 +24,6 @@ from reference_models.core import weight_file
 from reference_models.shipped import RUN_WEIGHTS
 
 CHECKPOINT = "checkpoint.pt"
-UNREADABLE = (pickle.UnpicklingError, EOFError, RuntimeError, ValueError, OSError)
-"""Raised by torch for a file that is cut short or something else."""
 
 
 @dataclass(frozen=True)
@@ -47,10 +44,10 @@ class RunFolder:
             atomic_write_text(place, json.dumps(about, indent=1) + "\n")
             return
         try:
-            there = json.loads(place.read_text(encoding="utf-8"))["of"]
+            found = dict(_flat(json.loads(place.read_text(encoding="utf-8"))["of"]))
         except (ValueError, KeyError, TypeError) as error:
             raise BadInput(f"{place}: does not say what the run is of; choose another folder") from error
-        found, wanted = dict(_flat(there)), dict(_flat(self.metadata))
+        wanted = dict(_flat(self.metadata))
         other = next((name for name in {**found, **wanted} if found.get(name) != wanted.get(name)), None)
         if other is not None:
             raise BadInput(
@@ -67,7 +64,7 @@ class RunFolder:
             return torch.load(path, map_location="cpu", weights_only=True)
         except PermissionError:
             raise
-        except UNREADABLE as error:
+        except Exception as error:  # whatever the unpickler raises is said of the file
             raise BadInput(f"{path}: cut short, or not a checkpoint; remove it to start the run anew") from error
 
     def save(self, state: dict[str, Any], log: list[dict[str, Any]]) -> None:
