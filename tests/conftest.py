@@ -1,7 +1,12 @@
 """Fixtures shared by the tests: the real files, when they are at hand."""
 
 import os
+import signal
 from pathlib import Path
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell's background job hands down an ignored SIGINT, and commands that a test interrupts would inherit it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     # One process per core already: libraries that start a thread per core in each would slow one another down.

@@ -196,8 +196,6 @@ def test_interrupting_is_one_line_and_leaves_whole_files(tmp_path: Path) -> None
     process = subprocess.Popen(
         [sys.executable, "-m", "morphobench", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         cwd=ROOT, env=os.environ | {"MORPHOBENCH_CACHE": str(cache), "NO_COLOR": "1"},
-        # A shell's background job, as a test run may be, hands down an ignored SIGINT.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     deadline = time.monotonic() + 200
     while not list(cache.rglob("*.npy")) and process.poll() is None and time.monotonic() < deadline:
