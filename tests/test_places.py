@@ -241,7 +241,7 @@ def test_a_folder_that_may_not_be_written_is_named_before_anything_is_scored(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     manifest = synthetic_report.manifest()
-    submission = Submission(manifest, {}, None, "")
+    submission = Submission(manifest, {}, None, "", {}, {})
     monkeypatch.setattr(run.evaluation, "answered", lambda plan, watch: submission)
     monkeypatch.setattr(run.evaluation, "score", lambda *_: pytest.fail("scored in vain"))
     monkeypatch.setattr(tempfile, "TemporaryFile", without_locks(errno.EROFS))
