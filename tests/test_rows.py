@@ -12,10 +12,11 @@ from sklearn.covariance import ledoit_wolf
 from sklearn.metrics import balanced_accuracy_score
 from sklearn.metrics.pairwise import polynomial_kernel
 from sklearn.neighbors import NearestNeighbors
-from test_registry import bundle
+from test_registry import COMPOUNDS, PLATES, bundle
 
 from morphobench.leaderboard.version_1 import fields_of
 from morphobench.metrics import METRICS, scaled
+from morphobench.metrics.bootstrap import ClusterDraws
 from morphobench.metrics.inputs import (
     ExpressionInputs,
     FeatureInputs,
@@ -182,6 +183,17 @@ def test_an_image_at_a_limit_of_memorisation_is_neither_copy_nor_near():
         METRICS["nearest_train_distance"].score(alike)
     one = memorised(found, np.ones(40), found, real)
     assert METRICS["nearest_train_distance"].score(one) == pytest.approx(found.mean())
+
+
+@pytest.mark.parametrize(
+    "key", ["lfc_pearson", "lfc_pearson_vehicle", "lfc_pearson_perturbed_mean", "centroid_accuracy"]
+)
+def test_a_draw_of_every_compound_and_plate_is_the_score_of_expression(key, monkeypatch):
+    inputs = bundle(ExpressionInputs)
+    compounds, plates = (dict.fromkeys(map(str, np.unique(names)), np.ones(3, int)) for names in (COMPOUNDS, PLATES))
+    once = ClusterDraws(3, compounds, plates)
+    monkeypatch.setattr("morphobench.metrics.replicates.draw_clusters", lambda *_: once)
+    np.testing.assert_allclose(METRICS[key].resample(inputs, 3, 0), METRICS[key].score(inputs), rtol=1e-9)
 
 
 @pytest.mark.parametrize("key", ["precision", "density", "recall", "coverage"])
