@@ -104,12 +104,12 @@ def score(submission: Submission, plan: Plan, watch: Stopwatch, controls: Contro
         measured = measure_track(submission, tier, track, protocol, cache_dir(), watch.stage)
         with watch.stage("scores"):
             known = known or read_controls(tier, measured.protocol)
-            todo = list(tasks(measured, tier))
-            scores += score_track(measured, todo, known)
+            track_tasks = list(tasks(measured, tier))
+            scores += score_track(measured, track_tasks, known)
         with watch.stage("enrichment"):
             for compound in dict.fromkeys((CASE_STUDY, *enrich)):
                 terms += track_enrichment(measured, gene_sets, compound)
-        notes += track_notes(measured, todo)
+        notes += track_notes(measured, track_tasks)
         notes += [
             f"{track}: {compound} has no measured expression, so no gene sets"
             for compound in enrich

@@ -47,13 +47,13 @@ def floor_note(scores: Iterable[Score], intervals: Intervals) -> tuple[str, ...]
     return tuple(lines)
 
 
-def track_notes(measured: Measurements, todo: Sequence[Task]) -> tuple[str, ...]:
-    """What a reader must know of a track beside the numbers; todo: its `tasks`.
+def track_notes(measured: Measurements, track_tasks: Sequence[Task]) -> tuple[str, ...]:
+    """What a reader must know of a track beside the numbers; track_tasks: its `tasks`.
 
     Scores with too few clusters for an interval, chance levels, copies of real images, images the
     segmentation mistrusts.
     """
-    filled = [task for task in todo if task.inputs is not None]
+    filled = [task for task in track_tasks if task.inputs is not None]
     lines = [*_too_few_clusters(filled), *_chance_levels(filled)]
     if measured.drawn:
         lines += [*_areas(measured, filled), *_copies(measured), *_flags(measured)]

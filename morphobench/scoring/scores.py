@@ -21,10 +21,10 @@ BOOTSTRAP_SEED = 0
 """The same for everybody: every submission gets the same draws, and nobody gets to choose among intervals."""
 
 
-def score_track(measured: Measurements, todo: Sequence[Task], controls: Controls) -> list[Score]:
+def score_track(measured: Measurements, track_tasks: Sequence[Task], controls: Controls) -> list[Score]:
     """Every score of a track. One that cannot be computed has no value but the reason, and the rest are computed.
 
-    todo: the track's `tasks`. controls: what stands beside its scores.
+    track_tasks: the track's `tasks`. controls: what stands beside its scores.
     """
     has_truth = np.isfinite(measured.expression["post"]).all(axis=1)
     trivial = {name: post[has_truth] for name, post in measured.trivial.items()}
@@ -36,7 +36,7 @@ def score_track(measured: Measurements, todo: Sequence[Task], controls: Controls
             controls.floor_intervals.get(measured.track, {}).get(task.key),
             trivial if task.metric.inputs is ExpressionInputs else {},
         )
-        for task in todo
+        for task in track_tasks
     ]
 
 
