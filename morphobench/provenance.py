@@ -10,7 +10,7 @@ from pathlib import Path
 
 PACKAGES = (
     "morphobench", "numpy", "scipy", "scikit-learn", "scikit-image", "centrosome", "numba", "pandas", "pillow", "torch",
-    "timm", "torch-fidelity", "diffusers", "gseapy", "umap-learn", "rdkit",
+    "timm", "torch-fidelity", "diffusers", "accelerate", "gseapy", "umap-learn", "rdkit",
 )  # fmt: skip
 """Every package whose release can move a number."""
 

@@ -5,8 +5,7 @@ own.
 
 It sees the training images and the vehicle images of the training plates. Two views of one image (turned, flipped,
 cropped, each channel's gain and gamma changed, a quarter of the patches dropped) must find each other among all views
-of a batch. A batch comes from one plate, so that what differs between plates does not help. Started again with the
-same folder, it continues.
+of a batch. A batch comes from one plate, so that what differs between plates does not help. With --resume it goes on.
 """
 
 from __future__ import annotations
@@ -113,9 +112,10 @@ def run(arguments: argparse.Namespace) -> None:
     recipe = {"steps": arguments.steps, "batch": arguments.batch, "bfloat16": arguments.bfloat16, "seed": SEED}
     metadata = {"format": FORMAT, "model": "sim_vit", "tier": "sim", "architecture": json.dumps(ARCHITECTURE)}
     folder = RunFolder(arguments.out, metadata | {"recipe": json.dumps(recipe)})
-    folder.claim()
-    trainee = ContrastiveTraining(*unlabelled_images(), arguments)
-    train(trainee, folder, SEED, arguments.steps, arguments.stop_after, log_every=10, save_every=100)
+    with folder.held():
+        folder.claim(arguments.resume)
+        trainee = ContrastiveTraining(*unlabelled_images(), arguments)
+        train(trainee, folder, SEED, arguments.steps, arguments.stop_after, log_every=10, save_every=100)
 
 
 def unlabelled_images() -> tuple[Tensor, Tensor]:

@@ -13,6 +13,7 @@ from morphobench.features.torchvision_ops import ensure_torchvision
 from reference_models.autoencoder.network import ConvolutionalAutoencoder, StableDiffusionAutoencoder
 from reference_models.autoencoder.training import AutoencoderTraining, reconstruction_loss
 from reference_models.core.pixels import dihedral, to_tensor, to_uint8
+from reference_models.training.devices import Compute
 from reference_models.training.loop import train
 from reference_models.training.run_folder import RunFolder
 from reference_models.trident.config import PAPER
@@ -38,7 +39,7 @@ def two_pictures() -> torch.Tensor:
 
 def trained(folder: Path, steps: int, stop_after: int | None = None) -> AutoencoderTraining:
     config = replace(AUTOENCODER, recipe=replace(AUTOENCODER.recipe, steps=steps))
-    trainee = AutoencoderTraining(config, two_pictures(), torch.device("cpu"))
+    trainee = AutoencoderTraining(config, two_pictures(), Compute())
     train(trainee, RunFolder(folder, {"model": "autoencoder"}), 0, steps, stop_after)
     return trainee
 
@@ -66,7 +67,7 @@ def test_two_optimisers_stopped_and_resumed_equal_never_stopped(stop: int, tmp_p
     for part in ("autoencoder", "discriminator"):
         for name, value in straight.modules[part].state_dict().items():
             assert torch.equal(value, resumed.modules[part].state_dict()[name]), (part, name)
-    fresh = AutoencoderTraining(AUTOENCODER, two_pictures(), torch.device("cpu")).discriminator.state_dict()
+    fresh = AutoencoderTraining(AUTOENCODER, two_pictures(), Compute()).discriminator.state_dict()
     assert any(not torch.equal(value, fresh[name]) for name, value in straight.discriminator.state_dict().items())
 
 

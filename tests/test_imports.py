@@ -15,7 +15,7 @@ LAYERS = [
     {"errors", "schema", "provenance"},
     {"storage"},
     {"datasets", "metrics"},
-    {"ingest", "models", "training_data"},
+    {"ingest", "models", "trainers", "training_data"},
     {"features"},
     {"scoring", "export"},
     {"report"},

@@ -14,8 +14,10 @@ from torch import Tensor, nn
 
 from morphobench import provenance
 from morphobench.errors import BadInput
+from reference_models.training import checkpoint
 from reference_models.training.average import new_average, update_average
-from reference_models.training.devices import chosen_device
+from reference_models.training.checkpoint import checkpoints
+from reference_models.training.devices import Compute, chosen_device
 from reference_models.training.loop import Means, train
 from reference_models.training.recipe import Recipe, warm_up
 from reference_models.training.run_folder import RunFolder
@@ -145,29 +147,46 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_the_checkpoint(tmp_pat
     line.break_at = 8
     with pytest.raises(BadInput, match=r"odd is nan by step 10: the run diverged"):
         train(line, RunFolder(tmp_path, OF), 3, 10, log_every=50, save_every=5)
-    assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["step"] == 5
+    assert [path.name for path in checkpoints(tmp_path)] == ["step-00000005"]
 
 
 def test_a_folder_of_another_run_is_refused_by_the_field_that_differs(tmp_path: Path) -> None:
-    run(tmp_path, 5)
-    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    RunFolder(tmp_path, OF).claim(resume=False)
+    RunFolder(tmp_path, OF).claim(resume=True)
+    before = (tmp_path / "run.json").read_bytes()
     other = OF | {"configuration": json.dumps({"name": "a", "recipe": {"batch": 8}})}
     with pytest.raises(BadInput, match=r"holds another run: configuration\.recipe\.batch is 4 there and 8 here"):
-        run(tmp_path, of=other)
+        RunFolder(tmp_path, other).claim(resume=True)
     with pytest.raises(BadInput, match=r"holds another run: model is line there and circle here"):
-        run(tmp_path, of=OF | {"model": "circle"})
-    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+        RunFolder(tmp_path, OF | {"model": "circle"}).claim(resume=True)
+    with pytest.raises(BadInput, match=r"holds a run; go on with it by --resume, or choose another folder"):
+        RunFolder(tmp_path, OF).claim(resume=False)
+    assert (tmp_path / "run.json").read_bytes() == before
+    with pytest.raises(BadInput, match=r"holds no run to go on with; leave --resume out"):
+        RunFolder(tmp_path / "empty", OF).claim(resume=True)
+    assert not (tmp_path / "empty").exists()
 
 
-def test_a_damaged_checkpoint_and_one_of_other_networks_are_one_line(tmp_path: Path) -> None:
+def test_two_trainings_cannot_be_in_one_folder(tmp_path: Path) -> None:
+    with RunFolder(tmp_path, OF).held():
+        refused = pytest.raises(BadInput, match="another training is running in it; choose another folder")
+        with refused, RunFolder(tmp_path, OF).held():
+            pass
+    with RunFolder(tmp_path, OF).held():
+        pass
+
+
+def test_a_run_that_does_not_say_what_it_is_of_is_refused(tmp_path: Path) -> None:
     run(tmp_path, 5)
-    path = tmp_path / "checkpoint.pt"
-    whole = path.read_bytes()
-    for damaged in (whole[:-100], whole[:20], b"", b"no checkpoint"):
-        path.write_bytes(damaged)
-        with pytest.raises(BadInput, match=r"checkpoint\.pt: cut short, or not a checkpoint; remove it"):
-            run(tmp_path)
-    path.write_bytes(whole)
+    with pytest.raises(BadInput, match=r"a checkpoint without run\.json; choose another folder"):
+        RunFolder(tmp_path, OF).claim(resume=False)
+    (tmp_path / "run.json").write_text('{"of": {"configuration": "{x"}}')
+    with pytest.raises(BadInput, match=r"run\.json: does not say what the run is of; choose another folder"):
+        RunFolder(tmp_path, OF).claim(resume=True)
+
+
+def test_a_checkpoint_of_other_networks_is_one_line(tmp_path: Path) -> None:
+    run(tmp_path, 5)
     kept = RunFolder(tmp_path, OF).load()
     assert kept is not None
     less = {name: network for name, network in kept["modules"].items() if name != "other"}
@@ -176,33 +195,42 @@ def test_a_damaged_checkpoint_and_one_of_other_networks_are_one_line(tmp_path: P
         kept | {"modules": [1]},
         kept | {"optimizers": dict.fromkeys(kept["optimizers"])},
         kept | {"generator": None},
+        kept | {"random": []},
         kept | {"step": "five"},
         {name: value for name, value in kept.items() if name != "step"},
         {name: value for name, value in kept.items() if name != "log"},
         [1],
     )
     for one in odd:
-        torch.save(one, path)
+        checkpoint.save(tmp_path, one, 6, keep=1)  # type: ignore[arg-type]
         with pytest.raises(BadInput, match="a checkpoint of other networks"):
             run(tmp_path)
-    (tmp_path / "run.json").write_text('{"of": {"configuration": "{x"}}')
-    with pytest.raises(BadInput, match=r"run\.json: does not say what the run is of; choose another folder"):
-        run(tmp_path)
-    (tmp_path / "run.json").unlink()
-    with pytest.raises(BadInput, match=r"a checkpoint without run\.json; choose another folder"):
-        run(tmp_path)
 
 
 def test_a_checkpoint_is_read_on_a_machine_without_its_device(tmp_path: Path) -> None:
-    """`map_location`: tensors that were saved on an accelerator load where there is none."""
+    """Tensors that were on an accelerator are written from and read to the CPU; states of its generators are left."""
     run(tmp_path, 5)
     state = RunFolder(tmp_path, OF).load()
     assert state is not None
     assert {value.device.type for value in state["modules"]["line"].values()} == {"cpu"}
-    state["random"]["cuda"] = [torch.zeros(16, dtype=torch.uint8)]
+    state["random"][0]["cuda"] = [torch.zeros(16, dtype=torch.uint8)]
     log = state.pop("log")
-    RunFolder(tmp_path, OF).save(state, log)
+    RunFolder(tmp_path, OF).save(state, log, 5)
     assert run(tmp_path).seen == run(tmp_path / "straight").seen[5:]
+
+
+def test_a_look_is_logged_and_moves_no_draw(tmp_path: Path) -> None:
+    class Watcher:
+        every = 3
+
+        def look(self, step: int) -> Mapping[str, float]:
+            scramble()
+            return {"looked": float(step)}
+
+    watched = Line()
+    log = train(watched, RunFolder(tmp_path, OF), 3, 10, log_every=4, save_every=5, observers=[Watcher()])
+    assert watched.seen == run(tmp_path / "alone").seen
+    assert {line["step"]: line["looked"] for line in log if "looked" in line} == {3: 3.0, 6: 6.0, 9: 9.0}
 
 
 def test_rates_and_devices() -> None:
@@ -212,3 +240,15 @@ def test_rates_and_devices() -> None:
     for name in ("abacus", "cuda:99", "meta"):
         with pytest.raises(BadInput, match=f"device '{name}': not on this machine"):
             chosen_device(name)
+
+
+def test_every_row_of_a_batch_is_one_part_of_one_process() -> None:
+    rows = [
+        row
+        for rank in range(3)
+        for part in Compute(accumulate=2, rank=rank, processes=3).parts(12)
+        for row in range(12)[part]
+    ]
+    assert rows == list(range(12))
+    with pytest.raises(BadInput, match=r"recipe\.batch 13: no multiple of 3 processes x --accumulate 2; --set recipe"):
+        Compute(accumulate=2, processes=3).parts(13)

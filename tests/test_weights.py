@@ -29,7 +29,7 @@ from reference_models.autoencoder.loading import BESIDE
 from reference_models.autoencoder.network import ConvolutionalAutoencoder
 from reference_models.core import weight_file
 from reference_models.training.release import release
-from reference_models.training.run_folder import RunFolder
+from reference_models.training.run_folder import RunFolder, command
 from reference_models.trident import load
 from reference_models.trident.config import SIM, TridentConfig
 from reference_models.trident.network import TridentNetwork
@@ -46,11 +46,11 @@ def run(tmp_path: Path, tier: Tier) -> Path:
     torch.manual_seed(0)
     folder = tmp_path / "run"
     autoencoder = RunFolder(tmp_path / "autoencoder", weight_file.describe("autoencoder", AUTOENCODER, tier))
-    autoencoder.claim()
+    autoencoder.claim(resume=False)
     made = autoencoder.write_weights(ConvolutionalAutoencoder(AUTOENCODER.autoencoder), 12, 12)
     metadata = weight_file.describe("trident", TINY_GENES, tier) | {"autoencoder_sha256": sha256_file(made)}
     trident = RunFolder(folder, metadata)
-    trident.claim()
+    trident.claim(resume=False)
     network = TridentNetwork(TINY_GENES)
     network.pre_mean.uniform_()
     trident.write_weights(network, 1, 12)
@@ -283,7 +283,7 @@ def test_a_run_is_released_with_its_log_and_hash(run: Path, tmp_path: Path, tier
     log = [json.loads(line) for line in made.with_suffix(".log.jsonl").read_text().splitlines()]
     assert len(log) <= 200 + 2, "and the first and the last"
     assert (log[0]["step"], log[-1]["step"]) == (0, 1000)
-    assert log[0]["command"].startswith("python ")
+    assert log[0]["command"] == command()
 
 
 def test_weights_that_do_not_say_how_far_they_were_trained_are_unfinished(run: Path, tmp_path: Path) -> None:

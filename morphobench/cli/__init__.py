@@ -1,7 +1,8 @@
 """The command line: parsing and printing only.
 
-The options of every command and its exit are here; `score` holds evaluate and compare, and each group of commands has
-a module of its own. Exit codes: 0 done, 1 the machine or the network failed, 2 the input is wrong.
+The options of every command and its exit are here; `score` holds evaluate and compare, `train` the training, and each
+group of commands has a module of its own.
+Exit codes: 0 done, 1 the machine or the network failed, 2 the input is wrong.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import typer
 from typer.core import TyperGroup
 
 import morphobench
-from morphobench.cli import data, leaderboard, score, submission
+from morphobench.cli import data, leaderboard, score, submission, train
 from morphobench.errors import MorphoBenchError, one_line
 
 MACHINE_ERRORS = {
@@ -61,6 +62,7 @@ app = typer.Typer(
 )
 app.command()(score.evaluate)
 app.command()(score.compare)
+app.command()(train.train)
 app.add_typer(submission.app, name="submission")
 app.add_typer(data.app, name="data")
 app.add_typer(leaderboard.app, name="leaderboard")

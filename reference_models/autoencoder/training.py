@@ -16,7 +16,7 @@ from torch.nn import functional
 from reference_models.autoencoder.config import TrainedAutoencoder
 from reference_models.autoencoder.network import ConvolutionalAutoencoder
 from reference_models.core.pixels import VIEWS, dihedral
-from reference_models.training.devices import mixed_precision
+from reference_models.training.devices import Compute, mean_of
 
 
 class PatchDiscriminator(nn.Module):
@@ -63,11 +63,10 @@ def kl_per_value(mean: Tensor, log_variance: Tensor) -> Tensor:
 class AutoencoderTraining:
     """The autoencoder against its discriminator, each with its own optimiser (a `training.loop.Trainee`)."""
 
-    def __init__(
-        self, config: TrainedAutoencoder, images: Tensor, device: torch.device, bfloat16: bool = False
-    ) -> None:
+    def __init__(self, config: TrainedAutoencoder, images: Tensor, compute: Compute) -> None:
         """images: uint8 (N, 3, H, W), on the CPU; seen in random flips and quarter turns."""
-        self.recipe, self.images, self.device, self.bfloat16 = config.recipe, images, device, bfloat16
+        self.config, self.recipe, self.images, self.compute = config.autoencoder, config.recipe, images, compute
+        self.device = device = compute.device
         torch.manual_seed(config.recipe.seed)
         self.autoencoder = ConvolutionalAutoencoder(config.autoencoder).to(device)
         self.discriminator = PatchDiscriminator().to(device)
@@ -84,12 +83,28 @@ class AutoencoderTraining:
         recipe = self.recipe
         for group in self.draws.param_groups:
             group["lr"] = recipe.learning_rate * min(1.0, (step + 1) / 100, 0.02 + 1.2 * (1 - step / recipe.steps))
-        real = draw_images(self.images, recipe.batch, generator).to(self.device)
+        real = draw_images(self.images, recipe.batch, generator)
+        noise = torch.randn(self._latent_shape(real), generator=generator)
         adversarial = step >= recipe.adversarial_from * recipe.steps
-        terms: dict[str, Tensor] = {}
-        with mixed_precision(self.device, self.bfloat16):
+        parts = self.compute.parts(recipe.batch)
+        reals = [real[part].to(self.device) for part in parts]
+        decoded, terms = [], []
+        for own, drawn in zip(reals, (noise[part].to(self.device) for part in parts), strict=True):
+            made, term = self._draw(own, drawn, adversarial, len(parts))
+            decoded.append(made)
+            terms.append(term)
+        self._step(self.draws, self.autoencoder)
+        if adversarial:
+            hinges = [self._judge(own, made, len(parts)) for own, made in zip(reals, decoded, strict=True)]
+            self._step(self.judges, self.discriminator)
+            return mean_of(terms) | mean_of(hinges)
+        return mean_of(terms)
+
+    def _draw(self, real: Tensor, noise: Tensor, adversarial: bool, parts: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """Add the gradient of one of the equal `parts` of a batch; returns what the autoencoder drew, and its terms."""
+        recipe, terms = self.recipe, {}
+        with self.compute.autocast():
             mean, log_variance = (part.float() for part in self.autoencoder.posterior(real))
-            noise = torch.randn(mean.shape, generator=generator).to(self.device)
             decoded = self.autoencoder.decoder(mean + torch.exp(0.5 * log_variance) * noise).float()
             reconstruction = reconstruction_loss(real, decoded, recipe.gradient_weight)
             kl = kl_per_value(mean, log_variance)
@@ -98,18 +113,26 @@ class AutoencoderTraining:
                 fooled = -self.discriminator(decoded).float().mean()
                 loss = loss + recipe.adversarial_weight * fooled
                 terms["fooled"] = fooled.detach()
-        _step(self.draws, self.autoencoder, loss)
-        if adversarial:
-            terms["discriminator"] = self._judge(real, decoded.detach())
-        return {"reconstruction": reconstruction.detach(), "kl": kl.detach(), **terms}
+        (loss / parts).backward(inputs=list(self.autoencoder.parameters()))
+        return decoded.detach(), {"reconstruction": reconstruction.detach(), "kl": kl.detach(), **terms}
 
-    def _judge(self, real: Tensor, decoded: Tensor) -> Tensor:
-        """One step of the discriminator on the hinge loss, which is returned."""
-        with mixed_precision(self.device, self.bfloat16):
+    def _judge(self, real: Tensor, decoded: Tensor, parts: int) -> dict[str, Tensor]:
+        """Add the discriminator's gradient of one of the parts, of the hinge loss, which is returned."""
+        with self.compute.autocast():
             judged_real, judged_made = self.discriminator(real).float(), self.discriminator(decoded).float()
             hinge = functional.relu(1 - judged_real).mean() + functional.relu(1 + judged_made).mean()
-        _step(self.judges, self.discriminator, hinge)
-        return hinge.detach()
+        (hinge / parts).backward(inputs=list(self.discriminator.parameters()))
+        return {"discriminator": hinge.detach()}
+
+    def _latent_shape(self, images: Tensor) -> tuple[int, ...]:
+        """(N, C, H/8, W/8) of a batch of images."""
+        sizes, (height, width) = self.config, images.shape[-2:]
+        return (len(images), sizes.latent_channels, height // sizes.downsampling, width // sizes.downsampling)
+
+    def _step(self, optimizer: torch.optim.Optimizer, module: nn.Module) -> None:
+        self.compute.join_gradients(module.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
 
     def finish(self) -> nn.Module:
         """Measure the latents' mean and deviation per channel, by which they are standardised."""
@@ -132,11 +155,3 @@ def standardise(autoencoder: ConvolutionalAutoencoder, images: Tensor, device: t
     means = torch.cat([autoencoder.posterior(part)[0] for part in parts])
     autoencoder.latent_mean.copy_(means.mean((0, 2, 3)).view(-1, 1, 1))
     autoencoder.latent_std.copy_(means.std((0, 2, 3)).view(-1, 1, 1))
-
-
-def _step(optimizer: torch.optim.Optimizer, module: nn.Module, loss: Tensor) -> None:
-    optimizer.zero_grad(set_to_none=True)
-    parameters = list(module.parameters())
-    loss.backward(inputs=parameters)
-    nn.utils.clip_grad_norm_(parameters, 1.0)
-    optimizer.step()

@@ -1,4 +1,4 @@
-"""What the training scripts have in common: their options, and one line instead of a traceback."""
+"""What the scripts have in common: the options of a training, and one line instead of a traceback."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ def options(description: str | None) -> argparse.ArgumentParser:
     """A parser with the options of every training."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="folder of the run: checkpoint, log, weights")
+    parser.add_argument("--resume", action="store_true", help="go on with the run in --out at its last checkpoint")
     parser.add_argument("--stop-after", type=int, help="stop after this many of the recipe's steps")
     parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, ...")
     parser.add_argument("--threads", type=int, default=2)
@@ -33,5 +34,5 @@ def one_line_errors() -> Iterator[None]:
         print(" ".join(str(error).split()), file=sys.stderr)
         raise SystemExit(error.exit_code) from error
     except KeyboardInterrupt as error:
-        print("interrupted; the last checkpoint is kept, the same command goes on from it", file=sys.stderr)
+        print("interrupted; the last checkpoint is kept, --resume goes on from it", file=sys.stderr)
         raise SystemExit(1) from error

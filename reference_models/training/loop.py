@@ -9,19 +9,26 @@ from __future__ import annotations
 import json
 import math
 import platform
+import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from types import FrameType
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from morphobench import provenance
-from morphobench.errors import BadInput
-from reference_models.training.random_state import random_state, restore_random_state, seed_all
+from morphobench.errors import BadInput, Unavailable
+from reference_models.training.devices import Compute
+from reference_models.training.random_state import kept_random_state, random_state, restore_random_state, seed_all
 from reference_models.training.run_folder import RunFolder
+
+ASK_EVERY = 10
+"""Steps between the questions of several processes to one another whether one of them was told to stop."""
 
 
 class Trainee(Protocol):
@@ -52,6 +59,19 @@ class Trainee(Protocol):
         ...
 
 
+class Observer(Protocol):
+    """What looks at a training now and then and changes nothing of it."""
+
+    @property
+    def every(self) -> int:
+        """Steps between two looks."""
+        ...
+
+    def look(self, step: int) -> Mapping[str, float]:
+        """What is to be kept in the log, if anything. The loop puts all random state back afterwards."""
+        ...
+
+
 @dataclass
 class Means:
     """Running means of scalars that are read from the device only when they are asked for."""
@@ -65,12 +85,22 @@ class Means:
             self.sums[name] = self.sums[name] + value if name in self.sums else value
             self.counts[name] = self.counts.get(name, 0) + 1
 
-    def read(self) -> dict[str, float]:
-        """Mean of each term over the steps that had it; one transfer from the device."""
+    def read(self, compute: Compute | None = None) -> dict[str, float]:
+        """Mean of each term over the steps that had it, and over the processes; one transfer from the device."""
         if not self.sums:
             return {}
-        totals = torch.stack([value.float() for value in self.sums.values()]).tolist()
-        return {name: total / self.counts[name] for name, total in zip(self.sums, totals, strict=True)}
+        sums = torch.stack([value.float() for value in self.sums.values()])
+        if compute is not None:
+            compute.average([sums])
+        return {name: total / self.counts[name] for name, total in zip(self.sums, sums.tolist(), strict=True)}
+
+
+@dataclass
+class Progress:
+    """Where a run stands."""
+
+    step: int
+    log: list[dict[str, Any]]
 
 
 def train(
@@ -81,66 +111,123 @@ def train(
     stop_after: int | None = None,
     log_every: int = 50,
     save_every: int = 500,
+    compute: Compute | None = None,
+    observers: Sequence[Observer] = (),
+    report: Callable[[Mapping[str, Any]], None] | None = None,
 ) -> list[dict[str, Any]]:
     """Train for the recipe's `steps`, or the first `stop_after` of them, going on from what `folder` holds.
 
-    Leaves checkpoint, log and weights in the folder and returns the log: one line on the machine, then every
-    `log_every` steps the means of what `update` returned, and the speed. BadInput where the folder holds another run,
-    or where a loss is no longer finite; the last checkpoint then stays.
+    Leaves checkpoints, log and weights in the folder and returns the log: one line on the machine, then every
+    `log_every` steps the means of what `update` returned, and the speed. `report` is given each line; by default it is
+    printed on stderr. Of several processes the first alone writes, reports and observes.
+
+    BadInput where a loss is no longer finite, which is known when it is logged; Unavailable where the process is told
+    to end (SIGTERM): a checkpoint is written first.
     """
-    folder.claim()
+    compute, report = compute or Compute(trainee.device), report or _print
     generator = torch.Generator().manual_seed(seed)
-    step, log = _start(trainee, folder, generator, seed)
-    until = steps if stop_after is None else min(steps, max(step, stop_after))
-    means, counted, started = Means(), 0, time.perf_counter()
-    while step < until:
-        means.add(trainee.update(step, generator))
-        step, counted = step + 1, counted + 1
-        save = step % save_every == 0 or step == until
-        if step % log_every == 0 or save:
-            values = means.read()
-            _check_finite(values, step, folder)
-            seconds = time.perf_counter() - started
-            rounded = {name: round(value, 5) for name, value in values.items()}
-            log.append({"step": step, **rounded, "steps_per_second": round(counted / seconds, 3)})
-            print(json.dumps(log[-1]), file=sys.stderr, flush=True)
-            means, counted, started = Means(), 0, time.perf_counter()
-        if save:
-            folder.save(_state(trainee, generator, step), log)
-    folder.write_weights(trainee.finish(), step, steps)
-    return log
+    at = _start(trainee, folder, generator, seed, compute)
+    until = steps if stop_after is None else min(steps, max(at.step, stop_after))
+    means, started, counted = Means(), time.perf_counter(), 0
+    with _told_to_end() as told:
+        while at.step < until:
+            means.add(trainee.update(at.step, generator))
+            at.step, counted = at.step + 1, counted + 1
+            ending = _is_ending(told, at.step, compute)
+            save = at.step % save_every == 0 or at.step == until or ending
+            looked = _look(observers, at.step, compute)
+            if at.step % log_every == 0 or save or looked:
+                values = means.read(compute)
+                _check_finite(values, at.step, folder)
+                rounded = {name: float(f"{value:.6g}") for name, value in (values | looked).items()}
+                speed = round(counted / (time.perf_counter() - started), 3)
+                at.log.append({"step": at.step, **rounded, "steps_per_second": speed})
+                if compute.main:
+                    report(at.log[-1])
+                means, started, counted = Means(), time.perf_counter(), 0
+            if save:
+                _save(trainee, folder, generator, at, compute)
+            if ending:
+                raise Unavailable(
+                    f"{folder.path}: told to end at step {at.step} of {steps}; a checkpoint is kept, the same command "
+                    "with --resume goes on"
+                )
+    module = trainee.finish()
+    if compute.main:
+        folder.write_weights(module, at.step, steps)
+    compute.wait()
+    return at.log
 
 
-def _start(
-    trainee: Trainee, folder: RunFolder, generator: torch.Generator, seed: int
-) -> tuple[int, list[dict[str, Any]]]:
+def _start(trainee: Trainee, folder: RunFolder, generator: torch.Generator, seed: int, compute: Compute) -> Progress:
     """Step and log to go on from, with the trainee and all random state as they were there."""
     state = folder.load()
     if state is None:
         seed_all(seed)
-        return 0, [{"step": 0, **_machine(trainee.device)}]
+        return Progress(0, [{"step": 0, **_machine(trainee.device)}])
     try:
         for name, module in trainee.modules.items():
             module.load_state_dict(state["modules"][name])
         for name, optimizer in trainee.optimizers.items():
             optimizer.load_state_dict(state["optimizers"][name])
         generator.set_state(state["generator"])
-        restore_random_state(state["random"])
-        step, log = int(state["step"]), list(state["log"])
+        restore_random_state(state["random"][compute.rank])
+        at = Progress(int(state["step"]), list(state["log"]))
     except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
         raise BadInput(f"{folder.path}: a checkpoint of other networks; choose another folder") from error
-    print(f"{folder.path}: going on at step {step}", file=sys.stderr)
-    return step, log
+    if compute.main:
+        print(f"{folder.path}: going on at step {at.step}", file=sys.stderr)
+    return at
 
 
-def _state(trainee: Trainee, generator: torch.Generator, step: int) -> dict[str, Any]:
-    return {
-        "step": step,
-        "modules": {name: module.state_dict() for name, module in trainee.modules.items()},
-        "optimizers": {name: optimizer.state_dict() for name, optimizer in trainee.optimizers.items()},
-        "generator": generator.get_state(),
-        "random": random_state(),
-    }
+def _save(trainee: Trainee, folder: RunFolder, generator: torch.Generator, at: Progress, compute: Compute) -> None:
+    random = compute.gather(random_state())
+    if compute.main:
+        state = {
+            "step": at.step,
+            "modules": {name: dict(module.state_dict()) for name, module in trainee.modules.items()},
+            "optimizers": {name: optimizer.state_dict() for name, optimizer in trainee.optimizers.items()},
+            "generator": generator.get_state(),
+            "random": random,
+        }
+        folder.save(state, at.log, at.step)
+    compute.wait()
+
+
+def _look(observers: Sequence[Observer], step: int, compute: Compute) -> dict[str, float]:
+    """What the observers whose turn it is have to say; the others of several processes wait for the first."""
+    due = [observer for observer in observers if step % observer.every == 0]
+    if not due:
+        return {}
+    looked: dict[str, float] = {}
+    if compute.main:
+        with kept_random_state():
+            for observer in due:
+                looked |= observer.look(step)
+    compute.wait()
+    return looked
+
+
+@contextmanager
+def _told_to_end() -> Iterator[list[int]]:
+    """Signals that asked the process to end while the block ran. What a step has begun is finished first."""
+    told: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        told.append(number)
+
+    former = signal.signal(signal.SIGTERM, note)
+    try:
+        yield told
+    finally:
+        signal.signal(signal.SIGTERM, former)
+
+
+def _is_ending(told: Sequence[int], step: int, compute: Compute) -> bool:
+    """Whether to end now. Several processes agree on it, as one that left alone would leave the others waiting."""
+    if compute.processes == 1:
+        return bool(told)
+    return step % ASK_EVERY == 0 and compute.any(bool(told))
 
 
 def _check_finite(values: Mapping[str, float], step: int, folder: RunFolder) -> None:
@@ -150,6 +237,10 @@ def _check_finite(values: Mapping[str, float], step: int, folder: RunFolder) -> 
             f"{folder.path}: {broken} is {values[broken]} by step {step}: the run diverged; its last checkpoint is "
             "kept, start another with a lower learning rate"
         )
+
+
+def _print(line: Mapping[str, Any]) -> None:
+    print(json.dumps(line), file=sys.stderr, flush=True)
 
 
 def _machine(device: torch.device) -> dict[str, Any]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -37,3 +39,13 @@ def restore_random_state(state: dict[str, Any]) -> None:
     devices = torch.cuda.device_count() if torch.cuda.is_available() else 0
     for device, kept in enumerate(state["cuda"][:devices]):
         torch.cuda.set_rng_state(kept, device)
+
+
+@contextmanager
+def kept_random_state() -> Iterator[None]:
+    """Whatever the block draws, all generators are afterwards as they were."""
+    state = random_state()
+    try:
+        yield
+    finally:
+        restore_random_state(state)

@@ -1,7 +1,7 @@
 """The folder of a training run, and nothing outside it: what was asked for, the state, the log, the weights.
 
-- `run.json`: what the run is of (the metadata of its weights) and the command; a run of something else is refused.
-- `checkpoint.pt`: all that changes while training, whole or the former one.
+- `run.json`: what the run is of (the metadata of its weights), the command and the versions of the packages.
+- `checkpoints/`: all that changes while training, see `checkpoint`.
 - `log.jsonl`: the losses.
 - `weights.safetensors`: the result, and what `morphobench evaluate --checkpoint FOLDER` reads.
 """
@@ -9,21 +9,27 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
+from filelock import FileLock, Timeout
 from torch import nn
 
+from morphobench import provenance
 from morphobench.errors import BadInput
-from morphobench.storage import atomic_path, atomic_write_text, check_folder
+from morphobench.storage import atomic_write_text, check_writable
 from reference_models.core import weight_file
 from reference_models.shipped import RUN_WEIGHTS
+from reference_models.training import checkpoint
 
-CHECKPOINT = "checkpoint.pt"
+ABOUT = "run.json"
+LOCK = ".lock"
+MEND = "go on with it by --resume, or choose another folder"
 
 
 @dataclass(frozen=True)
@@ -32,22 +38,22 @@ class RunFolder:
 
     path: Path
     metadata: dict[str, str]
+    keep: int = 2
+    """Checkpoints that are kept."""
 
-    def claim(self) -> None:
-        """Begin or go on here; BadInput names what differs where the folder holds another run."""
-        check_folder(self.path)
-        place = self.path / "run.json"
+    def claim(self, resume: bool) -> None:
+        """Begin here, or go on with what is here.
+
+        BadInput where a new run would lie in the folder of another, where there is none to go on with, and where that
+        is another run: it names what differs.
+        """
+        place = self.path / ABOUT
         if not place.is_file():
-            if (self.path / CHECKPOINT).exists():
-                raise BadInput(f"{self.path}: a checkpoint without run.json; choose another folder")
-            about = {"of": self.metadata, "command": " ".join(["python", *sys.argv])}
-            atomic_write_text(place, json.dumps(about, indent=1) + "\n")
+            self._begin(place, resume)
             return
-        try:
-            found = dict(_flat(json.loads(place.read_text(encoding="utf-8"))["of"]))
-        except (ValueError, KeyError, TypeError) as error:
-            raise BadInput(f"{place}: does not say what the run is of; choose another folder") from error
-        wanted = dict(_flat(self.metadata))
+        if not resume:
+            raise BadInput(f"{self.path}: holds a run; {MEND}")
+        found, wanted = dict(_flat(self.recorded())), dict(_flat(self.metadata))
         other = next((name for name in {**found, **wanted} if found.get(name) != wanted.get(name)), None)
         if other is not None:
             raise BadInput(
@@ -55,22 +61,46 @@ class RunFolder:
                 "choose another folder"
             )
 
-    def load(self) -> dict[str, Any] | None:
-        """The last checkpoint, on the CPU; None where there is none yet. BadInput where it is damaged."""
-        path = self.path / CHECKPOINT
-        if not path.is_file():
-            return None
-        try:
-            return torch.load(path, map_location="cpu", weights_only=True)
-        except PermissionError:
-            raise
-        except Exception as error:  # whatever the unpickler raises is said of the file
-            raise BadInput(f"{path}: cut short, or not a checkpoint; remove it to start the run anew") from error
+    def _begin(self, place: Path, resume: bool) -> None:
+        if resume:
+            raise BadInput(f"{self.path}: holds no run to go on with; leave --resume out to begin one")
+        if checkpoint.checkpoints(self.path) or (self.path / "checkpoint.pt").exists():
+            raise BadInput(f"{self.path}: a checkpoint without {ABOUT}; choose another folder")
+        check_writable(self.path)
+        about = {"of": self.metadata, "command": command(), "versions": provenance.versions()}
+        atomic_write_text(place, json.dumps(about, indent=1) + "\n")
 
-    def save(self, state: dict[str, Any], log: list[dict[str, Any]]) -> None:
+    def recorded(self) -> dict[str, str]:
+        """What the run in the folder is of; BadInput where `run.json` does not say so."""
+        place = self.path / ABOUT
+        try:
+            of = json.loads(place.read_text(encoding="utf-8"))["of"]
+            dict(_flat(of))
+            return dict(of)
+        except (ValueError, KeyError, TypeError) as error:
+            raise BadInput(f"{place}: does not say what the run is of; choose another folder") from error
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """While the block runs, no other training can be in this folder; BadInput where one is."""
+        check_writable(self.path)
+        lock = FileLock(self.path / LOCK)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout as error:
+            raise BadInput(f"{self.path}: another training is running in it; choose another folder") from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def load(self) -> dict[str, Any] | None:
+        """The newest checkpoint that is whole, on the CPU; None where there is none. BadInput where all are torn."""
+        return checkpoint.load_newest(self.path)
+
+    def save(self, state: dict[str, Any], log: list[dict[str, Any]], step: int) -> None:
         """Write checkpoint and log; each is whole or the former one."""
-        with atomic_path(self.path / CHECKPOINT) as temporary:
-            torch.save({**state, "log": log}, temporary)
+        checkpoint.save(self.path, {**state, "log": log}, step, self.keep)
         atomic_write_text(self.path / "log.jsonl", "".join(json.dumps(line) + "\n" for line in log))
 
     def write_weights(self, module: nn.Module, step: int, steps: int) -> Path:
@@ -78,6 +108,14 @@ class RunFolder:
         path = self.path / RUN_WEIGHTS
         weight_file.write(path, module, self.metadata | {"training": json.dumps({"step": step, "steps": steps})})
         return path
+
+
+def command() -> str:
+    """The command line of this process, as it can be given to a shell again."""
+    program = Path(sys.argv[0])
+    if program.name == "__main__.py":
+        return shlex.join(["python", "-m", program.parent.name, *sys.argv[1:]])
+    return shlex.join(["python", *sys.argv] if program.suffix == ".py" else [program.name, *sys.argv[1:]])
 
 
 def _flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:

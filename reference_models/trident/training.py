@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import sdpa_kernel
+from torch.utils.checkpoint import checkpoint
 
 from morphobench.training_data import TierDataset
 from reference_models.training.average import new_average, update_average
-from reference_models.training.devices import attention_kernels, mixed_precision
+from reference_models.training.devices import Compute, attention_kernels, mean_of
 from reference_models.training.latents import encode_views
 from reference_models.training.recipe import warm_up
 from reference_models.trident.condition import Drugs, featurise
 from reference_models.trident.config import TridentConfig
-from reference_models.trident.network import Noise, TridentNetwork
+from reference_models.trident.network import Losses, Noise, TridentNetwork
 
 
 @dataclass(frozen=True)
@@ -53,8 +55,10 @@ class TridentTraining:
     The loss is Eq. 10 divided by the number of latent values, a constant that only sets the scale of gradients.
     """
 
-    def __init__(self, config: TridentConfig, data: TrainingSet, bfloat16: bool = False) -> None:
-        self.config, self.data, self.device, self.bfloat16 = config, data, data.latents.device, bfloat16
+    def __init__(self, config: TridentConfig, data: TrainingSet, compute: Compute | None = None) -> None:
+        """compute: how; on the data's device, by default plainly."""
+        self.config, self.data, self.device = config, data, data.latents.device
+        self.compute = compute or Compute(self.device)
         torch.manual_seed(config.recipe.seed)
         self.network = TridentNetwork(config)
         self.network.fit_standardisation(data.g_pre.cpu(), data.g_post.cpu())
@@ -68,24 +72,43 @@ class TridentTraining:
         )
         self.modules: dict[str, nn.Module] = {"network": self.network, "average": self.average}
         self.optimizers: dict[str, torch.optim.Optimizer] = {"adamw": self.optimizer}
+        self.losses = self._losses()
 
     def update(self, step: int, generator: torch.Generator) -> Mapping[str, Tensor]:
-        recipe, data = self.config.recipe, self.data
+        recipe = self.config.recipe
         for group in self.optimizer.param_groups:
             group["lr"] = warm_up(recipe, step)
-        rows, views, noise = draw_batch(self.config, data, generator)
-        latents = data.latents[rows, views].float()
-        latent_values = latents[0].numel()
-        with mixed_precision(self.device, self.bfloat16), sdpa_kernel(attention_kernels(self.device)):
-            losses = self.network.losses(latents, data.g_pre[rows], data.g_post[rows], data.drugs[rows], noise)
+        rows, views, noise = draw_batch(self.config, self.data, generator)
         self.optimizer.zero_grad(set_to_none=True)
-        (losses.total / latent_values).backward()
-        largest = recipe.clip if recipe.clip is not None else float("inf")
-        norm = nn.utils.clip_grad_norm_(self.network.parameters(), largest)
+        parts = self.compute.parts(recipe.batch)
+        terms = mean_of([self._backward(rows, views, noise, part, len(parts)) for part in parts])
+        norm = self.compute.join_gradients(self.network.parameters(), recipe.clip)
         self.optimizer.step()
         update_average(self.average, self.network, recipe.ema)
+        return {**terms, "gradient_norm": norm}
+
+    def _backward(self, rows: Tensor, views: Tensor, noise: Noise, part: slice, parts: int) -> dict[str, Tensor]:
+        """Add the gradient of one of the equal `parts` of a batch; returns its terms."""
+        data, rows, views = self.data, rows[part], views[part]
+        latents = data.latents[rows, views].float()
+        latent_values = latents[0].numel()
+        drawn = Noise(noise.z[part], noise.steps[part], noise.latents[part])
+        with sdpa_kernel(attention_kernels(self.device)):  # the backward pass too: it may compute blocks again
+            with self.compute.autocast():
+                losses = self.losses(latents, data.g_pre[rows], data.g_post[rows], data.drugs[rows], drawn)
+            (losses.total / latent_values / parts).backward()
         terms = {name: value.detach() for name, value in vars(losses).items()}
-        return {**terms, "diffusion_per_value": terms["diffusion"] / latent_values, "gradient_norm": norm}
+        return {**terms, "diffusion_per_value": terms["diffusion"] / latent_values}
+
+    def _losses(self) -> Callable[..., Losses]:
+        """The network's losses; the blocks computed again in the backward pass, and compiled, where asked for.
+
+        The blocks are changed in place and after the average was copied, whose blocks stay as they are.
+        """
+        if self.compute.recompute:
+            for block in self.network.transformer.blocks:
+                block.forward = partial(checkpoint, block.forward, use_reentrant=False)
+        return torch.compile(self.network.losses) if self.compute.compiled else self.network.losses
 
     def finish(self) -> nn.Module:
         """The average is the result."""

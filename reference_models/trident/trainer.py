@@ -1,0 +1,76 @@
+"""How TRIDENT is trained from the command line: its latents come from an autoencoder that was trained before."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from morphobench.errors import BadInput
+from morphobench.storage import atomic_dir, atomic_path, folder_sha256, sha256_file
+from morphobench.training_data import TierDataset
+from reference_models.autoencoder import loading
+from reference_models.autoencoder.network import ConvolutionalAutoencoder, StableDiffusionAutoencoder
+from reference_models.shipped import STABLE_DIFFUSION, weight_path
+from reference_models.training.trainer import Job, Trainer
+from reference_models.trident.config import PAPER, SIM, TridentConfig
+from reference_models.trident.training import TridentTraining, training_set
+
+
+def describe(job: Job[TridentConfig]) -> dict[str, str]:
+    """The hash of the autoencoder; BadInput for one that is not there and for another image size than the tier's."""
+    config, size = job.config, job.tier.spec.image_size
+    if config.image_size != size:
+        raise BadInput(
+            f"configuration {config.name!r}: draws {config.image_size} pixels, tier {job.tier.spec.name} has {size}; "
+            "choose another --config or --tier"
+        )
+    place = _autoencoder(job)
+    if config.autoencoder.kind == "stable-diffusion":
+        return {"vae_sha256": folder_sha256(place)}
+    return {"autoencoder_sha256": sha256_file(place)}
+
+
+def build(job: Job[TridentConfig]) -> TridentTraining:
+    """Fresh weights and the encoded training images; leaves a copy of the autoencoder beside the weights to come."""
+    place, config, device = _autoencoder(job), job.config, job.compute.device
+    autoencoder: ConvolutionalAutoencoder | StableDiffusionAutoencoder
+    if config.autoencoder.kind == "stable-diffusion":
+        autoencoder = StableDiffusionAutoencoder(place, config.autoencoder).eval().requires_grad_(False)
+    else:
+        autoencoder = loading.load(place, config.autoencoder, job.tier)
+    if job.compute.main:
+        _copy(place, job.folder)
+    job.compute.wait()
+    data = training_set(TierDataset(job.tier, "train"), autoencoder.to(device).encode, config, device)
+    return TridentTraining(config, data, job.compute)
+
+
+def _autoencoder(job: Job[TridentConfig]) -> Path:
+    """File of our autoencoder, or folder of a stable-diffusion VAE: the one asked for, the run's own, the shipped."""
+    vae = job.config.autoencoder.kind == "stable-diffusion"
+    own = job.folder / (STABLE_DIFFUSION if vae else loading.BESIDE)
+    if job.autoencoder is None and own.exists():
+        return own
+    if not vae:
+        return weight_path("autoencoder", job.tier.spec.name, job.autoencoder)
+    if job.autoencoder is None or not (job.autoencoder / "config.json").is_file():
+        raise BadInput(
+            f"--autoencoder {job.autoencoder or 'FOLDER'}: configuration {job.config.name!r} encodes by the "
+            "stable-diffusion VAE; name its folder in diffusers' layout (config.json and weights)"
+        )
+    return job.autoencoder
+
+
+def _copy(place: Path, folder: Path) -> None:
+    """A copy beside the weights, where `autoencoder.loading.load_companion` looks for it."""
+    if place.parent == folder:
+        return
+    if place.is_dir():
+        with atomic_dir(folder / STABLE_DIFFUSION) as temporary:
+            shutil.copytree(place, temporary, dirs_exist_ok=True)
+        return
+    with atomic_path(folder / loading.BESIDE) as temporary:
+        shutil.copyfile(place, temporary)
+
+
+TRAINER = Trainer("trident", {"sim": SIM, "paper": PAPER}, describe, build)

@@ -1,0 +1,242 @@
+"""`morphobench train`: from what is asked to a folder with weights, through every way that a run is stopped."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from tiny_tier import tiny_tier
+from tiny_training import TRAINERS, load_tiny, request
+from typer.testing import CliRunner
+
+from morphobench import trainers
+from morphobench.cli import app
+from morphobench.errors import BadInput
+from morphobench.storage import sha256_file
+from reference_models.training import trainer
+from reference_models.trident import load
+
+HERE = Path(__file__).parent
+FILES = ("run.json", "log.jsonl", "weights.safetensors")
+
+
+@pytest.fixture(autouse=True)
+def _tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trainer, "load_tier", load_tiny(tmp_path))
+
+
+def trained(model: str, folder: Path, **fields: Any) -> Path:
+    return TRAINERS[model].train(request(model, folder, **fields))
+
+
+@pytest.fixture(scope="module")
+def autoencoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("autoencoder")
+    former, trainer.load_tier = trainer.load_tier, load_tiny(folder)  # type: ignore[assignment]
+    try:
+        return trained("autoencoder", folder)
+    finally:
+        trainer.load_tier = former
+
+
+def start(model: str, folder: Path, environment: dict[str, str] | None = None, **fields: Any) -> subprocess.Popen[str]:
+    """A training in a process of its own."""
+    words = [f"{name}={json.dumps(value, default=str)}" for name, value in fields.items()]
+    command = [sys.executable, str(HERE / "tiny_training.py"), model, str(folder), *words]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"} | (environment or {})
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def until_checkpoint(folder: Path, process: subprocess.Popen[str]) -> None:
+    """Wait until the run in the folder has saved."""
+    for _ in range(1200):
+        if list((folder / "checkpoints").glob("step-*")):
+            return
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.05)
+    raise TimeoutError(folder)
+
+
+def test_both_models_train_one_after_the_other(tmp_path: Path, autoencoder: Path) -> None:
+    path = trained("trident", tmp_path, autoencoder=autoencoder.parent)
+    assert path == tmp_path / "trident" / "weights.safetensors"
+    folder = path.parent
+    assert sha256_file(folder / "autoencoder.safetensors") == sha256_file(autoencoder)
+    model = load(tiny_tier(tmp_path), "cpu", folder)
+    assert model.generate(tiny_tier(tmp_path).conditions("id").take([0]), 0).shape == (1, 32, 32, 3)
+    about = json.loads((folder / "run.json").read_text())
+    assert {"python", "torch", "accelerate"} <= set(about["versions"])
+    log = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in log] == [0, 2, 4, 6, 8, 10, 12]
+    assert [path.name for path in sorted((folder / "checkpoints").iterdir())] == ["step-00000008", "step-00000012"]
+
+
+def test_accumulation_and_recomputation_are_the_same_step(tmp_path: Path, autoencoder: Path) -> None:
+    plain = load_file(trained("trident", tmp_path / "plain", autoencoder=autoencoder))
+    for fields in ({"accumulate": 4}, {"recompute": True}):
+        folder = tmp_path / "-".join(fields)
+        other = load_file(trained("trident", folder, autoencoder=autoencoder, **fields))
+        for name, value in plain.items():
+            torch.testing.assert_close(other[name].float(), value.float(), atol=2e-3, rtol=2e-3)
+
+
+def log_of(folder: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()][1:]
+
+
+def test_the_parts_of_an_autoencoder_s_batch_are_one_step(tmp_path: Path) -> None:
+    trained("autoencoder", tmp_path / "plain")
+    trained("autoencoder", tmp_path / "parts", accumulate=2)
+    for one, other in zip(*(log_of(tmp_path / name / "autoencoder") for name in ("plain", "parts")), strict=True):
+        assert set(one) == set(other)
+        assert {k: v for k, v in other.items() if "second" not in k} == pytest.approx(
+            {k: v for k, v in one.items() if "second" not in k}, rel=2e-3
+        )
+
+
+def free_port() -> str:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return str(one.getsockname()[1])
+
+
+def test_two_processes_train_as_one_does(tmp_path: Path, autoencoder: Path) -> None:
+    """Two real processes (gloo) on the same global batches: losses, gradient norms and weights as of one process."""
+    trained("trident", tmp_path / "one", autoencoder=autoencoder)
+    port = free_port()
+    both = [
+        start(
+            "trident", tmp_path / "two", autoencoder=autoencoder,
+            environment={
+                "WORLD_SIZE": "2", "RANK": str(rank), "LOCAL_RANK": str(rank), "MASTER_ADDR": "127.0.0.1",
+                "MASTER_PORT": port, "ACCELERATE_USE_CPU": "true",
+            },
+        )
+        for rank in range(2)
+    ]  # fmt: skip
+    ends = [process.communicate(timeout=120) for process in both]
+    assert [process.returncode for process in both] == [0, 0], ends
+    assert "loss" not in ends[1][1], "the second process is silent"
+    one, two = (log_of(tmp_path / name / "trident") for name in ("one", "two"))
+    for mine, theirs in zip(one, two, strict=True):
+        mine.pop("steps_per_second"), theirs.pop("steps_per_second")
+        assert theirs == pytest.approx(mine, rel=1e-3)
+    weights = [load_file(tmp_path / name / "trident" / "weights.safetensors") for name in ("one", "two")]
+    for name, value in weights[0].items():
+        torch.testing.assert_close(weights[1][name].float(), value.float(), atol=2e-3, rtol=2e-3)
+
+
+LONG = {"settings": ["recipe.steps=60"], "save_every": 5, "log_every": 50}
+
+
+def test_a_killed_run_ends_in_the_same_weights(tmp_path: Path) -> None:
+    """kill -9 at whatever step it had come to, then the same command with --resume."""
+    straight = trained("autoencoder", tmp_path / "straight", **LONG)
+    folder = tmp_path / "killed"
+    process = start("autoencoder", folder, **LONG)
+    until_checkpoint(folder / "autoencoder", process)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert not (folder / "autoencoder" / "weights.safetensors").exists()
+    resumed = trained("autoencoder", folder, resume=True, save_every=5, log_every=50)
+    assert resumed.read_bytes() == straight.read_bytes()
+
+
+def test_sigterm_saves_and_says_how_to_go_on(tmp_path: Path) -> None:
+    process = start("autoencoder", tmp_path, settings=["recipe.steps=100000"], save_every=5)
+    until_checkpoint(tmp_path / "autoencoder", process)
+    process.terminate()
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 1
+    last = said.strip().splitlines()[-1]
+    step = int(last.partition("told to end at step ")[2].split()[0])
+    assert last.endswith("a checkpoint is kept, the same command with --resume goes on")
+    assert (tmp_path / "autoencoder" / "checkpoints" / f"step-{step:08d}").is_dir()
+
+
+def test_a_run_is_begun_or_gone_on_with_and_never_mixed(tmp_path: Path) -> None:
+    trained("autoencoder", tmp_path, stop_after=4)
+    before = {name: (tmp_path / "autoencoder" / name).read_bytes() for name in FILES}
+    for fields, says in {
+        (): "holds a run; go on with it by --resume",
+        (("resume", True), ("settings", ("recipe.batch=8",))): r"configuration\.recipe\.batch is 4 there and 8 here",
+        (("resume", True), ("precision", "bfloat16")): "bfloat16 is False there and True here",
+        (("resume", True), ("config", "tiny"), ("settings", ("recipe.seed=3",))): "recipe.seed is 0 there and 3 here",
+    }.items():
+        with pytest.raises(BadInput, match=says):
+            trained("autoencoder", tmp_path, **dict(fields))
+    with pytest.raises(BadInput, match="holds another run: model is autoencoder there and trident here"):
+        TRAINERS["trident"].train(replace(request("trident", tmp_path, resume=True), out=tmp_path / "autoencoder"))
+    assert {name: (tmp_path / "autoencoder" / name).read_bytes() for name in FILES} == before
+    trained("autoencoder", tmp_path, resume=True)
+    with pytest.raises(BadInput, match="holds no run to go on with"):
+        trained("autoencoder", tmp_path / "empty", resume=True)
+
+
+@pytest.mark.parametrize(
+    ("model", "fields", "says"),
+    [
+        ("autoencoder", {"device": "abacus"}, "device 'abacus': not on this machine"),
+        ("autoencoder", {"tier": "nosuch"}, "tier 'nosuch'"),
+        ("autoencoder", {"config": "huge"}, "--config 'huge': choose tiny, or give a TOML file"),
+        ("autoencoder", {"accumulate": 3}, "recipe.batch 4: no multiple of 1 processes x --accumulate 3"),
+        ("autoencoder", {"autoencoder": "x"}, "is of a latent model; leave it out"),
+        ("autoencoder", {"recompute": True}, "no blocks to compute again"),
+        ("trident", {"autoencoder": "absent"}, "absent: no such file of weights"),
+        ("trident", {}, "no weights of autoencoder ship for it"),
+    ],
+)
+def test_what_cannot_be_trained_is_one_line_and_leaves_nothing(
+    model: str, fields: dict[str, Any], says: str, tmp_path: Path
+) -> None:
+    from morphobench.errors import MorphoBenchError
+
+    with pytest.raises(MorphoBenchError, match=says) as raised:
+        trained(model, tmp_path, **fields)
+    assert "\n" not in str(raised.value)
+    assert not (tmp_path / model / "run.json").exists()
+
+
+def test_a_tier_without_training_images_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tier = tiny_tier(tmp_path)
+    tests_alone = replace(tier, samples=tier.samples[tier.samples["split"] != "train"].reset_index(drop=True))
+    monkeypatch.setattr(trainer, "load_tier", lambda name: tests_alone)
+    with pytest.raises(BadInput, match="split 'train': tier tiny has id, "):
+        trained("autoencoder", tmp_path)
+
+
+def test_the_command_finds_a_trainer_by_name() -> None:
+    assert set(trainers.available_trainers()) >= {"autoencoder", "trident"}
+    assert set(trainers.load_trainer("trident").configurations) == {"sim", "paper"}
+    with pytest.raises(BadInput, match="'nosuch': no training of it is installed; there are autoencoder, trident"):
+        trainers.load_trainer("nosuch")
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["nosuch"], "no training of it is installed"),
+        (["trident", "--set", "recipe.step=5"], "--set recipe.step=5: no field of that name; nearest: recipe.steps"),
+        (["trident", "--config", "paper"], "draws 512 pixels, tier sim has 128; choose another --config or --tier"),
+        (["trident", "--keep", "0"], "--keep 0: give a whole number from 1 on"),
+    ],
+)
+def test_the_command_s_bad_input_is_one_line(words: list[str], says: str, tmp_path: Path) -> None:
+    from morphobench.datasets import load_tier
+
+    trainer.load_tier = load_tier  # the real one: these are refused before any image is read
+    done = CliRunner().invoke(app, ["train", *words, "--out", str(tmp_path / "run")])
+    assert isinstance(done.exception, BadInput)
+    assert says in str(done.exception)
+    assert not (tmp_path / "run").exists()
