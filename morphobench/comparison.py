@@ -91,14 +91,14 @@ def compare(
     ).resolve()  # fmt: skip
     watch = evaluation.Stopwatch()
     sides = [evaluation.answered(plan.each(side), watch) for side in (a, b)]
-    found: list[Difference] = []
+    differences: list[Difference] = []
     for track in plan.tracks:
         first, second = (
             measure_track(side, plan.tier, track, plan.protocol, cache_dir(), watch.stage) for side in sides
         )
-        found += compare_track(first, second, plan.tier)
+        differences += compare_track(first, second, plan.tier)
     spec = plan.tier.spec
-    return Comparison(sides[0].manifest, sides[1].manifest, spec.name, spec.simulated, REPLICATES, tuple(found))
+    return Comparison(sides[0].manifest, sides[1].manifest, spec.name, spec.simulated, REPLICATES, tuple(differences))
 
 
 def compare_track(a: Measurements, b: Measurements, tier: Tier) -> list[Difference]:
@@ -151,8 +151,8 @@ def _interval(
         sides = [np.abs(side - target) for side in sides]
     clusters = min(a.inputs.clusters[0], b.inputs.clusters[0]), min(a.inputs.clusters[1], b.inputs.clusters[1])
     differences = sides[0] - sides[1]
-    known = np.isfinite(sides)
-    scale = float(np.abs(sides).max(where=known, initial=0))
+    finite = np.isfinite(sides)
+    scale = float(np.abs(sides).max(where=finite, initial=0))
     interval = clustered_interval(difference, differences, clusters, scale)
     if interval is not None:
         return interval, ""

@@ -99,13 +99,13 @@ def score(submission: Submission, plan: Plan, watch: Stopwatch, controls: Contro
     contents: list[TrackContents] = []
     notes: list[str] = []
     measured: Measurements | None = None
-    known = controls
+    anchors = controls
     for track in plan.tracks:
         measured = measure_track(submission, tier, track, protocol, cache_dir(), watch.stage)
         with watch.stage("scores"):
-            known = known or read_controls(tier, measured.protocol)
+            anchors = anchors or read_controls(tier, measured.protocol)
             track_tasks = list(tasks(measured, tier))
-            scores += score_track(measured, track_tasks, known)
+            scores += score_track(measured, track_tasks, anchors)
         with watch.stage("enrichment"):
             for compound in dict.fromkeys((CASE_STUDY, *enrich)):
                 terms += track_enrichment(measured, gene_sets, compound)
@@ -118,7 +118,7 @@ def score(submission: Submission, plan: Plan, watch: Stopwatch, controls: Contro
         notes += training_note(tier, track, submission.manifest.training_set)
         contents.append(track_contents(submission, tier, measured))
     assert measured is not None
-    assert known is not None
+    assert anchors is not None
     report = Report(
         submission=submission.manifest,
         tier=tier.spec.name,
@@ -128,7 +128,7 @@ def score(submission: Submission, plan: Plan, watch: Stopwatch, controls: Contro
         images_sha256=submission.images_sha256,
         scores=tuple(scores),
         enrichment=tuple(terms),
-        notes=(*floor_note(scores, known.floor_intervals), *notes),
+        notes=(*floor_note(scores, anchors.floor_intervals), *notes),
         seed=plan.request.seed,
         protocol=measured.protocol,
         versions=provenance.versions(),

@@ -18,13 +18,13 @@ PACKAGES = (
 @cache
 def versions() -> dict[str, str]:
     """Python and package versions; a package that is not installed is left out."""
-    found = {"python": platform.python_version()}
+    versions = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
-            found[package] = version(package)
+            versions[package] = version(package)
         except PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
 def hardware(device: str) -> dict[str, str]:

@@ -28,9 +28,9 @@ def run(request: Request) -> tuple[Report, Path]:
     if request.submission is not None:
         refuse_inside(folder, request.submission)
     key = _key(submission, plan)
-    known = _finished(folder, key)
-    if known is not None:
-        return known, folder
+    finished = _finished(folder, key)
+    if finished is not None:
+        return finished, folder
     check_writable(folder)
     (folder / "report.sha256").unlink(missing_ok=True)
     result = evaluation.score(submission, plan, watch)
@@ -52,19 +52,19 @@ def run_controls(request: Request) -> Path:
     hashes = {name: extractor.weights_sha256 for name, extractor in protocol.loaded.items()}
     hashes[f"segmentation{engine.suffix}"] = engine.version
     filed = controls.own_controls_path(tier)
-    found = controls.Controls()
+    scored = controls.Controls()
     if filed.is_file():
         # Damaged, or scored with other weights: this command is the mend, and replaces it at the end.
         with suppress(BadInput):
-            found = controls.read_controls_file(filed, tier, hashes)
+            scored = controls.read_controls_file(filed, tier, hashes)
     for control in controls.CONTROLS:
         each, watch = plan.each(control), evaluation.Stopwatch()
         # Beside no controls: those that are filed may not fit, and this is what makes them again.
         report = evaluation.score(evaluation.answered(each, watch), each, watch, controls.Controls()).report
         hashes |= report.protocol
-        found.add(control, report.scores)
+        scored.add(control, report.scores)
     # What scores of extractors that were not asked for this time were made with is still to be checked.
-    return controls.write_controls(tier, found, found.protocol | hashes, filed)
+    return controls.write_controls(tier, scored, scored.protocol | hashes, filed)
 
 
 def _key(submission: Submission, plan: Plan) -> str:

@@ -269,9 +269,9 @@ def verify_file(folder: Path, name: str, expected: str, mend: str = REINSTALL) -
     path = folder / name
     if not path.is_file():
         raise BadInput(f"{path}: listed in SHA256SUMS but not there; {mend}")
-    found = sha256_file(path)
-    if found != expected:
-        raise BadInput(f"{path}: sha256 {found[:12]}... where SHA256SUMS says {expected[:12]}...; {mend}")
+    actual = sha256_file(path)
+    if actual != expected:
+        raise BadInput(f"{path}: sha256 {actual[:12]}... where SHA256SUMS says {expected[:12]}...; {mend}")
     return path
 
 

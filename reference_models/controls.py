@@ -190,10 +190,10 @@ def _nearest_training_compound(tier: Tier, trained: set[str], conditions: Condit
     A compound without a known structure takes the first training compound: it has no neighbour.
     """
     smiles: dict[str, str] = dict(zip(tier.compounds["compound"], tier.compounds["smiles"], strict=True))
-    known = {
+    fingerprints = {
         compound: morgan_fingerprint(smiles[compound]).astype(bool) for compound in sorted(trained) if smiles[compound]
     }
-    names, bits = list(known), np.stack(list(known.values()))
+    names, bits = list(fingerprints), np.stack(list(fingerprints.values()))
 
     def nearest(condition: Condition) -> str:
         if condition.compound in trained:

@@ -50,7 +50,7 @@ def test_missing_structure_is_the_learned_token_whatever_the_features() -> None:
     torch.manual_seed(0)
     module = ConditionModule(CONFIG)
     drugs = featurise([record(None, compound="a"), record(None, compound="b"), record(ETHANOL)], CONFIG)
-    assert drugs.known.tolist() == [False, False, True]
+    assert drugs.has_structure.tolist() == [False, False, True]
     mean, _ = module.encode(torch.zeros(3, 10), drugs)
     torch.testing.assert_close(mean[0], mean[1])
     assert not torch.allclose(mean[0], mean[2])

@@ -66,7 +66,7 @@ def test_losses_are_equation_10_term_by_term(data: TrainingSet) -> None:
         return ((known - known.mean(0)) / known.std(0, ddof=1))[rows.numpy()]
 
     x_drug = np.where(
-        drugs.known.numpy()[:, None],
+        drugs.has_structure.numpy()[:, None],
         layers("encode_drug", drugs.features.double().numpy()),
         weights["unknown_drug"],
     )

@@ -29,10 +29,10 @@ DeviceName = Annotated[str, typer.Option(help="torch device of models and extrac
 
 def local_weights(pairs: list[str] | None) -> dict[str, Path]:
     """Extractor -> file, of NAME=FILE; BadInput for another form."""
-    found = {}
+    paths = {}
     for pair in pairs or []:
         name, separator, path = pair.partition("=")
         if not separator:
             raise BadInput(f"--weights {pair!r}: give NAME=FILE, for example inception=weights.pth")
-        found[name] = Path(path)
-    return found
+        paths[name] = Path(path)
+    return paths

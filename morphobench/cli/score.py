@@ -94,14 +94,14 @@ def compare(
     sides = [*(model or ()), *(submission or ())]
     if len(sides) != 2:
         raise BadInput(f"give two of --submission PATH and --model NAME, not {len(sides)}")
-    found = comparison.compare(
+    compared = comparison.compare(
         sides[0], sides[1], tier=tier, tracks=track or (), folder=out, seed=seed, device=device,
         extractors=extractor or (), embedding=embedding, weights=local_weights(weights), engine=engine,
     )  # fmt: skip
     if as_json:
-        print(found.as_json())
+        print(compared.as_json())
         return
     console = wide_console()
-    for name in dict.fromkeys(row.track for row in found.differences):
-        console.print(difference_table(found, name))
-    console.print(f"{found.replicates:,} draws of compounds and plates, the same for both.", highlight=False)
+    for name in dict.fromkeys(row.track for row in compared.differences):
+        console.print(difference_table(compared, name))
+    console.print(f"{compared.replicates:,} draws of compounds and plates, the same for both.", highlight=False)

@@ -38,15 +38,15 @@ def score_table(report: Report, track: str) -> Table:
     return table
 
 
-def difference_table(found: Comparison, track: str) -> Table:
+def difference_table(comparison: Comparison, track: str) -> Table:
     """The differences of one track of a comparison."""
-    simulated = "SIMULATED " if found.simulated else ""
-    a, b = (f"{side.name} {side.version}" for side in (found.a, found.b))
-    title = f"A {a}, B {b} on {simulated}{found.tier} / {track}"
+    simulated = "SIMULATED " if comparison.simulated else ""
+    a, b = (f"{side.name} {side.version}" for side in (comparison.a, comparison.b))
+    title = f"A {a}, B {b} on {simulated}{comparison.tier} / {track}"
     table = Table(title=escape(title), title_justify="left")
     for heading in ("score", "A", "B", "A - B", "95% interval", "in words"):
         table.add_column(heading, justify="left" if heading in ("score", "in words") else "right", overflow="fold")
-    for row in found.differences:
+    for row in comparison.differences:
         if row.track == track:
             interval = f"{row.interval[0]:.4g} to {row.interval[1]:.4g}" if row.interval else "-"
             words = f"{row.verdict}: {row.reason}" if row.reason else row.verdict

@@ -87,14 +87,14 @@ def distance_table(tier: Tier, name: str) -> str:
 
 
 def _distance_summary(table: pd.DataFrame) -> str:
-    known, scaffolds, mechanisms = (table[key].dropna() for key in ("tanimoto", "scaffold_seen", "mechanism_seen"))
+    tanimoto, scaffolds, mechanisms = (table[key].dropna() for key in ("tanimoto", "scaffold_seen", "mechanism_seen"))
     parts = [f"{len(table)} held-out compounds"]
-    if len(known):
-        quartiles = ", ".join(f"{value:.2f}" for value in known.quantile([0, 0.25, 0.5, 0.75, 1]))
-        parts.append(f"largest Tanimoto to training {quartiles} (minimum, quartiles, maximum of {len(known)})")
+    if len(tanimoto):
+        quartiles = ", ".join(f"{value:.2f}" for value in tanimoto.quantile([0, 0.25, 0.5, 0.75, 1]))
+        parts.append(f"largest Tanimoto to training {quartiles} (minimum, quartiles, maximum of {len(tanimoto)})")
     parts.append(f"scaffold seen for {int(scaffolds.sum())} of {len(scaffolds)}")
     parts.append(f"mechanism seen for {int(mechanisms.sum())} of {len(mechanisms)}")
-    parts.append(f"{len(table) - len(known)} without a structure")
+    parts.append(f"{len(table) - len(tanimoto)} without a structure")
     return "; ".join(parts)
 
 

@@ -118,8 +118,10 @@ def check_structures(compounds: pd.DataFrame) -> None:
     """Raise BadInput that names the first compound whose SMILES does not parse or whose fingerprint hash differs."""
     for row in compounds[compounds["smiles"] != ""].itertuples():
         try:
-            found = fingerprint_sha256(row.smiles)
+            actual = fingerprint_sha256(row.smiles)
         except BadInput as error:
             raise BadInput(f"compound {row.compound!r}: {error}") from error
-        if found != row.fingerprint_sha256:
-            raise BadInput(f"compound {row.compound!r}: SMILES gives fingerprint {found[:12]}..., not the recorded one")
+        if actual != row.fingerprint_sha256:
+            raise BadInput(
+                f"compound {row.compound!r}: SMILES gives fingerprint {actual[:12]}..., not the recorded one"
+            )

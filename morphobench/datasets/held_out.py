@@ -26,23 +26,23 @@ def distances(compounds: pd.DataFrame, held_out: Sequence[str], trained: Sequenc
     scaffold), and <NA> where no mechanism is annotated.
     """
     table = compounds.set_index("compound")
-    known = [name for name in sorted(trained) if table.loc[name, "smiles"]]
-    bits = np.array([morgan_fingerprint(table.loc[name, "smiles"]) for name in known], dtype=bool)
-    scaffolds = {scaffold(table.loc[name, "smiles"]) for name in known}
+    with_structure = [name for name in sorted(trained) if table.loc[name, "smiles"]]
+    bits = np.array([morgan_fingerprint(table.loc[name, "smiles"]) for name in with_structure], dtype=bool)
+    scaffolds = {scaffold(table.loc[name, "smiles"]) for name in with_structure}
     mechanisms = {table.loc[name, "moa"] for name in trained}
     rows = []
     for name in held_out:
         smiles, mechanism = table.loc[name, "smiles"], table.loc[name, "moa"]
         similarity, neighbour, seen = np.nan, "", pd.NA
-        if smiles and known:
+        if smiles and with_structure:
             query = morgan_fingerprint(smiles).astype(bool)
             tanimoto = (bits & query).sum(axis=1) / (bits | query).sum(axis=1)
-            similarity, neighbour = float(tanimoto.max()), known[int(tanimoto.argmax())]
+            similarity, neighbour = float(tanimoto.max()), with_structure[int(tanimoto.argmax())]
             seen = scaffold(smiles) in scaffolds if scaffold(smiles) else pd.NA
         rows.append((name, similarity, neighbour, seen, mechanism, mechanism in mechanisms if mechanism else pd.NA))
     columns = ["compound", "tanimoto", "neighbour", "scaffold_seen", "mechanism", "mechanism_seen"]
-    found = pd.DataFrame(rows, columns=columns)
-    return found.astype({"tanimoto": float, "scaffold_seen": "boolean", "mechanism_seen": "boolean"})
+    distances = pd.DataFrame(rows, columns=columns)
+    return distances.astype({"tanimoto": float, "scaffold_seen": "boolean", "mechanism_seen": "boolean"})
 
 
 def scaffold(smiles: str) -> str:

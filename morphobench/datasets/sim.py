@@ -55,9 +55,11 @@ def load_sim(folder: Path = HERE) -> Tier:
     compounds["mechanism"] = [main_mechanism(compound) for compound in compounds["compound"]]
     counts = samples["split"].value_counts()
     for split in SPLITS:
-        found, expected = counts.get(split, 0), spec.counts[split]
-        if found != expected:
-            raise BadInput(f"{folder / SPLIT_FILE}: {found} rows of {split}, {SPEC_FILE} says {expected}; restore both")
+        actual, expected = counts.get(split, 0), spec.counts[split]
+        if actual != expected:
+            raise BadInput(
+                f"{folder / SPLIT_FILE}: {actual} rows of {split}, {SPEC_FILE} says {expected}; restore both"
+            )
     return Tier(
         spec=spec,
         folder=folder,
@@ -201,8 +203,8 @@ class SimImages:
 def image_cache(spec: TierSpec) -> Path:
     """Where rendered images are kept: a folder per tier version, image size and source text of the simulator."""
     # By the text and not by RENDERER_VERSION: a changed simulator must never read what the old one drew.
-    found = [path for path in sorted((HERE / "simulate").glob("*.*")) if path.is_file()]
-    sources = [path.read_text(encoding="utf-8") for path in found if not storage.left_behind(Path(path.name))]
+    files = [path for path in sorted((HERE / "simulate").glob("*.*")) if path.is_file()]
+    sources = [path.read_text(encoding="utf-8") for path in files if not storage.left_behind(Path(path.name))]
     return storage.cache_dir() / f"sim-{spec.version}" / f"{spec.image_size}px-{storage.sha256_text(*sources)[:16]}"
 
 

@@ -30,7 +30,7 @@ def fill_structures(compounds: pd.DataFrame, path: Path) -> pd.DataFrame:
     and compound for a structure that does not parse or has another hash.
     """
     recorded = dict(zip(compounds["compound"], compounds["fingerprint_sha256"], strict=True))
-    found: dict[str, str] = {}
+    smiles_of: dict[str, str] = {}
     for line, compound, smiles in _rows(path):
         if compound not in recorded or not smiles:
             continue  # BBBC021 has 15 more names than the tier
@@ -45,9 +45,11 @@ def fill_structures(compounds: pd.DataFrame, path: Path) -> pd.DataFrame:
                 f"{fingerprint_sha256(smiles)[:12]}..., not the recorded {recorded[compound][:12]}...; restore the "
                 "file as BBBC021 ships it"
             )
-        found.setdefault(compound, agreed[0])
+        smiles_of.setdefault(compound, agreed[0])
     missing = compounds["smiles"] == ""
-    filled = compounds["smiles"].where(~missing, compounds["compound"].map(lambda compound: found.get(compound, "")))
+    filled = compounds["smiles"].where(
+        ~missing, compounds["compound"].map(lambda compound: smiles_of.get(compound, ""))
+    )
     return compounds.assign(smiles=filled)
 
 

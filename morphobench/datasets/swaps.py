@@ -148,8 +148,8 @@ def _columns(conditions: Conditions) -> tuple[np.ndarray, np.ndarray, np.ndarray
 
 
 def _same_effect(one: str, other: str, mechanisms: Mapping[str, str]) -> bool:
-    known = mechanisms.get(one, "")
-    return one == other or (known != "" and known == mechanisms.get(other, ""))
+    mechanism = mechanisms.get(one, "")
+    return one == other or (mechanism != "" and mechanism == mechanisms.get(other, ""))
 
 
 def _none(kind: Kind, conditions: Conditions, reason: str) -> Swap:

@@ -185,8 +185,8 @@ class Tier:
         """
         if "mechanism" in rows:
             return rows["mechanism"].to_numpy(dtype=str)
-        known = dict(zip(self.compounds["compound"], self.compounds["moa"], strict=True))
-        return np.array([known.get(compound, "") for compound in rows["compound"]], dtype=str)
+        mechanisms = dict(zip(self.compounds["compound"], self.compounds["moa"], strict=True))
+        return np.array([mechanisms.get(compound, "") for compound in rows["compound"]], dtype=str)
 
     def batches(self, rows: pd.DataFrame) -> np.ndarray:
         """What each sample was prepared with, (N,) str: its plate, or the week before the `_` of its plate's name."""

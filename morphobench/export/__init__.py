@@ -80,11 +80,11 @@ def select(tier: Tier, splits: Sequence[str] = (), limit: int | None = None) -> 
 
     Raises BadInput for a split that the tier does not have and a limit below 1.
     """
-    known = list(dict.fromkeys(tier.samples["split"]))
+    available = list(dict.fromkeys(tier.samples["split"]))
     for split in splits:
-        if split not in known:
-            raise BadInput(f"--split {split!r}: tier {tier.spec.name} has {', '.join(known)}")
-    rows = tier.samples[tier.samples["split"].isin(splits or known)]
+        if split not in available:
+            raise BadInput(f"--split {split!r}: tier {tier.spec.name} has {', '.join(available)}")
+    rows = tier.samples[tier.samples["split"].isin(splits or available)]
     if limit is not None:
         if limit < 1:
             raise BadInput(f"--limit {limit}: give 1 or more")

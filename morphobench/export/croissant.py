@@ -71,7 +71,7 @@ def describe(tier: Tier, folder: Path, rows: pd.DataFrame) -> dict[str, Any]:
     record set with its fields, and the splits are one. Licence, citation, limits and uses are the tier's.
     """
     names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-    found = dict.fromkeys(name.split("/")[0] for name in names if "/" in name)
+    folders = dict.fromkeys(name.split("/")[0] for name in names if "/" in name)
     single = [name for name in names if name.split("/")[0] not in SETS]
     about = tomllib.loads(ABOUT.read_text(encoding="utf-8"))[tier.spec.kind]
     return {
@@ -96,7 +96,7 @@ def describe(tier: Tier, folder: Path, rows: pd.DataFrame) -> dict[str, Any]:
         "rai:dataReleaseMaintenancePlan": about["maintenance"],
         "distribution": [
             *(_file_object(folder, name) for name in single),
-            *(_file_set(name) for name in SETS if name in found),
+            *(_file_set(name) for name in SETS if name in folders),
         ],
         "recordSet": [_splits(rows), *_tables(folder, single)],
     }
@@ -170,16 +170,16 @@ def _splits(rows: pd.DataFrame) -> dict[str, Any]:
 
 def _tables(folder: Path, names: list[str]) -> list[dict[str, Any]]:
     """A record set per table, `samples` the first with a row per sample; of one table in two formats, the Parquet."""
-    found: dict[str, dict[str, Any]] = {}
+    sets: dict[str, dict[str, Any]] = {}
     for name in names:
         stem = name.removesuffix(_suffix(name))
         if _suffix(name) not in TABLES or (_suffix(name) != ".parquet" and f"{stem}.parquet" in names):
             continue
         columns = _columns(folder / name)
         of_samples = {"sample_id", "split"} <= {column.removeprefix("Metadata_") for column in columns}
-        key = "samples" if of_samples and "samples" not in found else stem.replace("/", "-")
-        found[key] = _record_set(key, name, columns)
-    return list(found.values())
+        key = "samples" if of_samples and "samples" not in sets else stem.replace("/", "-")
+        sets[key] = _record_set(key, name, columns)
+    return list(sets.values())
 
 
 def _record_set(key: str, name: str, columns: dict[str, str]) -> dict[str, Any]:

@@ -107,5 +107,5 @@ def _count(start: int) -> Iterator[int]:
         start += 1
 
 
-def _write_index(folder: Path, known: pd.DataFrame, **columns: object) -> None:
-    pd.concat([pd.DataFrame(columns), known], axis=1).to_parquet(folder / INDEX, index=False)
+def _write_index(folder: Path, metadata: pd.DataFrame, **columns: object) -> None:
+    pd.concat([pd.DataFrame(columns), metadata], axis=1).to_parquet(folder / INDEX, index=False)

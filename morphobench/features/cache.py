@@ -63,8 +63,8 @@ def measured(
     shipped: a file of `shipped.write_arrays`. key, cache, compute: see `cached_array`. Raises BadInput for a damaged
     `shipped` file, and what `compute` raises.
     """
-    known = None if shipped is None else read_arrays(shipped, origin)
-    return cached_array(key, cache, compute) if known is None else known
+    stored = None if shipped is None else read_arrays(shipped, origin)
+    return cached_array(key, cache, compute) if stored is None else stored
 
 
 def cached_array(key: str, cache: Path, compute: Callable[[], Arrays]) -> Arrays:
@@ -76,9 +76,9 @@ def cached_array(key: str, cache: Path, compute: Callable[[], Arrays]) -> Arrays
     raises; nothing is written then.
     """
     path = cache / f"{sha256_text(key)}.npz"
-    known = _read(path)
-    if known is not None:
-        return known
+    stored = _read(path)
+    if stored is not None:
+        return stored
     with lock(path):
         arrays = _read(path)
         if arrays is None:

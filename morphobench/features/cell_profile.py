@@ -103,10 +103,10 @@ def measure_neighbours(labels: np.ndarray) -> Table:
         return {}
     labels = _contiguous(labels)
     if labels.max() == 1:  # cp-measure fails with an object alone
-        found = {get_measurement_name(feature, ADJACENT): np.zeros(1) for feature in M_ALL}
+        neighbours = {get_measurement_name(feature, ADJACENT): np.zeros(1) for feature in M_ALL}
     else:
-        found = measureobjectneighbors(labels, labels, distance_method=ADJACENT)
-    return {key: np.asarray(value, dtype=float) for key, value in found.items() if "ObjectNumber" not in key}
+        neighbours = measureobjectneighbors(labels, labels, distance_method=ADJACENT)
+    return {key: np.asarray(value, dtype=float) for key, value in neighbours.items() if "ObjectNumber" not in key}
 
 
 def cell_profile(image: np.ndarray, diameter: tuple[float, float]) -> dict[str, float]:
@@ -134,8 +134,10 @@ def cell_profile(image: np.ndarray, diameter: tuple[float, float]) -> dict[str, 
             values = np.stack([table[column] for column in columns])  # (columns, n)
             values[~np.isfinite(values)] = np.nan
             averages = np.stack([statistic(values, axis=1) for statistic in STATISTICS.values()], axis=1)
-            for column, found in zip(columns, averages.tolist(), strict=True):
-                row |= {f"{name}_{compartment}_{column}": value for name, value in zip(STATISTICS, found, strict=True)}
+            for column, average in zip(columns, averages.tolist(), strict=True):
+                row |= {
+                    f"{name}_{compartment}_{column}": value for name, value in zip(STATISTICS, average, strict=True)
+                }
     return row
 
 

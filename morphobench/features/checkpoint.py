@@ -31,13 +31,13 @@ def require_file(path: Path, sha256: str | None = None) -> str:
     """SHA-256 of a file of weights; BadInput where it is absent or is not the one asked for."""
     if not path.is_file():
         raise BadInput(f"{path}: no such file of weights")
-    found = sha256_file(path)
-    if sha256 is not None and found != sha256:
+    own = sha256_file(path)
+    if sha256 is not None and own != sha256:
         raise BadInput(
-            f"{path}: sha256 is {found[:12]}..., the genuine weights have {sha256[:12]}...; cut short or another file, "
+            f"{path}: sha256 is {own[:12]}..., the genuine weights have {sha256[:12]}...; cut short or another file, "
             "download it again"
         )
-    return found
+    return own
 
 
 def read_state_dict(path: Path) -> StateDict:

@@ -74,9 +74,9 @@ def _places(size: float, coarse: float) -> np.ndarray:
 def _restoring(size: int) -> sparse.csr_array:
     """Linear interpolation of an axis from every fourth pixel to all, (size, coarse size); 0 beyond its ends."""
     places, count = _places(size, size / STEP), -(-size // STEP)
-    known = np.flatnonzero((places >= 0) & (places <= count - 1))
-    first = np.floor(places[known]).astype(int)
-    share = places[known] - first
+    within = np.flatnonzero((places >= 0) & (places <= count - 1))
+    first = np.floor(places[within]).astype(int)
+    share = places[within] - first
     entries = np.concatenate([1 - share, share])
-    where = np.tile(known, 2), np.concatenate([first, np.minimum(first + 1, count - 1)])
+    where = np.tile(within, 2), np.concatenate([first, np.minimum(first + 1, count - 1)])
     return sparse.csr_array((entries, where), shape=(size, count))

@@ -157,14 +157,14 @@ class AveragePoolBlock(nn.Module):
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        found = []
+        branches = []
         for branch in self.branches:
             ends = [x]
             for step in branch:
                 ends = [self.layers[name](ends[0]) for name in ((step,) if isinstance(step, str) else step)]
-            found += ends
+            branches += ends
         pool = nn.functional.avg_pool2d(self.layers["branch_pool"](x), 3, stride=1, padding=1, count_include_pad=False)
-        return torch.cat([*found, pool.relu_()], dim=1)
+        return torch.cat([*branches, pool.relu_()], dim=1)
 
 
 class Convolution(nn.Module):

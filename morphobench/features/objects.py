@@ -46,11 +46,11 @@ def object_measurements(labels: np.ndarray, channels: np.ndarray) -> dict[str, n
     middle, half = (yy + xx) / 2, np.hypot((yy - xx) / 2, xy)
     large, small = middle + half, np.maximum(middle - half, 0)
     ratio = np.divide(small, large, out=np.ones_like(large), where=large > 0)
-    found = [area.astype(np.float64), 4 * np.sqrt(large), 4 * np.sqrt(small), np.sqrt(1 - ratio)]
+    measured = [area.astype(np.float64), 4 * np.sqrt(large), 4 * np.sqrt(small), np.sqrt(1 - ratio)]
     for channel in np.moveaxis(channels[rows, columns].astype(np.float64), 1, 0):
         mean = means(channel)
-        found += [mean, np.sqrt(means((channel - mean[member]) ** 2))]
-    return dict(zip(MEASUREMENTS, found, strict=True))
+        measured += [mean, np.sqrt(means((channel - mean[member]) ** 2))]
+    return dict(zip(MEASUREMENTS, measured, strict=True))
 
 
 def object_statistics(masks: dict[str, np.ndarray], channels: np.ndarray) -> dict[str, float]:
@@ -58,10 +58,10 @@ def object_statistics(masks: dict[str, np.ndarray], channels: np.ndarray) -> dic
 
     masks: OBJECTS -> labels (H, W). NaN where an image has no such object.
     """
-    found: dict[str, float] = {}
+    statistics: dict[str, float] = {}
     for name in OBJECTS:
         for measurement, values in object_measurements(masks[name], channels).items():
-            known = len(values) > 0
-            found[f"Mean_{name}_{measurement}"] = float(values.mean()) if known else float("nan")
-            found[f"StDev_{name}_{measurement}"] = float(values.std()) if known else float("nan")
-    return found
+            any_object = len(values) > 0
+            statistics[f"Mean_{name}_{measurement}"] = float(values.mean()) if any_object else float("nan")
+            statistics[f"StDev_{name}_{measurement}"] = float(values.std()) if any_object else float("nan")
+    return statistics

@@ -88,8 +88,8 @@ def measure(image: np.ndarray, diameter: tuple[float, float]) -> dict[str, float
     counts = [float(labels.max()) for labels in sets]
     flags = quality(dna, tubulin, not segmentation.nuclei.any())
     masks = dict(zip(OBJECTS, sets[:3], strict=True))
-    known = dict(zip(AREA_COLUMNS + COUNT_COLUMNS, areas + counts, strict=True))
-    return known | flags | object_statistics(masks, channels)
+    measured = dict(zip(AREA_COLUMNS + COUNT_COLUMNS, areas + counts, strict=True))
+    return measured | flags | object_statistics(masks, channels)
 
 
 def quality(dna: np.ndarray, tubulin: np.ndarray, empty: bool) -> dict[str, float]:

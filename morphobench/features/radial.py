@@ -41,8 +41,8 @@ def draw_rings(labels: np.ndarray) -> Rings:
     colours = color_labels(labels)  # touching objects have different ones, so that no path leaves its object
     for colour in range(1, int(colours.max()) + 1):
         here = colours == colour
-        found, far = propagate(np.zeros(labels.shape), seeds, here, 1)
-        reached[here], distance[here] = found[here], far[here]
+        seed, far = propagate(np.zeros(labels.shape), seeds, here, 1)
+        reached[here], distance[here] = seed[here], far[here]
     inside = reached > 0
     objects = labels[inside] - 1
     far = distance[inside]
@@ -73,8 +73,8 @@ def radial_distribution(pixels: np.ndarray, rings: Rings) -> dict[str, np.ndarra
     variation = (wedges.std(2) / wedges.mean(2)).filled(0)
     table = {}
     for ring in range(RINGS):
-        for feature, found in (("FracAtD", fraction), ("MeanFrac", mean_fraction), ("RadialCV", variation)):
-            table[f"{feature}_{ring + 1}of{RINGS}"] = found[:, ring]
+        for feature, column in (("FracAtD", fraction), ("MeanFrac", mean_fraction), ("RadialCV", variation)):
+            table[f"{feature}_{ring + 1}of{RINGS}"] = column[:, ring]
     return table
 
 

@@ -79,8 +79,8 @@ def load_timm_vit(model: str, weights: Path | None = None, device: str = "cpu") 
 
     name = f"{TIMM_PREFIX}{model}"
     architecture, _, tag = model.partition(".")
-    known = architecture in timm.list_models(module="vision_transformer")
-    config = get_pretrained_cfg(model) if known and (not tag or timm.is_model_pretrained(model)) else None
+    listed = architecture in timm.list_models(module="vision_transformer")
+    config = get_pretrained_cfg(model) if listed and (not tag or timm.is_model_pretrained(model)) else None
     if config is None:
         raise BadInput(f"extractor {name!r}: timm has no such vision transformer; see timm.list_models('vit_*')")
     if weights is not None:
@@ -128,12 +128,12 @@ def _check_tensors(state: StateDict, model: str, path: Path) -> None:
         raise BadInput(f"{path}: not weights of {model}: the file {where} {odd[0]!r}, and {len(odd) - 1} more differ")
     kept = {tensor.untyped_storage().data_ptr() for tensor in state.values()}
     for name, shape in expected.items():
-        found = tuple(renamed[name].shape)
+        held = tuple(renamed[name].shape)
         if renamed[name].untyped_storage().data_ptr() not in kept and not any(part in model for part in RESAMPLED):
-            found = next((tuple(value.shape) for key, value in state.items() if key.endswith(name)), found)
-        if found != shape:
+            held = next((tuple(value.shape) for key, value in state.items() if key.endswith(name)), held)
+        if held != shape:
             raise BadInput(
-                f"{path}: not weights of {model}: {name} is {_written(found)} in the file and {_written(shape)} in the "
+                f"{path}: not weights of {model}: {name} is {_written(held)} in the file and {_written(shape)} in the "
                 "model; name the model that the file is of"
             )
 

@@ -66,7 +66,7 @@ class FolderSource:
         self.path = path
 
     def names(self) -> list[str]:
-        found: list[str] = []
+        names: list[str] = []
         for folder, folders, files in os.walk(self.path, onerror=_refuse):
             below = PurePosixPath(*Path(folder).relative_to(self.path).parts)
             folders[:] = [name for name in folders if not left_behind(PurePosixPath(name))]
@@ -77,10 +77,10 @@ class FolderSource:
                 if entry.is_symlink():
                     raise BadInput(f"{entry}: a link; put the file itself there")
                 if name in files and entry.is_file():
-                    found.append((below / name).as_posix())
-            if len(found) > MAX_FILES:
+                    names.append((below / name).as_posix())
+            if len(names) > MAX_FILES:
                 raise BadInput(f"{self.path}: more than {MAX_FILES:,} files; one image per condition is wanted")
-        return sorted(found)
+        return sorted(names)
 
     def read(self, name: str, limit: int) -> bytes:
         path = self.path / name
@@ -171,7 +171,11 @@ class ZipSource:
 
 def named(names: Collection[str], name: str) -> str | None:
     """A file's name as a source's `names` have it, in whatever case (submission.TOML); None where it is not there."""
-    return name if name in names else next((found for found in names if found.casefold() == name.casefold()), None)
+    return (
+        name
+        if name in names
+        else next((spelling for spelling in names if spelling.casefold() == name.casefold()), None)
+    )
 
 
 def _too_large(name: str, size: int, limit: int) -> BadInput:

@@ -52,11 +52,11 @@ def read_expression(source: Source, tier: Tier, wanted: Mapping[str, Conditions]
         absent = next((key for key in wanted_keys if key not in rows), None)
         if absent is not None:
             raise BadInput(f"{where}: no row for {absent}; one row per condition")
-        found = values[[rows[key] for key in wanted_keys]]
-        if (fault := not_log2(found)) is not None:
+        ordered = values[[rows[key] for key in wanted_keys]]
+        if (fault := not_log2(ordered)) is not None:
             row, gene, why = fault
             raise BadInput(f"{where}: {wanted_keys[row]}, gene {genes[gene]}: {why}")
-        expression[track] = found.astype(np.float32)
+        expression[track] = ordered.astype(np.float32)
     return expression, sha256_bytes(data)
 
 

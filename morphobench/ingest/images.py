@@ -52,8 +52,8 @@ def decode_png(data: bytes, name: str, size: int) -> np.ndarray:
     except Exception as error:  # whatever a decoder raises is said of the file
         raise BadInput(f"{name}: a damaged PNG (the decoder stopped with {type(error).__name__}); {AGAIN}") from error
     if pixels.shape != (size, size, 3) or pixels.dtype != np.uint8:
-        found = f"{pixels.dtype} {pixels.shape}"
-        raise BadInput(f"{name}: decoded to {found} where its header says 8-bit RGB {size} x {size}; {AGAIN}")
+        decoded = f"{pixels.dtype} {pixels.shape}"
+        raise BadInput(f"{name}: decoded to {decoded} where its header says 8-bit RGB {size} x {size}; {AGAIN}")
     return pixels
 
 
@@ -140,14 +140,14 @@ def _scanlines(compressed: bytes, size: int, interlaced: bool) -> bytes:
     expected = sum(rows * (1 + 3 * columns) for rows, columns in shapes if columns)
     inflater = zlib.decompressobj()
     try:
-        found = inflater.decompress(compressed, expected + 1)
+        inflated = inflater.decompress(compressed, expected + 1)
     except zlib.error as error:
         raise _Fault(f"a PNG with damaged pixel data ({error}); {AGAIN}") from error
-    if len(found) > expected or inflater.unused_data:
+    if len(inflated) > expected or inflater.unused_data:
         raise _Fault(f"a PNG with more pixel data than {size} x {size} pixels take; {AGAIN}")
-    if len(found) < expected or not inflater.eof:
-        raise _Fault(f"a truncated PNG (its pixel data end after {len(found):,} of {expected:,} bytes); {AGAIN}")
-    return found
+    if len(inflated) < expected or not inflater.eof:
+        raise _Fault(f"a truncated PNG (its pixel data end after {len(inflated):,} of {expected:,} bytes); {AGAIN}")
+    return inflated
 
 
 def _plain_png(header: bytes, scanlines: bytes) -> bytes:

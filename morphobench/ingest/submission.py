@@ -174,12 +174,12 @@ def pack_submission(folder: Path, out: Path, tier: Tier, tracks: Sequence[str] |
     limits = {MANIFEST: MANIFEST_BYTES, EXPRESSION: EXPRESSION_BYTES}
     spelt = {name.casefold() if name.casefold() in limits else name: name for name in source.names()}
     with atomic_path(out) as temporary, zipfile.ZipFile(temporary, "w") as archive:
-        for name, found in sorted(spelt.items()):
+        for name, spelling in sorted(spelt.items()):
             if name.casefold() in (CONDITIONS, G_PRE):
                 continue
             # PNG bytes are compressed already.
             method = zipfile.ZIP_STORED if name.endswith(".png") else zipfile.ZIP_DEFLATED
-            data = source.read(found, limits.get(name, image_bytes(tier.spec.image_size)))
+            data = source.read(spelling, limits.get(name, image_bytes(tier.spec.image_size)))
             archive.writestr(zipfile.ZipInfo(name, ZIP_DATE), data, compress_type=method)
     return out
 

@@ -42,11 +42,11 @@ def resamples_by_compound(
     Raises as `by_compound`.
     """
     checked_pair(a, b)
-    found = {}
+    resampled = {}
     for name in paired_compounds(a_compounds, b_compounds):
         mine, true = a_compounds == name, b_compounds == name
-        found[str(name)] = resample(a[mine], b[true], weights_a[:, mine], weights_b[:, true])
-    return found
+        resampled[str(name)] = resample(a[mine], b[true], weights_a[:, mine], weights_b[:, true])
+    return resampled
 
 
 def counted_mean(values: dict[str, np.ndarray], counts: dict[str, np.ndarray]) -> np.ndarray:

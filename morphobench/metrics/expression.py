@@ -120,12 +120,12 @@ def per_compound_resamples(
     # Taking the mean over genes off before the means over wells is the same, and done once.
     predicted, measured = _changes(predicted_post, pre, measured_post, compounds)
     changes = _gene_centred(predicted), _gene_centred(measured)
-    found = []
+    correlations = []
     for predicted, measured, counts in _resampled_means(changes, compounds, weights, compound_counts):
         if centred:
             predicted, measured = predicted - _mean(predicted, counts), measured - _mean(measured, counts)
-        found.append(_drawn_mean(_row_correlation(predicted, measured, rounding), counts))
-    return np.concatenate(found)
+        correlations.append(_drawn_mean(_row_correlation(predicted, measured, rounding), counts))
+    return np.concatenate(correlations)
 
 
 def centroid_resamples(
@@ -240,8 +240,8 @@ def _pooled_correlation(
 
     # z-scores have mean 0 in every gene, so the pooled means are 0 and the correlation is this ratio.
     spread = np.sqrt(pooled(p**2) * pooled(m**2))
-    known = (spread > 0) & (np.count_nonzero(counts, axis=-1) >= 2)
-    return np.where(known, pooled(p * m) / np.where(known, spread, 1.0), np.nan)
+    defined = (spread > 0) & (np.count_nonzero(counts, axis=-1) >= 2)
+    return np.where(defined, pooled(p * m) / np.where(defined, spread, 1.0), np.nan)
 
 
 def _standardised(changes: np.ndarray, share: np.ndarray, tolerance: float) -> np.ndarray:
@@ -263,10 +263,10 @@ def _row_correlation(predicted: np.ndarray, measured: np.ndarray, rounding: Roun
     """r of gene-centred rows (..., G): (...); 0 where the prediction is constant, NaN where the measurement is."""
     p, m = _length(predicted), _length(measured)
     genes = np.sqrt(predicted.shape[-1])
-    says, known = p > rounding.predicted * genes, m > rounding.measured * genes
-    both = says & known
+    says, moved = p > rounding.predicted * genes, m > rounding.measured * genes
+    both = says & moved
     r = np.einsum("...g,...g->...", predicted, measured) / np.where(both, p * m, 1.0)
-    return np.where(known, np.where(says, r, 0.0), np.nan)
+    return np.where(moved, np.where(says, r, 0.0), np.nan)
 
 
 def _centroid_accuracy(
@@ -275,16 +275,16 @@ def _centroid_accuracy(
     """Of gene-centred (..., C, G) sides, each compound a rival as often as it counts (..., C): (..., C), or NaN."""
     p, m = _length(predicted), _length(measured)
     genes = np.sqrt(predicted.shape[-1])
-    says, known = p > rounding.predicted * genes, m > rounding.measured * genes
+    says, moved = p > rounding.predicted * genes, m > rounding.measured * genes
     # A prediction's length is the same for every rival; a constant one is as like one as another.
-    likeness = predicted @ np.swapaxes(measured, -1, -2) / np.where(known, m, 1.0)[..., None, :]
+    likeness = predicted @ np.swapaxes(measured, -1, -2) / np.where(moved, m, 1.0)[..., None, :]
     likeness = np.where(says[..., None], likeness / np.where(says, p, 1.0)[..., None], 0.0)
     own = np.diagonal(likeness, axis1=-2, axis2=-1)[..., None]
     won = np.where(np.abs(own - likeness) <= TIE, 0.5, own > likeness)
-    rivals = (counts * known)[..., None, :] * (1 - np.eye(counts.shape[-1]))
+    rivals = (counts * moved)[..., None, :] * (1 - np.eye(counts.shape[-1]))
     total = rivals.sum(axis=-1)
     share = (won * rivals).sum(axis=-1) / np.where(total > 0, total, 1.0)
-    return np.where(known & (total > 0), share, np.nan)
+    return np.where(moved & (total > 0), share, np.nan)
 
 
 class Rounding(NamedTuple):

@@ -120,19 +120,19 @@ def frechet_intervals_by_compound(
     """
     a, b = checked_pair(a, b)
     a_compounds, a_units, b_compounds, b_units = map(array, (a_compounds, a_units, b_compounds, b_units))
-    found: dict[str, tuple[float, float] | None] = {}
+    intervals: dict[str, tuple[float, float] | None] = {}
     for name in paired_compounds(a_compounds, b_compounds):
         mine, true = a_compounds == name, b_compounds == name
         units = a_units[mine], b_units[true]
         fewest = min(len(np.unique(side)) for side in units)
-        found[str(name)] = None
+        intervals[str(name)] = None
         centre = frechet_distance(a[mine], b[true])
         if fewest >= FEWEST_UNITS and centre > 0:
             draws = draw_clusters([], units, replicates, seed)
             weights = [draws.plate_weights(side) for side in units]
             values = frechet_resamples(a[mine], b[true], weights[0], weights[1])
-            found[str(name)] = log_interval(centre, values, few_clusters_widening(fewest))
-    return found
+            intervals[str(name)] = log_interval(centre, values, few_clusters_widening(fewest))
+    return intervals
 
 
 def log_interval(value: float, resamples: np.ndarray, widening: float) -> tuple[float, float] | None:

@@ -111,22 +111,22 @@ def _cut(n: int, m: int, parts: float, rounds: int, random: np.random.Generator)
     in as many of them as any other, so that what a row does to the distance by itself is the same in every round.
     """
     runs = Fraction(parts).numerator
-    found = []
+    cut = []
     for _ in range(rounds):
         orders = random.permutation(n), random.permutation(m)
         for run in range(runs):
             rows = [np.roll(order, -(run * len(order) // runs))[: int(len(order) / parts)] for order in orders]
-            found.append((rows[0], rows[1]))
-    return found
+            cut.append((rows[0], rows[1]))
+    return cut
 
 
 def _distances(x: np.ndarray, y: np.ndarray, cuts: list[list[tuple[np.ndarray, np.ndarray]]]) -> np.ndarray:
     """Mean Frechet distance of the parts of each size (K,)."""
-    found = np.empty(len(cuts))
+    distances = np.empty(len(cuts))
     gram: FrechetGram | None = None
     for place, cut in enumerate(cuts):
         if max(len(cut[0][0]), len(cut[0][1])) > x.shape[1]:
-            found[place] = np.mean([FrechetReference.of(y[rows_b]).distance(x[rows_a]) for rows_a, rows_b in cut])
+            distances[place] = np.mean([FrechetReference.of(y[rows_b]).distance(x[rows_a]) for rows_a, rows_b in cut])
             continue
         # With fewer images than features their inner products are smaller than they are, and the same for every part.
         gram = gram or FrechetGram.of(x, y)
@@ -134,5 +134,5 @@ def _distances(x: np.ndarray, y: np.ndarray, cuts: list[list[tuple[np.ndarray, n
         for number, rows in enumerate(cut):
             for side, chosen in zip(weights, rows, strict=True):
                 side[number, chosen] = 1
-        found[place] = gram.resamples(*weights).mean()
-    return found
+        distances[place] = gram.resamples(*weights).mean()
+    return distances

@@ -136,14 +136,14 @@ def average_precision(
     allowed = ~np.isnan(similarity)
     if batches is not None:
         allowed &= batches[0][:, None] != batches[1][None]
-    found = np.full(len(queries), np.nan)
+    precision = np.full(len(queries), np.nan)
     for row, values in enumerate(similarity):
         own = -np.sort(-values[allowed[row] & wanted[row]])
         if len(own):
             others = np.sort(values[allowed[row] & ~wanted[row]])
             rank = np.arange(1, len(own) + 1)
-            found[row] = (rank / (rank + len(others) - np.searchsorted(others, own - TIE))).mean()
-    return found
+            precision[row] = (rank / (rank + len(others) - np.searchsorted(others, own - TIE))).mean()
+    return precision
 
 
 def chance_of_average_precision(own: int, others: int) -> float:

@@ -128,8 +128,8 @@ def composition_of(plates: np.ndarray, vehicle_plates: np.ndarray) -> dict[str, 
     The smaller of the two numbers, of the plates that have both.
     """
     names, counts = np.unique(plates, return_counts=True)
-    beside = [int((vehicle_plates == name).sum()) for name in names]
-    return {name: min(int(count), own) for name, count, own in zip(names, counts, beside, strict=True) if own}
+    vehicle_counts = [int((vehicle_plates == name).sum()) for name in names]
+    return {name: min(int(count), own) for name, count, own in zip(names, counts, vehicle_counts, strict=True) if own}
 
 
 def samples(plates: np.ndarray, composition: Mapping[str, int]) -> list[np.ndarray]:
@@ -198,9 +198,9 @@ def wasserstein_resamples(a: np.ndarray, b: np.ndarray, weights_a: np.ndarray, w
 def _mean_of_numbers(values: list[np.ndarray]) -> np.ndarray:
     """Mean of several (R,), NaN left out and where nothing is left."""
     stacked = np.stack(values)
-    known = np.isfinite(stacked)
-    total = np.where(known, stacked, 0).sum(axis=0)
-    return np.divide(total, known.sum(axis=0), out=np.full(len(total), np.nan), where=known.any(axis=0))
+    defined = np.isfinite(stacked)
+    total = np.where(defined, stacked, 0).sum(axis=0)
+    return np.divide(total, defined.sum(axis=0), out=np.full(len(total), np.nan), where=defined.any(axis=0))
 
 
 def _check(**samples: np.ndarray) -> None:

@@ -108,14 +108,14 @@ def weighted_means(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 def _reach(points: np.ndarray, neighbours: tuple[int, ...], tie: float) -> dict[int, np.ndarray]:
     """Squared radius of each point's ball: the distance (n, d) to its k-th nearest other one plus `tie`, {k: (n,)}."""
-    found = {k: np.empty(len(points)) for k in neighbours}
+    squared_radii = {k: np.empty(len(points)) for k in neighbours}
     for rows, squared in _blocks(points, points):
         own = np.arange(len(points))[rows]
         squared[np.arange(len(own)), own] = np.inf
         squared.partition([k - 1 for k in neighbours], axis=1)
         for k in neighbours:
-            found[k][rows] = (np.sqrt(squared[:, k - 1]) + tie) ** 2
-    return found
+            squared_radii[k][rows] = (np.sqrt(squared[:, k - 1]) + tie) ** 2
+    return squared_radii
 
 
 def _blocks(a: np.ndarray, b: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:

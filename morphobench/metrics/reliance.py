@@ -68,7 +68,7 @@ def unit_changes(
     for name, values in (("moved", moved), ("real", real)):
         if not np.isfinite(values).all():
             raise ValueError(f"{name} embeddings hold values that are not finite")
-    found = {}
+    changes = {}
     for unit, donor in sorted(toward.items()):
         rows, own, other = units == unit, real_units == unit, real_units == donor
         shared = np.intersect1d(real_levels[own], real_levels[other])
@@ -77,10 +77,10 @@ def unit_changes(
                 real[other & (real_levels == level)].mean(axis=0) - real[own & (real_levels == level)].mean(axis=0)
                 for level in shared
             ]
-            found[unit] = UnitChange(moved[rows].astype(np.float64), levels[rows], np.stack(change), shared)
-    if not found:
+            changes[unit] = UnitChange(moved[rows].astype(np.float64), levels[rows], np.stack(change), shared)
+    if not changes:
         raise ValueError("no two swapped conditions share two plates or compounds on which real images show the change")
-    return found
+    return changes
 
 
 def swap_gap(changes: Mapping[str, UnitChange]) -> float:
@@ -101,10 +101,10 @@ def gap_resamples(
     replicates = len(next(iter(unit_counts.values())))
     along, length = np.zeros(replicates), np.zeros(replicates)
     for unit, change in changes.items():
-        moved, moved_known = _weighted_mean(change.moved, change.moved_levels, level_counts)
-        real, real_known = _weighted_mean(change.real, change.real_levels, level_counts)
+        moved, moved_drawn = _weighted_mean(change.moved, change.moved_levels, level_counts)
+        real, real_drawn = _weighted_mean(change.real, change.real_levels, level_counts)
         mean = change.real.mean(axis=0)
-        times = unit_counts[unit] * (moved_known & real_known)
+        times = unit_counts[unit] * (moved_drawn & real_drawn)
         along += times * (moved * real).sum(axis=1)
         length += times * (2 * real @ mean - mean @ mean - change.bias)
     return np.divide(along, length, out=np.full(replicates, np.nan), where=length > 0)
@@ -138,8 +138,8 @@ def error_resamples(
     sums = np.zeros((2, replicates))
     for rows, *scores in _pair_scores(moved, truth, units):
         for number, values in enumerate(scores):
-            mean, known = _weighted_mean(values[:, None], levels[rows], level_counts)
-            times = unit_counts[str(units[rows][0])] * known
+            mean, drawn = _weighted_mean(values[:, None], levels[rows], level_counts)
+            times = unit_counts[str(units[rows][0])] * drawn
             sums[number] += times * (2 * mean[:, 0] - values.mean())
     return np.divide(sums[0], sums[1], out=np.full(replicates, np.nan), where=sums[1] > 0)
 
@@ -148,14 +148,14 @@ def _pair_scores(
     moved: np.ndarray, truth: np.ndarray, units: np.ndarray
 ) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Per unit: its rows, and each row's mean product with the others' of what is missed, and of the truth."""
-    missed, found = (moved - truth).astype(np.float64), []
+    missed, products = (moved - truth).astype(np.float64), []
     for unit in np.unique(units):
         rows = np.flatnonzero(units == unit)
         if len(rows) > 1:
-            found.append((rows, _mean_product(missed[rows]), _mean_product(truth[rows].astype(np.float64))))
-    if not found:
+            products.append((rows, _mean_product(missed[rows]), _mean_product(truth[rows].astype(np.float64))))
+    if not products:
         raise ValueError("no swapped condition has two images")
-    return found
+    return products
 
 
 def _mean_product(x: np.ndarray) -> np.ndarray:

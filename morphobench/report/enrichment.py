@@ -22,7 +22,7 @@ TOP = 100
 TERMS = 8
 """Terms kept per direction at least, significant or not."""
 SIGNIFICANT = 0.05
-"""Adjusted p up to which a term counts as found."""
+"""Adjusted p up to which a term counts as over-represented."""
 ROUNDING = CONSTANT * 15
 """Changes below this are rounding: 15 is about the largest log2 expression of an L1000 profile."""
 
@@ -34,7 +34,7 @@ def enrichment(
 
     lfc: (978,) log2 fold change of one compound. Only a gene that rises counts as up, only one that falls as down; a
     profile whose spread is rounding has no terms. All significant terms of a direction are given, and at least TERMS
-    of them. The background is the landmark genes, as only they could be found.
+    of them. The background is the landmark genes, as only they are measured.
     p values are adjusted by Benjamini and Hochberg within a direction. Computed by gseapy's `enrich`, which is the
     offline form of Enrichr (Kuleshov et al. 2016).
     """
@@ -43,7 +43,7 @@ def enrichment(
 
     if lfc.shape != (len(genes),):
         raise ValueError(f"{lfc.shape=} != {(len(genes),)}")
-    found: list[Enrichment] = []
+    rows: list[Enrichment] = []
     for direction, chosen in changed_genes(lfc).items():
         if not len(chosen):
             continue
@@ -56,14 +56,14 @@ def enrichment(
         ).results
         ranked = result.sort_values(["Adjusted P-value", "P-value", "Term"], kind="stable")
         best = ranked.head(max(TERMS, int((ranked["Adjusted P-value"] <= SIGNIFICANT).sum())))
-        found += [
+        rows += [
             Enrichment(
                 compound=compound, direction=direction, source=source, term=row["Term"], overlap=row["Overlap"],
                 p_adjusted=float(row["Adjusted P-value"]),
             )
             for _, row in best.iterrows()
         ]  # fmt: skip
-    return tuple(found)
+    return tuple(rows)
 
 
 def changed_genes(lfc: np.ndarray) -> dict[Direction, np.ndarray]:
@@ -142,7 +142,7 @@ def overlaps(rows: Iterable[Enrichment]) -> tuple[Overlap, ...]:
     for row in rows:
         by_compound.setdefault(row.compound, []).append(row)
     directions: tuple[Direction, ...] = ("up", "down")
-    found = []
+    overlapping = []
     for compound, mine in by_compound.items():
         for direction in directions:
             measured, predicted = (
@@ -153,5 +153,5 @@ def overlaps(rows: Iterable[Enrichment]) -> tuple[Overlap, ...]:
                 }
                 for source in ("measured", "predicted")
             )
-            found.append(Overlap(compound, direction, len(measured), len(predicted), len(measured & predicted)))
-    return tuple(found)
+            overlapping.append(Overlap(compound, direction, len(measured), len(predicted), len(measured & predicted)))
+    return tuple(overlapping)

@@ -54,10 +54,10 @@ def track_enrichment(measured: Measurements, gene_sets: Mapping[str, Sequence[st
     if compound not in changes.compounds:
         return []
     row = changes.compounds.index(compound)
-    found = list(enrichment(changes.measured[row], measured.genes, gene_sets, compound, "measured"))
+    terms = list(enrichment(changes.measured[row], measured.genes, gene_sets, compound, "measured"))
     if changes.predicted is not None:
-        found += enrichment(changes.predicted[row], measured.genes, gene_sets, compound, "predicted")
-    return found
+        terms += enrichment(changes.predicted[row], measured.genes, gene_sets, compound, "predicted")
+    return terms
 
 
 def _fits(measured: Measurements) -> tuple[DistanceFit, ...]:
@@ -78,14 +78,14 @@ def _panel(submission: Submission, tier: Tier, measured: Measurements) -> tuple[
         mine = rows[rows["compound"] == compound]
         top = mine[mine["dose_um"] == mine["dose_um"].max()].head(PANEL_IMAGES)
         # Other vehicle fields for each drug, from the start again where a small build runs out of them.
-        beside = [(number * PANEL_IMAGES + image) % len(vehicle) for image in range(len(top))]
+        vehicle_rows = [(number * PANEL_IMAGES + image) % len(vehicle) for image in range(len(top))]
         columns.append(
             PanelColumn(
                 compound=compound,
                 dose_um=float(top["dose_um"].iloc[0]),
                 real=tier.images(top).take(range(len(top))),
                 generated=submission.images[measured.track].take(top.index.tolist()),
-                vehicle=tier.images(vehicle.iloc[beside]).take(range(len(top))),
+                vehicle=tier.images(vehicle.iloc[vehicle_rows]).take(range(len(top))),
             )
         )
     return tuple(columns)

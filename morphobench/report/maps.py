@@ -41,16 +41,16 @@ def lda_map(track: TrackContents, simulated: bool) -> Picture | None:
     The discriminants are fitted on real training images (Ledoit-Wolf shrinkage, so that few images per mechanism do not
     break it); real test images are the background; a line joins a mechanism's real centroid to its generated one.
     """
-    known = (track.train_mechanisms != "") & finite_rows(track.train_embedding)
-    names, counts = np.unique(track.train_mechanisms[known], return_counts=True)
+    fitted = (track.train_mechanisms != "") & finite_rows(track.train_embedding)
+    names, counts = np.unique(track.train_mechanisms[fitted], return_counts=True)
     names = names[counts >= 2]
-    known &= np.isin(track.train_mechanisms, names)
-    if len(names) < 3 or known.sum() < SMALLEST:
+    fitted &= np.isin(track.train_mechanisms, names)
+    if len(names) < 3 or fitted.sum() < SMALLEST:
         return None
     # The fit of the score, `metrics.separability`, with its equal priors.
     equal = np.full(len(names), 1 / len(names))
     lda = LinearDiscriminantAnalysis(solver="eigen", shrinkage="auto", n_components=2, priors=equal)
-    lda.fit(track.train_embedding[known], track.train_mechanisms[known])
+    lda.fit(track.train_embedding[fitted], track.train_mechanisms[fitted])
     real, real_names = _project(lda, track.real_embedding, track.real_mechanisms, names)
     made, made_names = _project(lda, track.generated_embedding, track.mechanisms, names)
     if not len(real) or not len(made):
@@ -77,7 +77,7 @@ def lda_map(track: TrackContents, simulated: bool) -> Picture | None:
     axes.set(xlabel="discriminant 1", ylabel="discriminant 2")
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower left", ncols=2, fontsize=7, handletextpad=0.2)
     caption = (
-        f"Do generated cells fall where their mechanism does? LDA fitted on {known.sum():,} real training images. "
+        f"Do generated cells fall where their mechanism does? LDA fitted on {fitted.sum():,} real training images. "
         f"Faint dots: {len(real):,} real test images; triangles: {len(made):,} generated ones. Rings are the real "
         "centres, large triangles the generated ones; the line between them is how far the model misses."
     )

@@ -1,4 +1,4 @@
-"""Everything measured of one track before any score: features, embeddings, areas, expression; cached where known."""
+"""Everything measured of one track before any score: features, embeddings, areas, expression; cached by content."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class SwapMeasurement:
 
 @dataclass(frozen=True)
 class Measurements:
-    """What is known of a track. N test conditions, V vehicle images of the same plates, T training images.
+    """What was measured of a track. N test conditions, V vehicle images of the same plates, T training images.
 
     Of a submission that draws no images nothing is measured but expression: `embedding` and `profiles` are empty, as is
     what `features` holds of each extractor.
@@ -163,7 +163,7 @@ def measure_track(
     """
     rows, train, vehicle = tier.test_rows(track), tier.training_rows(track), tier.rows("vehicle")
     # Vehicle images of the test plates only: a plate's gain must not pass for a drug's effect.
-    beside = vehicle["plate"].isin(set(rows["plate"])).to_numpy()
+    same_plates = vehicle["plate"].isin(set(rows["plate"])).to_numpy()
     pre, post = tier.expression(rows)
     compounds = rows["compound"].to_numpy(dtype=str)
     expression, trivial = {"pre": pre, "post": post}, {}
@@ -178,7 +178,7 @@ def measure_track(
         doses=rows["dose_um"].to_numpy(dtype=float),
         mechanisms=tier.mechanisms(rows),
         batches=tier.batches(rows),
-        vehicle_plates=vehicle["plate"].to_numpy(dtype=str)[beside],
+        vehicle_plates=vehicle["plate"].to_numpy(dtype=str)[same_plates],
         train_compounds=train["compound"].to_numpy(dtype=str),
         train_mechanisms=tier.mechanisms(train),
         features={name: {} for name in protocol.extractors},
@@ -202,7 +202,7 @@ def _with_images(
     """The measurements of a track with all that is seen of its images."""
     track = plain.track
     rows, train, vehicle = tier.test_rows(track), tier.training_rows(track), tier.rows("vehicle")
-    beside = vehicle["plate"].isin(set(rows["plate"])).to_numpy()
+    same_plates = vehicle["plate"].isin(set(rows["plate"])).to_numpy()
     generated = submission.images[track]
     loaded, engine = protocol.loaded, protocol.segmentation
 
@@ -220,7 +220,7 @@ def _with_images(
         embedding = {
             "generated": features(name, generated, "generated").embedding,
             "real": features(name, real, track).embedding,
-            "vehicle": features(name, tier.images(vehicle), "vehicle").embedding[beside],
+            "vehicle": features(name, tier.images(vehicle), "vehicle").embedding[same_plates],
             "train": features(name, tier.images(train), "train").embedding,
         }
         swapped = {
@@ -240,7 +240,7 @@ def _with_images(
             tier.images(vehicle), diameter, cache, label="vehicle",
             shipped=shipped_file(tier, engine.version, "vehicle"), engine=engine,
         )  # fmt: skip
-        profiles["vehicle"] = {column: values[beside] for column, values in everything.items()}
+        profiles["vehicle"] = {column: values[same_plates] for column, values in everything.items()}
     with stage("copies"):
         small = {
             "generated": thumbnails(generated, cache),

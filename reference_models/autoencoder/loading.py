@@ -20,10 +20,10 @@ def load(path: Path, config: AutoencoderConfig, tier: Tier) -> ConvolutionalAuto
     """The autoencoder in a file, in inference mode; BadInput where the file is of another model, tier or size."""
     file = weight_file.read(path)
     weight_file.check(file, "autoencoder", tier)
-    found = weight_file.configuration(file, TrainedAutoencoder).autoencoder
-    if found != config:
-        raise BadInput(f"{path}: an autoencoder of other sizes ({found}) than the configuration asks for ({config})")
-    autoencoder = weight_file.filled(lambda: ConvolutionalAutoencoder(found), file)
+    stored = weight_file.configuration(file, TrainedAutoencoder).autoencoder
+    if stored != config:
+        raise BadInput(f"{path}: an autoencoder of other sizes ({stored}) than the configuration asks for ({config})")
+    autoencoder = weight_file.filled(lambda: ConvolutionalAutoencoder(stored), file)
     return autoencoder.eval().requires_grad_(False)
 
 

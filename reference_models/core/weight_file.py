@@ -106,17 +106,17 @@ def read(path: Path) -> WeightFile:
 def check(file: WeightFile, model: str, tier: Tier) -> None:
     """BadInput that says what was found and what is wanted, where a file is of another model, tier or gene order."""
     again = "train on it (docs/trident.md) or give other weights"
-    found = file.metadata
-    if found.get("model") != model:
-        raise BadInput(f"{file.path}: weights of model {found.get('model')!r}; {model!r} is wanted")
-    if found.get("tier") != tier.spec.name:
-        raise BadInput(f"{file.path}: trained on tier {found.get('tier')!r}, this is {tier.spec.name!r}; {again}")
-    if found.get("tier_version") != tier.spec.version:
+    metadata = file.metadata
+    if metadata.get("model") != model:
+        raise BadInput(f"{file.path}: weights of model {metadata.get('model')!r}; {model!r} is wanted")
+    if metadata.get("tier") != tier.spec.name:
+        raise BadInput(f"{file.path}: trained on tier {metadata.get('tier')!r}, this is {tier.spec.name!r}; {again}")
+    if metadata.get("tier_version") != tier.spec.version:
         raise BadInput(
-            f"{file.path}: trained on version {found.get('tier_version')} of tier {tier.spec.name}, this is version "
+            f"{file.path}: trained on version {metadata.get('tier_version')} of tier {tier.spec.name}, this is version "
             f"{tier.spec.version}; {again}"
         )
-    if found.get("genes_sha256") != genes_sha256(tier.genes):
+    if metadata.get("genes_sha256") != genes_sha256(tier.genes):
         raise BadInput(f"{file.path}: trained on other genes than tier {tier.spec.name}'s, or another order; {again}")
 
 

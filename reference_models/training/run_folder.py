@@ -53,11 +53,11 @@ class RunFolder:
             return
         if not resume:
             raise BadInput(f"{self.path}: holds a run; {MEND}")
-        found, wanted = dict(_flat(self.recorded())), dict(_flat(self.metadata))
-        other = next((name for name in {**found, **wanted} if found.get(name) != wanted.get(name)), None)
+        recorded, wanted = dict(_flat(self.recorded())), dict(_flat(self.metadata))
+        other = next((name for name in {**recorded, **wanted} if recorded.get(name) != wanted.get(name)), None)
         if other is not None:
             raise BadInput(
-                f"{self.path}: holds another run: {other} is {found.get(other)} there and {wanted.get(other)} here; "
+                f"{self.path}: holds another run: {other} is {recorded.get(other)} there and {wanted.get(other)} here; "
                 "choose another folder"
             )
 

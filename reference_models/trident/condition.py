@@ -25,18 +25,19 @@ LOWEST_DOSE_UM = 1e-4
 class Drugs:
     """What the drug encoder reads, one row per image.
 
-    features: (N, F) float32, zero where the structure is unknown. known: (N,) bool. log_dose: (N, 1) log10 micromolar.
+    features: (N, F) float32, zero where the structure is unknown. has_structure: (N,) bool. log_dose: (N, 1), log10 of
+    micromolar.
     """
 
     features: Tensor
-    known: Tensor
+    has_structure: Tensor
     log_dose: Tensor
 
     def __getitem__(self, rows: Tensor | slice) -> Drugs:
-        return Drugs(self.features[rows], self.known[rows], self.log_dose[rows])
+        return Drugs(self.features[rows], self.has_structure[rows], self.log_dose[rows])
 
     def to(self, device: torch.device) -> Drugs:
-        return Drugs(self.features.to(device), self.known.to(device), self.log_dose.to(device))
+        return Drugs(self.features.to(device), self.has_structure.to(device), self.log_dose.to(device))
 
 
 def feature_count(config: ConditionConfig) -> int:
@@ -53,10 +54,10 @@ def featurise(records: Sequence[Condition], config: ConditionConfig) -> Drugs:
     for row, record in enumerate(records):
         if record.smiles:
             features[row] = _describe(record.compound, record.smiles, config)
-    known = np.array([bool(record.smiles) for record in records], bool)
+    has_structure = np.array([bool(record.smiles) for record in records], bool)
     dose = np.array([record.dose_um for record in records], np.float32).reshape(-1, 1)
     log_dose = np.log10(np.maximum(dose, np.float32(LOWEST_DOSE_UM)))
-    return Drugs(torch.from_numpy(features), torch.from_numpy(known), torch.from_numpy(log_dose))
+    return Drugs(torch.from_numpy(features), torch.from_numpy(has_structure), torch.from_numpy(log_dose))
 
 
 @lru_cache(maxsize=4096)
@@ -105,7 +106,9 @@ class ConditionModule(nn.Module):
     def encode(self, g_pre: Tensor, drugs: Drugs) -> tuple[Tensor, Tensor]:
         """Eq. 1: mu_z and log sigma_z^2, each (N, K * W), from G_pre (N, G) and N drugs."""
         x_rna = self.encode_rna(g_pre)  # (N, H)
-        x_drug = torch.where(drugs.known[:, None], self.encode_drug(drugs.features), self.unknown_drug)  # (N, H)
+        x_drug = torch.where(
+            drugs.has_structure[:, None], self.encode_drug(drugs.features), self.unknown_drug
+        )  # (N, H)
         joined = [x_rna, x_drug, drugs.log_dose] if self.config.use_dose else [x_rna, x_drug]
         mean, log_variance = self.encode_perturbation(torch.cat(joined, 1)).chunk(2, 1)
         return mean, self._bounded(log_variance)

@@ -60,16 +60,16 @@ def plate_identity(folder: Path, fields: pd.DataFrame) -> str:
     Of a zip its directory's size and CRC-32 of each; of an unpacked folder size and time of change. Raises BadInput as
     `check_files` does.
     """
-    known = []
+    stamps = []
     with open_plate(folder, str(fields["plate"].iloc[0]), fields["path"].iloc[0]) as files:
         for names, line in zip(fields[list(FILE_COLUMNS)].itertuples(index=False), fields["line"], strict=True):
             for name in names:
                 entry = files.find(name, line)
                 if isinstance(entry, Path):
-                    known.append(f"{name} {entry.stat().st_size} {entry.stat().st_mtime_ns}")
+                    stamps.append(f"{name} {entry.stat().st_size} {entry.stat().st_mtime_ns}")
                 else:
-                    known.append(f"{name} {entry.file_size} {entry.CRC:08x}")
-    return storage.sha256_text(*known)
+                    stamps.append(f"{name} {entry.file_size} {entry.CRC:08x}")
+    return storage.sha256_text(*stamps)
 
 
 @dataclass(frozen=True)
@@ -171,7 +171,7 @@ def _open_zip(path: Path) -> zipfile.ZipFile:
 
 
 def _members(path: Path, archive: zipfile.ZipFile, plate: str) -> dict[str, list[zipfile.ZipInfo] | list[Path]]:
-    found: dict[str, list[zipfile.ZipInfo] | list[Path]] = {}
+    members: dict[str, list[zipfile.ZipInfo] | list[Path]] = {}
     for info in archive.infolist():
         name = PurePosixPath(info.filename.replace("\\", "/"))  # some packers on Windows write it
         if name.is_absolute() or ".." in name.parts:
@@ -181,10 +181,10 @@ def _members(path: Path, archive: zipfile.ZipFile, plate: str) -> dict[str, list
             and not storage.left_behind(name)
             and name.parent.as_posix().casefold() == plate.casefold()
         ):
-            found.setdefault(name.name.casefold(), []).append(info)  # type: ignore[arg-type]
-    if not found:
+            members.setdefault(name.name.casefold(), []).append(info)  # type: ignore[arg-type]
+    if not members:
         raise BadInput(f"{path}: holds no file in a folder {plate}/, so it is not this plate's; {AGAIN}")
-    return found
+    return members
 
 
 def _zip_path(folder: Path, plate: str) -> Path:

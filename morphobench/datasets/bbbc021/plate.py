@@ -59,10 +59,10 @@ class Plate:
         return image
 
 
-def read_plate(folder: Path, fields: pd.DataFrame, beside: pd.DataFrame | None = None) -> Plate:
+def read_plate(folder: Path, fields: pd.DataFrame, further: pd.DataFrame | None = None) -> Plate:
     """Read the fields of one plate, each file once; 1.5 MB per field of this one plate stay in memory.
 
-    beside: further fields of the plate, which count towards its mean field and are not kept. Given all of the plate,
+    further: further fields of the plate, which count towards its mean field and are not kept. Given all of the plate,
     the images of a field are the same whichever other fields are wanted.
 
     Raises BadInput that names the file and the table's line for a file that `check_files` refuses, a damaged TIFF, one
@@ -81,7 +81,7 @@ def read_plate(folder: Path, fields: pd.DataFrame, beside: pd.DataFrame | None =
         open_plate(folder, plate, fields["path"].iloc[0], threads) as files,
         ThreadPoolExecutor(threads) as pool,
     ):
-        everything = fields if beside is None else pd.concat([fields, beside], ignore_index=True)
+        everything = fields if further is None else pd.concat([fields, further], ignore_index=True)
         blocks = _read_fields(files, everything, planes, pool) / (len(everything) * SMOOTHING_BLOCK**2)
         where = files.where
         illumination = np.empty((3, CROP, CROP), np.float32)

@@ -81,10 +81,10 @@ def read_mechanisms(folder: Path) -> pd.DataFrame:
 
 def mechanism_of(fields: pd.DataFrame, mechanisms: pd.DataFrame) -> pd.Series:
     """Mechanism of each field, joined on compound *and* concentration; "" where BBBC021 gives that treatment none."""
-    known = {(row.compound, f"{row.concentration:.6g}"): row.moa for row in mechanisms.itertuples()}
+    by_treatment = {(row.compound, f"{row.concentration:.6g}"): row.moa for row in mechanisms.itertuples()}
     treatments = zip(fields["compound"], fields["dose_um"], strict=True)
-    found = [known.get((compound, f"{dose:.6g}"), "") for compound, dose in treatments]
-    return pd.Series(found, index=fields.index, dtype=str)
+    labels = [by_treatment.get((compound, f"{dose:.6g}"), "") for compound, dose in treatments]
+    return pd.Series(labels, index=fields.index, dtype=str)
 
 
 def _find_table(folder: Path, name: str) -> Path:

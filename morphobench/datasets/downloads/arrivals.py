@@ -52,8 +52,8 @@ class Notes:
         path, kept = self.folder / name, self._kept.get(name)
         if kept is None or not path.is_file():
             return False
-        found = path.stat()
-        return (found.st_size, found.st_mtime_ns) == (kept.size, kept.modified_ns)
+        now = path.stat()
+        return (now.st_size, now.st_mtime_ns) == (kept.size, kept.modified_ns)
 
     def expected(self, name: str) -> str:
         """The hash of the file's first arrival; "" where it never arrived."""
@@ -68,9 +68,9 @@ class Notes:
 
     def add(self, name: str, sha256: str, address: str) -> None:
         """Note a file that is in its place."""
-        found = (self.folder / name).stat()
+        now = (self.folder / name).stat()
         with self._lock:
-            self._kept[name] = Kept(sha256=sha256, size=found.st_size, modified_ns=found.st_mtime_ns, address=address)
+            self._kept[name] = Kept(sha256=sha256, size=now.st_size, modified_ns=now.st_mtime_ns, address=address)
             storage.atomic_write_text(self.folder / NOTES, _NOTES.dump_json(self._kept, indent=1).decode() + "\n")
 
 
@@ -88,6 +88,6 @@ def verify(folder: Path) -> int:
     return len(there)
 
 
-def changed(path: Path, found: str, expected: str) -> str:
+def changed(path: Path, actual: str, expected: str) -> str:
     """What to say of a file on disk that is not the known one."""
-    return f"{path}: sha256 {found[:12]}... where {expected[:12]}... is known; remove it, and it is downloaded again"
+    return f"{path}: sha256 {actual[:12]}... where {expected[:12]}... is known; remove it, and it is downloaded again"

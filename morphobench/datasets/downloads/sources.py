@@ -37,16 +37,16 @@ def load_catalogue(folder: Path = HERE) -> Catalogue:
     """The shipped catalogue; BadInput names `sources.csv` if a byte of it changed."""
     # every column but the two numbers is text, and an empty hash is no NaN
     table = pd.read_csv(verified(folder, "sources.csv"), keep_default_na=False, dtype=str)
-    found: dict[str, list[tuple[str, Source]]] = {}
+    groups: dict[str, list[tuple[str, Source]]] = {}
     for row in table.itertuples():
         place = IMAGES if row.group in ("tables", "plates") else f"{L1000}/{row.group}"
         numbers = int(row.bytes or 0), row.sha256, int(row.matrix_bytes or 0)
         source = Source(f"{place}/{row.file}", row.address, *numbers)
-        found.setdefault(row.group, []).append((row.plate, source))
+        groups.setdefault(row.group, []).append((row.plate, source))
     return Catalogue(
-        tables=tuple(source for _, source in found.pop("tables")),
-        plates=dict(found.pop("plates")),
-        l1000={group: tuple(source for _, source in rows) for group, rows in found.items()},
+        tables=tuple(source for _, source in groups.pop("tables")),
+        plates=dict(groups.pop("plates")),
+        l1000={group: tuple(source for _, source in rows) for group, rows in groups.items()},
     )
 
 

@@ -128,14 +128,14 @@ def fetch(
 
 def arrived(source: Source, part: Path) -> int:
     """Bytes of `part` that the next attempt can go on from."""
-    known = _known(source, part)
-    return part.stat().st_size if known else 0
+    earlier = _noted(source, part)
+    return part.stat().st_size if earlier else 0
 
 
 def forget_another(source: Source, part: Path, size: int) -> None:
     """Remove a whole `part` of another length than the server states now: nothing is left to ask it for."""
-    known = _known(source, part)
-    if known and known.size != size and part.stat().st_size == known.size:
+    earlier = _noted(source, part)
+    if earlier and earlier.size != size and part.stat().st_size == earlier.size:
         forget(part)
 
 
@@ -152,14 +152,14 @@ def settle(part: Path, path: Path) -> None:
 
 
 def _receive(source: Source, part: Path, stop: threading.Event, advance: Callable[[int], None]) -> Offer:
-    known, start = _known(source, part), arrived(source, part)
-    if known and start == known.size:
+    earlier, start = _noted(source, part), arrived(source, part)
+    if earlier and start == earlier.size:
         advance(start)
-        return known
+        return earlier
     headers = {}
-    if known and start:
+    if earlier and start:
         # a weak ETag is no condition for a range (RFC 9110, 13.1.5); the comparison below covers it
-        condition = known.modified if known.etag.startswith("W/") or not known.etag else known.etag
+        condition = earlier.modified if earlier.etag.startswith("W/") or not earlier.etag else earlier.etag
         headers = {"Range": f"bytes={start}-"} | ({"If-Range": condition} if condition else {})
     with _answer("GET", source, headers) as response:
         if response.status_code == 416:
@@ -167,7 +167,7 @@ def _receive(source: Source, part: Path, stop: threading.Event, advance: Callabl
             raise Lost("the server has no such range")
         offer = _offer(source, response)
         if response.status_code == 206:
-            if not _same(offer, known) or not response.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
+            if not _same(offer, earlier) or not response.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
                 forget(part)
                 raise Lost("the file changed on the server between two parts")
         else:
@@ -265,11 +265,11 @@ def _offer(source: Source, response: requests.Response) -> Offer:
     )
 
 
-def _same(offer: Offer, known: Offer | None) -> bool:
+def _same(offer: Offer, earlier: Offer | None) -> bool:
     # an answer to If-Range may leave Last-Modified out (RFC 9110, 15.3.7)
-    if known is None or offer.size != known.size:
+    if earlier is None or offer.size != earlier.size:
         return False
-    validators = [(offer.etag, known.etag), (offer.modified, known.modified)]
+    validators = [(offer.etag, earlier.etag), (offer.modified, earlier.modified)]
     return all(now == before for now, before in validators if now and before)
 
 
@@ -278,15 +278,15 @@ def not_the_file(source: Source, sent: str) -> str:
     return f"{source.address}: the server sends {sent}, not {source.file}; open the address in a browser to see why"
 
 
-def _known(source: Source, part: Path) -> Offer | None:
+def _noted(source: Source, part: Path) -> Offer | None:
     """What was noted of the bytes in `part`, if they can be gone on from."""
     try:
-        known = Offer.model_validate_json(_note(part).read_text(encoding="utf-8"))
+        earlier = Offer.model_validate_json(_note(part).read_text(encoding="utf-8"))
     except (OSError, ValidationError, UnicodeDecodeError):
         return None
-    recognisable = bool(known.etag or known.modified)
-    fits = known.address == source.address and part.is_file() and part.stat().st_size <= known.size
-    return known if fits and (recognisable or part.stat().st_size == known.size) else None
+    recognisable = bool(earlier.etag or earlier.modified)
+    fits = earlier.address == source.address and part.is_file() and part.stat().st_size <= earlier.size
+    return earlier if fits and (recognisable or part.stat().st_size == earlier.size) else None
 
 
 def _note(part: Path) -> Path:

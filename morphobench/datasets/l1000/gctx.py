@@ -274,10 +274,10 @@ def _read_gct(path: Path) -> ExpressionFile:
     def cells(number: int) -> list[str]:
         line = rows[number]
         # Millions of numbers need no cleaning.
-        found = tables.cells(line) if number < body or '"' in line else line.split("\t")
-        if len(found) < width or any(map(str.strip, found[width:])):
-            raise BadInput(f"{path}: line {number + 1}: {len(found)} columns, {width} announced; download it again")
-        return found[:width]
+        row = tables.cells(line) if number < body or '"' in line else line.split("\t")
+        if len(row) < width or any(map(str.strip, row[width:])):
+            raise BadInput(f"{path}: line {number + 1}: {len(row)} columns, {width} announced; download it again")
+        return row[:width]
 
     header = cells(2)
     about = [cells(number) for number in range(3, body)]

@@ -76,8 +76,8 @@ _MICROMOLAR = {"um": 1.0, "\u00b5m": 1.0, "\u03bcm": 1.0, "\ufffdm": 1.0, "<b5>m
 
 def table_paths(folder: Path, kind: str) -> list[Path]:
     """The tables of one kind (a key of TABLES) that are in `folder`, LINCS2020 first; the plain one before a .gz."""
-    found = (tables.find_file(folder, name) for name in TABLES[kind])
-    return [path for path in found if path is not None]
+    paths = (tables.find_file(folder, name) for name in TABLES[kind])
+    return [path for path in paths if path is not None]
 
 
 def read_table(path: Path, kind: str) -> pd.DataFrame:
@@ -95,36 +95,36 @@ def read_table(path: Path, kind: str) -> pd.DataFrame:
 
 def _meant(table: pd.DataFrame, where: str, row: str) -> pd.DataFrame:
     """Absent values as "" and flags as "1" and "0"; the index says which `row` of `where` is wrong."""
-    found = pd.DataFrame(index=table.index)
+    renamed = pd.DataFrame(index=table.index)
     for name, column in table.items():
         absent = _ABSENT if name in _NAMES else (*_ABSENT, *_NO_VALUE)
         if column.dtype == "category":
-            found[name] = tables.mapped(column, partial(_present, absent))
+            renamed[name] = tables.mapped(column, partial(_present, absent))
         else:
-            found[name] = column.where(~column.isin(absent), "")
-    for name in (name for name in _FLAGS if name in found):
-        found[name] = tables.flags(found[name], " or ".join(COLUMNS[name]), where, row)
-    return found
+            renamed[name] = column.where(~column.isin(absent), "")
+    for name in (name for name in _FLAGS if name in renamed):
+        renamed[name] = tables.flags(renamed[name], " or ".join(COLUMNS[name]), where, row)
+    return renamed
 
 
 def _present(absent: tuple[str, ...], text: str) -> str:
     return "" if text in absent else text
 
 
-def annotate(file: ExpressionFile, kind: str, known: dict[Path, pd.DataFrame]) -> pd.DataFrame | None:
-    """What is known of each sample of a file, in its order, under our column names; None if that is not enough.
+def annotate(file: ExpressionFile, kind: str, already_read: dict[Path, pd.DataFrame]) -> pd.DataFrame | None:
+    """What a table says of each sample of a file, in its order, under our column names; None if that is not enough.
 
     Taken from the file if it has all that a table of this kind (wells, signatures) needs, or for upstream's bare files
-    from the first table of the kind beside it that knows its ids. known: tables that were read, filled here.
+    from the first table of the kind beside it that knows its ids. already_read: tables that were read, filled here.
     Raises BadInput if that table lacks some of the ids, or says two things of one.
     """
     own = with_our_names(file)
     if all(name in own for name in _NEEDED[kind]):
         return own
     for path in table_paths(file.path.parent, kind):
-        if path not in known:
-            known[path] = read_table(path, kind).drop_duplicates()
-        about = known[path]
+        if path not in already_read:
+            already_read[path] = read_table(path, kind).drop_duplicates()
+        about = already_read[path]
         place = _places(path, about["id"], own["id"])
         if (place < 0).all():
             continue

@@ -78,26 +78,26 @@ def read_profiles(
         raise BadInput(f"{folder}: no .gctx or .gct file in it; give the folder of L1000 Level 3 files with --l1000")
     matched = match(compounds, folder, matching)
     tables: dict[Path, pd.DataFrame] = {}
-    files, found, passed_over, seen = {}, [], [], set()
+    files, kept, passed_over, seen = {}, [], [], set()
     for path in paths:
         file = open_expression(path)
         about = wells(file, tables)
         if about is None:
             passed_over.append((path.name, _why_no_wells(file)))
             continue
-        known = about["pert_type"].isin([TREATED, VEHICLE]) & about["hours"].notna()
-        seen |= set(about.loc[known, ["cell_id", "hours"]].drop_duplicates().itertuples(index=False, name=None))
-        chosen = _of_compounds(about[known & (about["cell_id"] == cell) & (about["hours"] == hours)], matched)
+        complete = about["pert_type"].isin([TREATED, VEHICLE]) & about["hours"].notna()
+        seen |= set(about.loc[complete, ["cell_id", "hours"]].drop_duplicates().itertuples(index=False, name=None))
+        chosen = _of_compounds(about[complete & (about["cell_id"] == cell) & (about["hours"] == hours)], matched)
         if chosen.empty:
             passed_over.append((path.name, f"no {cell} {hours:g} h well of a vehicle or of these compounds"))
             continue
         files[path.name] = file
-        found.append(chosen.assign(file=path.name))
+        kept.append(chosen.assign(file=path.name))
     choices = ", ".join(sorted(f"--cell {name} --hours {time:g}" for name, time in seen)) or "nothing usable"
     told = f"its files hold {choices}{_other_name(folder, cell)}{_told(passed_over)}"
-    if not found:
+    if not kept:
         raise BadInput(f"{folder}: no Level 3 well of {cell} at {hours:g} h; {told}")
-    together = pd.concat(found, ignore_index=True)
+    together = pd.concat(kept, ignore_index=True)
     _check_doubled(folder, together)
     table, failed = _passed(together)
     table = table if dose is None else _at_dose(table, dose)
@@ -219,11 +219,11 @@ def _other_name(folder: Path, cell: str) -> str:
     for path in lincs.table_paths(folder, "cells"):
         table = lincs.read_table(path, "cells").astype(str)
         aliases = table["cell_alias"] if "cell_alias" in table else pd.Series("", table.index)
-        known = [
+        same_cell = [
             key(cell) in {key(name), *map(key, alias.split("|"))}
             for name, alias in zip(table["cell_id"], aliases, strict=True)
         ]
-        names = set(table.loc[known, "cell_id"]) - {cell}
+        names = set(table.loc[same_cell, "cell_id"]) - {cell}
         if names:
             return f" ({path.name} calls {cell} {' or '.join(sorted(names))})"
     return ""

@@ -62,7 +62,7 @@ def read_signatures(
     """
     matched = match(compounds, folder, matching)
     tables: dict[Path, pd.DataFrame] = {}
-    found, values = [], []
+    chosen, values = [], []
     for path in expression_files(folder):
         file = open_expression(path)
         about = _signatures(file, tables)
@@ -76,14 +76,14 @@ def read_signatures(
         rows = np.flatnonzero(wanted)
         if len(rows):
             values.append(file.read(rows, landmarks))
-            found.append(about.iloc[rows].assign(file=path.name))
+            chosen.append(about.iloc[rows].assign(file=path.name))
             _check(file, values[-1])
-    if not found:
+    if not chosen:
         at = "" if hours is None else f" at {hours:g} h"
         raise BadInput(
             f"{folder}: no Level 5 signature of these compounds in {cell}{at}; give a folder of Level 5 files"
         )
-    table = pd.concat(found, ignore_index=True)
+    table = pd.concat(chosen, ignore_index=True)
     return Signatures(table.reindex(columns=list(SIGNATURE_COLUMNS)), np.concatenate(values))
 
 
@@ -95,8 +95,8 @@ def _signatures(file: ExpressionFile, tables: dict[Path, pd.DataFrame]) -> pd.Da
         for path in lincs.table_paths(file.path.parent, "metrics"):
             if path not in tables:
                 tables[path] = lincs.read_table(path, "metrics").drop_duplicates("id")
-            known = tables[path].drop(columns=[name for name in tables[path] if name in about and name != "id"])
-            about = about.merge(known, on="id", how="left")
+            further = tables[path].drop(columns=[name for name in tables[path] if name in about and name != "id"])
+            about = about.merge(further, on="id", how="left")
     about = about.assign(hours=lincs.hours(about), dose_um=lincs.dose_um(about))
     for name in _NUMBERS:
         about[name] = pd.to_numeric(about[name].astype(str), errors="coerce") if name in about else np.nan

@@ -117,10 +117,10 @@ def _choose_plates(
 ) -> pd.DataFrame:
     """Every field of the tier that the image table has on the chosen plates, compared with the frozen splits."""
     table = table.assign(mechanism=bbbc021.mechanism_of(table, bbbc021.read_mechanisms(images)))
-    known = load_compounds()["compound"].tolist()
+    all_compounds = load_compounds()["compound"].tolist()
     for compound in compounds or ():
-        if compound not in known:
-            raise BadInput(f"--compounds {compound!r}: not one of the {len(known)} in compounds.csv")
+        if compound not in all_compounds:
+            raise BadInput(f"--compounds {compound!r}: not one of the {len(all_compounds)} in compounds.csv")
     for plate in plates or ():
         if plate not in set(table["plate"]):
             raise BadInput(f"--plates {plate!r}: not in the image table, which has names like {table['plate'].iloc[0]}")
@@ -131,11 +131,11 @@ def _choose_plates(
                 f"{images}: no BBBC021_v1_images_PLATE.zip and no unpacked plate; download from {bbbc021.ADDRESS}"
             )
         # by the frozen table: a compound renamed in the image table must be seen, not passed over
-        holding = split_rules.plates_with(compounds or known, split_rules.SPLITS)
+        holding = split_rules.plates_with(compounds or all_compounds, split_rules.SPLITS)
         plates = [plate for plate in there if plate in holding]
         if not plates:
             raise BadInput(
-                f"{images}: no plate with {' or '.join(compounds or known)}; add one of {', '.join(holding)}"
+                f"{images}: no plate with {' or '.join(compounds or all_compounds)}; add one of {', '.join(holding)}"
             )
     return split_rules.with_splits(bbbc021.image_table_path(images), table[table["plate"].isin(plates)])
 
@@ -146,12 +146,12 @@ def _lacking(rows: pd.DataFrame, progress: Callable[[str], None]) -> str:
     if absent.empty:
         return ""
     first = absent.iloc[0]
-    found = f"{whole - len(absent):,} of {whole:,} fields of these plates are in the image table"
+    share = f"{whole - len(absent):,} of {whole:,} fields of these plates are in the image table"
     progress(
-        f"PARTIAL: {found}; the first absent is plate {first['plate']} well {first['well']} site {first['site']} "
+        f"PARTIAL: {share}; the first absent is plate {first['plate']} well {first['well']} site {first['site']} "
         f"({first['compound']})"
     )
-    return f"; {found}"
+    return f"; {share}"
 
 
 def _with_structures(images: Path, progress: Callable[[str], None]) -> pd.DataFrame:

@@ -81,18 +81,18 @@ def check_place(name: str, folder: Path) -> None:
     name begins with a dot, and those that are `storage.left_behind`, are not counted).
     """
     storage.check_folder(folder)
-    found = sorted(path for path in folder.rglob("*") if not path.is_dir()) if folder.is_dir() else []
-    if not found:
+    files = sorted(path for path in folder.rglob("*") if not path.is_dir()) if folder.is_dir() else []
+    if not files:
         return
     mend = "name a new or empty folder, or move what is in this one away"
     sums = storage.read_sums(folder, mend) if (folder / "SHA256SUMS").is_file() else {}
     if "tier.toml" not in sums:
-        raise BadInput(f"{folder}: holds {found[0].name} and is no tier, and a build would replace it; {mend}")
+        raise BadInput(f"{folder}: holds {files[0].name} and is no tier, and a build would replace it; {mend}")
     theirs = _name_in(folder / "tier.toml") or name
     if theirs != name:
         raise BadInput(f"{folder}: is the tier {theirs}, and a build of {name} would replace it; {mend}")
-    known = {folder / file for file in (*sums, "SHA256SUMS")}
-    others = [path for path in found if path not in known and not path.name.startswith(".")]
+    own = {folder / file for file in (*sums, "SHA256SUMS")}
+    others = [path for path in files if path not in own and not path.name.startswith(".")]
     foreign = [path for path in others if not storage.left_behind(path.relative_to(folder))]
     if foreign:
         raise BadInput(f"{foreign[0]}: not of the tier in that folder, and a build would remove it; move it away")
@@ -114,7 +114,7 @@ def load_frozen(name: str) -> Tier:
     spec, folder = template(name), built_path(name)
     samples = split_rules.frozen_samples(name)
     counts = samples["split"].value_counts()
-    known = {split: int(counts[split]) for split in split_rules.SPLITS if split in counts}
+    present = {split: int(counts[split]) for split in split_rules.SPLITS if split in counts}
 
     def images(rows: pd.DataFrame) -> ImageSet:
         raise _not_built(name, folder)
@@ -123,7 +123,7 @@ def load_frozen(name: str) -> Tier:
         raise _not_built(name, folder)
 
     return Tier(
-        spec=spec.model_copy(update={"counts": known}),
+        spec=spec.model_copy(update={"counts": present}),
         folder=folder,
         split_sha256=TABLE_SHA256 if name == NAME else storage.read_sums(HERE)[split_rules.SPLIT_FILE],
         compounds=load_compounds(),

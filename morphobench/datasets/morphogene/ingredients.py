@@ -35,19 +35,19 @@ def plate_parts(
     its fields of a plate count towards that plate's illumination, so that a part of a tier has the pixels of the whole.
     Raises BadInput as `bbbc021.read_plate` does, and for fields of different splits with the same pixels.
     """
-    found: dict[str, Kept] = {}
+    kept_plates: dict[str, Kept] = {}
     twins = _Twins(progress)
     groups = fields.sort_values(["plate", "well", "site"]).groupby("plate", sort=True)
     for number, (name, rows) in enumerate(groups, start=1):
         plate = str(name)
-        beside = table[(table["plate"] == plate) & ~table["line"].isin(rows["line"])]
-        key = _plate_key(images, rows, beside)
+        further = table[(table["plate"] == plate) & ~table["line"].isin(rows["line"])]
+        key = _plate_key(images, rows, further)
         kept = parts.find(plate, key)
         again = ", kept from before" if kept else ""
-        found[plate] = kept or parts.make(plate, key, partial(_make_plate, images, rows, beside))
-        twins.add(rows, found[plate].part.about["crops"])
+        kept_plates[plate] = kept or parts.make(plate, key, partial(_make_plate, images, rows, further))
+        twins.add(rows, kept_plates[plate].part.about["crops"])
         progress(f"plate {number} of {groups.ngroups}: {plate}, {len(rows)} images{again}")
-    return found, twins.duplicates
+    return kept_plates, twins.duplicates
 
 
 class _Twins:
@@ -113,18 +113,18 @@ def expression_part(
     return kept
 
 
-def _plate_key(images: Path, rows: pd.DataFrame, beside: pd.DataFrame) -> str:
+def _plate_key(images: Path, rows: pd.DataFrame, further: pd.DataFrame) -> str:
     table = rows[["field", "compound", *bbbc021.FILE_COLUMNS]].to_csv(index=False)
-    everything = pd.concat([rows, beside], ignore_index=True)
+    everything = pd.concat([rows, further], ignore_index=True)
     # the reader's own text: a changed reader never finds images of an older one
     reader = storage.folder_sha256(HERE / "bbbc021")
     return storage.sha256_text(table, bbbc021.plate_identity(images, everything), reader)
 
 
 def _make_plate(
-    images: Path, rows: pd.DataFrame, beside: pd.DataFrame, about: dict[str, Any]
+    images: Path, rows: pd.DataFrame, further: pd.DataFrame, about: dict[str, Any]
 ) -> Iterator[tuple[str, bytes]]:
-    plate = bbbc021.read_plate(images, rows, beside)
+    plate = bbbc021.read_plate(images, rows, further)
     about["contrast"] = {"low": plate.low.tolist(), "high": plate.high.tolist()}
     about["crops"] = {}
     for row, (png, crop_sha256) in zip(rows.itertuples(), bbbc021.encode(plate), strict=True):
@@ -137,9 +137,9 @@ def _expression_key(folder: Path, compounds: pd.DataFrame, choice: ExpressionCho
     if not folder.is_dir():
         raise BadInput(f"{folder}: not a folder; give the folder of L1000 Level 3 files with --l1000")
     files = [path for path in sorted(folder.iterdir()) if path.is_file() and not path.name.startswith(".")]
-    found = [f"{path.name} {path.stat().st_size} {path.stat().st_mtime_ns}" for path in files]
+    stamps = [f"{path.name} {path.stat().st_size} {path.stat().st_mtime_ns}" for path in files]
     ours = [storage.sha256_file(path) for path in (HERE / "SHA256SUMS", *sorted(HERE.rglob("*.py")))]
-    return storage.sha256_text(repr(choice), compounds.to_csv(index=False), *found, *ours)
+    return storage.sha256_text(repr(choice), compounds.to_csv(index=False), *stamps, *ours)
 
 
 def _make_expression(

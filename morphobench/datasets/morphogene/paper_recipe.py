@@ -44,9 +44,11 @@ def samples(fields: pd.DataFrame, cohorts: dict[str, str]) -> pd.DataFrame:
         once = [f"{name}-once" for name in own["field"]]
         parts.append(own.assign(sample_id=once, split=f"{cohort.lower()}_replicate", view=0, copy=0))
     table = pd.concat(parts, ignore_index=True)
-    found = storage.sha256_text(*table["sample_id"], *table["split"])
-    if found != TABLE_SHA256:
-        raise BadInput(f"{NAME}: the derived table has hash {found[:12]}..., not {TABLE_SHA256[:12]}...; install again")
+    actual = storage.sha256_text(*table["sample_id"], *table["split"])
+    if actual != TABLE_SHA256:
+        raise BadInput(
+            f"{NAME}: the derived table has hash {actual[:12]}..., not {TABLE_SHA256[:12]}...; install again"
+        )
     return table
 
 

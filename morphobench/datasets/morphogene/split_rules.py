@@ -131,11 +131,13 @@ def with_splits(table: Path, rows: pd.DataFrame) -> pd.DataFrame:
     same &= np.isclose(joined["dose_um"], joined["frozen_dose_um"], rtol=1e-6)
     if not (same | others).all():
         row = joined[~(same | others)].iloc[0]
-        known = "no such field" if pd.isna(row["split"]) else f"{row['frozen_compound']} at {row['frozen_dose_um']} uM"
+        frozen_as = (
+            "no such field" if pd.isna(row["split"]) else f"{row['frozen_compound']} at {row['frozen_dose_um']} uM"
+        )
         raise BadInput(
             f"{table}: line {row['line']}: plate {row['plate']} well {row['well']} site {row['site']} is "
-            f"{row['compound']} at {row['dose_um']} uM (replicate {row['replicate']}); the frozen splits have {known}; "
-            "give the table as BBBC021 ships it"
+            f"{row['compound']} at {row['dose_um']} uM (replicate {row['replicate']}); the frozen splits have "
+            f"{frozen_as}; give the table as BBBC021 ships it"
         )
     return joined.loc[~others, [*rows.columns, "split"]].reset_index(drop=True)
 
@@ -153,14 +155,14 @@ def check_part(samples: pd.DataFrame) -> list[str]:
 
     Returns a line for each compound that is tested without replicates: the controls cannot set its floor.
     """
-    found = set(samples["split"])
+    given = set(samples["split"])
     compounds = sorted(set(samples["compound"]) - {VEHICLE})
     for wanted in (("train",), ("id", "ood"), ("vehicle",)):
-        if not found & set(wanted):
+        if not given & set(wanted):
             plates = plates_with([VEHICLE] if wanted == ("vehicle",) else compounds, wanted)
             mend = f"add one of the plates {', '.join(plates)}" if plates else "add compounds of the ID cohort"
             raise BadInput(
-                f"the chosen plates and compounds give only the splits {', '.join(s for s in SPLITS if s in found)}; "
+                f"the chosen plates and compounds give only the splits {', '.join(s for s in SPLITS if s in given)}; "
                 f"for {' or '.join(wanted)} {mend}"
             )
     lines = []

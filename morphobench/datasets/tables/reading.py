@@ -91,8 +91,8 @@ def read_table(
     except UnicodeDecodeError as error:
         raise not_text(str(path), error) from error
     except pd.errors.ParserError as error:
-        found = _TOO_MANY.search(str(error))
-        raise (_too_long(path, found[1], int(found[2]), form, mend) if found else _unreadable(path, error)) from error
+        match = _TOO_MANY.search(str(error))
+        raise (_too_long(path, match[1], int(match[2]), form, mend) if match else _unreadable(path, error)) from error
     except (OSError, EOFError, zlib.error) as error:
         raise _unreadable(path, error) from error
     table = pd.DataFrame({ours: _joined([piece[ours] for piece in pieces]) for ours in form.chosen})
@@ -205,9 +205,9 @@ def _joined(pieces: list[pd.Series]) -> pd.Series:
     return pd.Series(pd.api.types.union_categoricals(pieces), index=index)
 
 
-def _too_long(path: Path, line: str, found: int, form: _Form, mend: str) -> BadInput:
+def _too_long(path: Path, line: str, count: int, form: _Form, mend: str) -> BadInput:
     return BadInput(
-        f"{path}: line {line}: {found} cells, {len(form.names)} columns; quote cells that hold a {form.separator!r}, "
+        f"{path}: line {line}: {count} cells, {len(form.names)} columns; quote cells that hold a {form.separator!r}, "
         f"or {mend}"
     )
 

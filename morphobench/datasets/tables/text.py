@@ -51,8 +51,8 @@ def decoded(data: bytes, where: str, errors: str = "strict") -> str:
 
 def not_text(where: str, error: UnicodeDecodeError) -> BadInput:
     """What to say of bytes that could not be decoded."""
-    found = error.object[error.start : error.start + 1].hex()
-    return BadInput(f"{where}: not {error.encoding} text (byte 0x{found}: {error.reason}); save it as UTF-8")
+    byte = error.object[error.start : error.start + 1].hex()
+    return BadInput(f"{where}: not {error.encoding} text (byte 0x{byte}: {error.reason}); save it as UTF-8")
 
 
 def toml(data: bytes, where: str) -> dict[str, Any]:
@@ -70,8 +70,8 @@ def find_file(folder: Path, name: str) -> Path | None:
         return None
     there = {path.name: path for path in sorted(folder.iterdir(), reverse=True) if path.is_file()}
     folded = {found.casefold(): path for found, path in there.items()}
-    found = (there.get(wanted) or folded.get(wanted.casefold()) for wanted in (name, f"{name}.gz"))
-    return next((path for path in found if path is not None), None)
+    paths = (there.get(wanted) or folded.get(wanted.casefold()) for wanted in (name, f"{name}.gz"))
+    return next((path for path in paths if path is not None), None)
 
 
 def bare(text: str) -> str:

@@ -33,8 +33,8 @@ def mapped(column: pd.Series, function: Callable[[str], str]) -> pd.Series:
         return column
     places, distinct = pd.factorize(np.array(texts, dtype=object))
     codes = places[column.cat.codes] if len(places) else places
-    found = pd.Categorical.from_codes(codes, pd.Index(distinct, dtype=str))
-    return pd.Series(found, index=column.index, name=column.name)
+    categories = pd.Categorical.from_codes(codes, pd.Index(distinct, dtype=str))
+    return pd.Series(categories, index=column.index, name=column.name)
 
 
 def flags(column: pd.Series, name: str, where: str, row: str = "line") -> pd.Series:
@@ -42,14 +42,14 @@ def flags(column: pd.Series, name: str, where: str, row: str = "line") -> pd.Ser
 
     Raises BadInput, which begins with `where` and names `row` and its index and the column by `name`, for others.
     """
-    found = mapped(column, _flag)
-    if (found == _UNKNOWN).any():
-        at = int(np.argmax(found == _UNKNOWN))
+    answers = mapped(column, _flag)
+    if (answers == _UNKNOWN).any():
+        at = int(np.argmax(answers == _UNKNOWN))
         raise BadInput(
             f"{where}: {row} {column.index[at]}: {name} is {str(column.iloc[at])!r}, no flag; write 1 or 0, true or "
             "false, yes or no, pass or fail"
         )
-    return found
+    return answers
 
 
 def _flag(text: str) -> str:
@@ -59,8 +59,8 @@ def _flag(text: str) -> str:
 
 def whole(text: str) -> int | None:
     """The whole number from 0 up that a text plainly is: 7, 007, 7.0; None for any other (Inf, 1e3, 7.5)."""
-    found = _WHOLE.fullmatch(text)
-    return int(found[1]) if found else None
+    match = _WHOLE.fullmatch(text)
+    return int(match[1]) if match else None
 
 
 def with_points(column: pd.Series, where: str, tabs: bool) -> pd.Series:

@@ -76,8 +76,8 @@ def find(folder: Path | None = None) -> Installation:
     code = "from importlib.metadata import version as v; print(v('cellprofiler'), v('cellprofiler-core'))"
     shown = subprocess.run([python, "-I", "-c", code], capture_output=True, text=True)
     if shown.stdout.split() != [VERSION, VERSION]:
-        found = " and core ".join(shown.stdout.split()) or "none that starts"
-        raise Unavailable(f"{folder}: holds CellProfiler {found}, not {VERSION}: {MEND}")
+        installed = " and core ".join(shown.stdout.split()) or "none that starts"
+        raise Unavailable(f"{folder}: holds CellProfiler {installed}, not {VERSION}: {MEND}")
     java = folder / JAVA_HOME
     return Installation(python, command, java.read_text().strip() if java.is_file() else "")
 
@@ -145,10 +145,10 @@ def _measure(batch: np.ndarray, runner: BatchRunner) -> np.ndarray:
     """
     columns = list(zip(AREA_COLUMNS, OBJECT_SETS, strict=True))
     rows, unmeasured = [], [math.nan] * len(OBJECT_COLUMNS)
-    for image, found in zip(batch, runner.measure(batch), strict=True):
-        areas = [found[column] / found[f"AreaOccupied_TotalArea_{name}"] for column, name in columns]
-        counts = [found[name] for name in COUNT_COLUMNS]
+    for image, row in zip(batch, runner.measure(batch), strict=True):
+        areas = [row[column] / row[f"AreaOccupied_TotalArea_{name}"] for column, name in columns]
+        counts = [row[name] for name in COUNT_COLUMNS]
         channels = (image / 255).astype(np.float32)
-        flags = quality(channels[..., 2], channels[..., 1], found["Count_Nuclei"] == 0)
+        flags = quality(channels[..., 2], channels[..., 1], row["Count_Nuclei"] == 0)
         rows.append([*areas, *counts, *flags.values(), *unmeasured])
     return np.array(rows, dtype=np.float64)

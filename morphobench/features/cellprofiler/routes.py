@@ -164,12 +164,12 @@ def read_table(path: Path, count: int, complaints: str = "") -> list[Row]:
     after an error in a module, and ends well.
     """
     with path.open(encoding="utf-8", newline="") as stream:
-        found = {row["FileName_DNA"]: row for row in csv.DictReader(stream)}
+        by_file = {row["FileName_DNA"]: row for row in csv.DictReader(stream)}
     rows = []
     for number in range(count):
-        row = found.get(file_name(number, "DNA"))
+        row = by_file.get(file_name(number, "DNA"))
         if row is None or row["FileName_Tubulin"] != file_name(number, "Tubulin"):
-            raise Unavailable(f"CellProfiler measured {len(found)} of {count} images: {last_line(complaints)}")
+            raise Unavailable(f"CellProfiler measured {len(by_file)} of {count} images: {last_line(complaints)}")
         rows.append(checked({column: float(row.get(column) or "nan") for column in MEASURED}))
     return rows
 

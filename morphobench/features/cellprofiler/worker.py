@@ -55,7 +55,7 @@ def main(path: str, columns: list) -> None:
                 for name in objects.object_names:
                     labels.setdefault(name, []).append(objects.get_objects(name).segmented.astype(np.uint16))
         if request["labels"]:
-            arrays: dict = {name: np.stack(found) for name, found in labels.items()}
+            arrays: dict = {name: np.stack(masks) for name, masks in labels.items()}
             np.savez_compressed(request["labels"], **arrays)
         answers.write(json.dumps(rows) + "\n")
         answers.flush()

@@ -61,8 +61,8 @@ def _verdict_replicates(
     """Mean of the verdicts (K,) that are defined, each drawn as often as its rows are on average; joint (N,): whose."""
     weights = row_weights(inputs, replicates, seed)
     rows = csr_array((np.ones(len(joint)), (np.arange(len(joint)), joint)), shape=(len(joint), len(verdicts)))
-    known = np.isfinite(verdicts)
-    return weighted_means(verdicts[known], ((weights @ rows) / np.bincount(joint))[:, known])
+    defined = np.isfinite(verdicts)
+    return weighted_means(verdicts[defined], ((weights @ rows) / np.bincount(joint))[:, defined])
 
 
 ROWS = (
