@@ -255,7 +255,8 @@ def read_sums(folder: Path, mend: str = REINSTALL) -> dict[str, str]:
     if not table.is_file():
         raise BadInput(f"{table}: not there; {mend}")
     sums = {}
-    for line in table.read_text(encoding="utf-8", errors="replace").splitlines():
+    # Not splitlines(), which would also cut at a vertical tab or U+2028 in a file's name.
+    for line in table.read_text(encoding="utf-8", errors="replace").split("\n"):
         digest, separator, name = line.partition("  ")
         if line and not separator:
             raise BadInput(f"{table}: {line[:80]!r} is not `HASH  NAME`; {mend}")

@@ -91,7 +91,7 @@ def derive_landmarks(geneinfo: Path) -> pd.DataFrame:
 def derive_gene_sets(gmt: Path, symbols: set[str]) -> pd.DataFrame:
     """term and "|"-joined landmark genes of every set whose landmark count lies in SET_SIZE, in the file's order."""
     rows = []
-    for line in gmt.read_text(encoding="utf-8").splitlines():
+    for line in gmt.read_text(encoding="utf-8").rstrip("\n").split("\n"):
         term, _, *genes = line.split("\t")
         present = [gene for gene in genes if gene in symbols]
         fewest = 3 if any(kept in term for kept in KEPT_TERMS) else SET_SIZE[0]

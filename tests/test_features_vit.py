@@ -57,12 +57,27 @@ def test_the_hash_of_the_weights_tells_two_files_apart(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("architecture", "message"),
     [
-        ({**SMALL, "depth": 3}, "'depth': 3"),
+        ({**SMALL, "depth": 3}, "has depth 3, the file holds 2 blocks"),
         ({**SMALL, "embed_dim": 25}, "'embed_dim': 25"),
+        ({**SMALL, "depth": 10**9}, "has depth 1000000000, the file holds 2 blocks"),
+        ({**SMALL, "depth": "two"}, "has depth 'two', the file holds 2 blocks"),
+        ({**SMALL, "embed_dim": 2 * 10**9}, "'embed_dim': 2000000000"),
+        ({**SMALL, "img_size": 8 * 10**6}, "'img_size': 8000000"),
+        ({**SMALL, "mlp_ratio": 1e9}, "'mlp_ratio': 1000000000"),
         ({**SMALL, "colour": "red"}, "'colour'"),
         ([1, 2], "not a table"),
     ],
-    ids=["another depth", "impossible width", "unknown argument", "list"],
+    ids=[
+        "another depth",
+        "impossible width",
+        "a billion blocks",
+        "no number",
+        "a width",
+        "a size",
+        "a ratio",
+        "unknown argument",
+        "list",
+    ],
 )
 def test_another_architecture_is_named(tmp_path: Path, architecture: dict[str, object], message: str) -> None:
     path = tmp_path / "other.safetensors"

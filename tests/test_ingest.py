@@ -472,8 +472,24 @@ def _floats(text: str) -> str:
         lambda text: text.replace(",", ";").replace(".", ",").encode(),
         lambda text: text.replace('"', "").encode(),
         lambda text: _floats(text).encode(),
+        lambda text: b"sep=,\n" + text.encode() + b"\x1a",
+        lambda text: b"\nsep=;\r\n" + text.replace(",", ";").replace("\n", "\r\n").encode(),
+        lambda text: text.replace("\n", ",,\n").encode() + b"," * 982 + b"\n",
+        lambda text: text.replace("\n", ",\n").replace(",\n", "\n", 1).encode() + b"\r\n\x1a",
     ],
-    ids=["byte order mark", "UTF-16", "CR", "tabs", "semicolons and decimal commas", "unquoted", "index 0.0"],
+    ids=[
+        "byte order mark",
+        "UTF-16",
+        "CR",
+        "tabs",
+        "semicolons and decimal commas",
+        "unquoted",
+        "index 0.0",
+        "separator noted, end of a DOS file",
+        "semicolon noted",
+        "empty columns and row",
+        "separators that end rows",
+    ],
 )
 def test_an_expression_table_is_the_same_whatever_wrote_it(folder: Path, tier: Tier, form) -> None:
     expected = open_submission(folder, tier).expression or {}
@@ -494,6 +510,11 @@ def test_an_expression_table_is_the_same_whatever_wrote_it(folder: Path, tier: T
         (lambda text: text.replace("alpha", "alph\xe4", 2).encode("latin-1"), "UTF-?8"),
         (lambda text: text.replace(",", "|").encode(), "the header differs at"),
         (lambda text: text.replace("\n", ",7\n", 1).encode(), "the header differs at '982 columns'"),
+        (
+            lambda text: text.replace("\n", ",\n").replace(",\n", ",7\n", 2).replace(",7", ",", 1).encode(),
+            "'7' stands in column 982",
+        ),
+        (lambda text: (text + "," * 980 + "7\n").encode(), "index '' is no whole number"),
     ],
 )
 def test_an_expression_table_that_is_none_is_named(folder: Path, tier: Tier, form, message: str) -> None:

@@ -68,6 +68,14 @@ def test_verify_names_the_file_that_changed(tmp_path: Path) -> None:
         storage.verify_sums(tmp_path)
 
 
+def test_a_name_in_a_table_of_hashes_ends_where_its_line_does(tmp_path: Path) -> None:
+    names = {"a\x0bb": "1", "c\x0cd": "2", "e\x85f": "3", "g\u2028h": "4", "i\x1cj": "5"}
+    for end in ("\n", "\r\n"):
+        lines = "".join(f"{digest}  {name}{end}" for name, digest in names.items())
+        (tmp_path / "SHA256SUMS").write_bytes(lines.encode())
+        assert storage.read_sums(tmp_path) == names
+
+
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, OSError])
 def test_a_failed_exchange_puts_the_old_folder_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop: type[BaseException]

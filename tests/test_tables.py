@@ -109,6 +109,20 @@ def test_a_lone_quotation_mark_in_a_tab_separated_table_is_text(tmp_path):
     assert read(path)["name"].tolist() == ["5'-\"AMP", '"half', 'whole "and" quoted', "last"]
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_quoted_line_break_in_a_tab_separated_table_is_in_its_cell(tmp_path, end, packed):
+    text = (
+        'Plate\tName\tDose\n1\t"a\nb"\t5\n2\t"half\t6\n3\tc\t"7\n\n8"\n"4\n4"\t"d ""\n"" d"\t9\n5\te\t"10\n6\tf\t11\n'
+    )
+    data = text.replace("\n", end).encode()
+    found = read(put(tmp_path, gzip.compress(data) if packed else data))
+    assert found["plate"].tolist() == ["1", "2", "3", "4 4", "5", "6"]
+    assert found["name"].tolist() == ["a b", '"half', "c", 'd " " d', "e", "f"]
+    assert found["dose"].tolist() == ["5", "6", "7  8", "9", '"10', "11"]
+    assert found.index.tolist() == [2, 4, 5, 8, 11, 12]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

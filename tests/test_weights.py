@@ -126,12 +126,13 @@ def test_a_checkpoint_of_another_configuration_is_one_line(run: Path, tier: Tier
 SIZES = {
     "transformer.heads": (0, 5),
     "transformer.patch": (0, 3),
-    "transformer.depth": (-1,),
+    "transformer.depth": (-1, 10**9),
     "condition.hidden": (-4, 10**12),
     "condition.morgan_bits": (-1, 1.5),
-    "diffusion.timesteps": (0, 10**15),
+    "condition.morgan_radius": (-1, 10**9),
+    "diffusion.timesteps": (0, 10**9, 10**15),
     "diffusion.beta_end": (9.0,),
-    "sampler.steps": (0,),
+    "sampler.steps": (0, 10**9),
     "autoencoder.widths": ([0, 0, 0],),
 }
 

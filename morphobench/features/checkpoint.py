@@ -90,7 +90,8 @@ def read_architecture(path: Path) -> dict[str, object]:
 def load_weights(network: torch.nn.Module, state: StateDict, path: Path, architecture: str) -> None:
     """Fill a network; BadInput names the file and the architecture where names or shapes of the tensors differ."""
     try:
-        network.load_state_dict(state)
+        # A network without memory (torch.device("meta")) takes the file's own.
+        network.load_state_dict(state, assign=any(parameter.is_meta for parameter in network.parameters()))
     except RuntimeError as error:
         detail = " ".join(str(error).split())[:160]
         raise BadInput(f"{path}: not weights of {architecture} ({detail})") from error

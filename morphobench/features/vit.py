@@ -32,6 +32,8 @@ LARGEST_INPUT = 224
 CLASSIFIERS = ("head", "head_dist")
 """Layers behind the embedding, which is all that is used."""
 RESAMPLED = ("flexi", "radio")
+BUILDING = (TypeError, ValueError, AssertionError, AttributeError, ZeroDivisionError, RuntimeError)
+"""Raised by timm and torch for arguments that make no network."""
 
 
 def load_sim_vit(weights: Path | None = None, device: str = "cpu") -> Extractor:
@@ -56,11 +58,18 @@ def sim_vit_network(path: Path) -> VisionTransformer:
     unknown = sorted(set(architecture) - set(inspect.signature(VisionTransformer).parameters))
     if unknown:
         raise BadInput(f"{path}: architecture has {unknown[0]!r}, which timm's VisionTransformer does not take")
+    state = read_state_dict(path)
+    blocks = len({name.split(".")[1] for name in state if name.startswith("blocks.")})
+    if architecture.get("depth", blocks) != blocks:  # even without memory, a billion blocks take for ever
+        raise BadInput(f"{path}: architecture has depth {architecture['depth']!r}, the file holds {blocks} blocks")
     try:
+        with torch.device("meta"):  # sizes that are wrong are known before memory is taken for them
+            load_weights(VisionTransformer(**architecture), state, path, f"a VisionTransformer with {architecture}")
         network = VisionTransformer(**architecture)
-    except (TypeError, ValueError, AssertionError, AttributeError, ZeroDivisionError) as error:
-        raise BadInput(f"{path}: architecture {architecture} makes no VisionTransformer ({error})") from error
-    load_weights(network, read_state_dict(path), path, f"a VisionTransformer with {architecture}")
+    except BUILDING as error:
+        reason = " ".join(str(error).split())[:160]
+        raise BadInput(f"{path}: architecture {architecture} makes no VisionTransformer ({reason})") from error
+    load_weights(network, state, path, f"a VisionTransformer with {architecture}")
     network.eval().requires_grad_(False)
     return network
 

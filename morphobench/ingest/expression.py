@@ -8,9 +8,19 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
-from morphobench.datasets.tables import SEPARATORS, cells, decoded, encoding_of, whole
+from morphobench.datasets.tables import (
+    SEPARATORS,
+    bare,
+    before_header,
+    cells,
+    column_names,
+    decoded,
+    encoding_of,
+    whole,
+)
 from morphobench.datasets.tier import Tier
 from morphobench.errors import BadInput
 from morphobench.ingest.archive import Source, named
@@ -61,32 +71,57 @@ def read_expression(source: Source, tier: Tier, wanted: Mapping[str, Conditions]
 
 
 def _table(data: bytes, where: str, genes: Sequence[str]) -> pa.Table:
-    """Keys as text, values as float64; BadInput for another header or what is no number."""
+    """Keys as text, values as float64; BadInput for another header or what is no number.
+
+    What Excel adds is passed over: the line `sep=,`, empty columns and rows at the ends, and DOS's end of file.
+    """
     if encoding_of(data[:_LOOKED_AT], where) != "utf-8":
         data = decoded(data, where).encode()
-    header = decoded(data[:_LOOKED_AT], where, "replace").partition("\n")[0]
+    data = data.rstrip(b"\r\n\x1a")
+    lines = decoded(data[:_LOOKED_AT], where, "replace").split("\n")
+    top = next((number for number, line in enumerate(lines) if not before_header(line)), 0)
+    header, first = lines[top], "".join(lines[top + 1 : top + 2])
     expected = [*EXPRESSION_KEYS, *genes]
-    separator = next((mark for mark in SEPARATORS if cells(header, mark) == expected), "")
+    read = ((mark, column_names(header, first, mark)) for mark in SEPARATORS)
+    fits = ((mark, names) for mark, names in read if [*names[: len(expected)]] == expected)
+    separator, names = next(((mark, names) for mark, names in fits if not any(names[len(expected) :])), ("", ()))
     if not separator:
-        names = cells(header, max(SEPARATORS, key=header.count))
-        strange = next((b for a, b in zip(expected, names, strict=False) if a != b), f"{len(names)} columns")
+        there = cells(header, max(SEPARATORS, key=header.count))
+        strange = next((b for a, b in zip(expected, there, strict=False) if a != b), f"{len(there)} columns")
         columns = f"{', '.join(EXPRESSION_KEYS)} and the {len(genes)} genes of {G_PRE} in its order"
         raise BadInput(f"{where}: the header differs at {strange!r}; the columns are {columns}")
-    types = {**dict.fromkeys(EXPRESSION_KEYS, pa.string()), **dict.fromkeys(genes, pa.float64())}
+    empty = [f"column {number + 1}" for number in range(len(expected), len(names))]
+    types = {**dict.fromkeys((*EXPRESSION_KEYS, *empty), pa.string()), **dict.fromkeys(genes, pa.float64())}
     fault = None
     for point in "." if separator == "," else ".,":  # a decimal comma has a plain meaning where no comma separates
         try:
-            return pa_csv.read_csv(
+            table = pa_csv.read_csv(
                 io.BytesIO(data),
-                read_options=pa_csv.ReadOptions(skip_rows=1, column_names=expected),
+                read_options=pa_csv.ReadOptions(skip_rows=top + 1, column_names=[*expected, *empty]),
                 parse_options=pa_csv.ParseOptions(delimiter=separator),
                 convert_options=pa_csv.ConvertOptions(column_types=types, decimal_point=point),
             )
+            return _without_empty(table, empty, genes, where)
         except pa.ArrowInvalid as error:
             fault = fault or error
     raise BadInput(
         f"{where}: {str(fault).partition(chr(10))[0]}; every value is a number, and text is UTF-8"
     ) from fault
+
+
+def _without_empty(table: pa.Table, empty: Sequence[str], genes: Sequence[str], where: str) -> pa.Table:
+    """The table without its empty columns and rows; BadInput for a text in a column that has no name."""
+    for name in empty:
+        text = next((text for text in table.column(name).unique().to_pylist() if bare(text)), None)
+        if text is not None:
+            raise BadInput(f"{where}: {text!r} stands in {name}, which has no name; remove it")
+    table = table.drop_columns(list(empty))
+    keys = zip(*(table.column(key).to_pylist() for key in EXPRESSION_KEYS), strict=True)
+    nameless = pa.array([not any(texts) for texts in keys], pa.bool_())
+    rows = table.filter(nameless)
+    if sum(rows.column(gene).null_count for gene in genes) < len(rows) * len(genes):
+        return table  # values without a condition: `_keys` says so
+    return table.filter(pc.invert(nameless))
 
 
 def _keys(table: pa.Table, where: str) -> list[tuple[str, str, int]]:

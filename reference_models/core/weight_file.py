@@ -7,8 +7,10 @@ the ablation, if it is one), the tier and the tier's version (which images), and
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,6 +19,7 @@ from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import nn
+from torch.nn.modules.module import register_module_module_registration_hook
 
 from morphobench.datasets.tier import Tier
 from morphobench.errors import BadInput
@@ -128,13 +131,29 @@ def configuration(file: WeightFile, kind: type[Any]) -> Any:
         raise BadInput(f"{file.path}: configuration of another release: {first_fault(error)}") from error
 
 
+@contextmanager
+def _no_larger_than(file: WeightFile) -> Iterator[None]:
+    """ValueError for far more modules than a file has tensors: even without memory, a billion take for ever."""
+    most, seen = 1000 + 10 * len(file.tensors), count(1)
+
+    def counted(*_: object) -> None:
+        if next(seen) > most:
+            raise ValueError(f"more than {most:,} modules, for {len(file.tensors):,} tensors")
+
+    hook = register_module_module_registration_hook(counted)
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
 def filled(build: Callable[[], Network], file: WeightFile) -> Network:
     """The network that `build` makes, with the tensors of a file; BadInput where they are of other sizes than its own.
 
     build: makes a network of the file's configuration.
     """
     try:
-        with torch.device("meta"):  # a size that is wrong is known before memory is taken for it
+        with torch.device("meta"), _no_larger_than(file):  # a size that is wrong is known before memory is taken for it
             build().load_state_dict(file.tensors, assign=True)
         network = build()
         network.load_state_dict(file.tensors)

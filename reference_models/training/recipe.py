@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from pydantic import ConfigDict, NonNegativeInt, PositiveFloat, PositiveInt
+from typing import Annotated
+
+from pydantic import ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 
 STRICT = ConfigDict(extra="forbid")
 """Of every configuration: a field that is not known is an error."""
+Timesteps = Annotated[int, Field(gt=0, le=100_000)]
+"""Steps of a noise schedule or of a solver. No tensor of a file says how many there are: a file that asks for a billion
+is refused by its configuration, before they take memory or hours."""
 
 
 @dataclass(frozen=True, config=STRICT)

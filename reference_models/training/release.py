@@ -68,7 +68,7 @@ def _check_name(name: str, metadata: dict[str, str], source: Path) -> None:
 def _write_log(run: Path, path: Path) -> None:
     if not (run / "log.jsonl").is_file():  # a run that took no step
         return
-    first, *lines = (run / "log.jsonl").read_text(encoding="utf-8").splitlines()
+    first, *lines = (run / "log.jsonl").read_text(encoding="utf-8").rstrip("\n").split("\n")
     command = json.loads((run / "run.json").read_text(encoding="utf-8"))["command"]
     kept = lines[:: max(1, math.ceil(len(lines) / LOG_LINES))]
     if lines and kept[-1] != lines[-1]:

@@ -51,10 +51,10 @@ def as_values(configuration: Any) -> dict[str, Any]:
 
 def _leaves(values: Mapping[str, Any]) -> list[str]:
     """Dotted names of all fields that are no tables."""
-    found = []
+    names = []
     for name, value in values.items():
-        found += [f"{name}.{inner}" for inner in _leaves(value)] if isinstance(value, Mapping) else [name]
-    return found
+        names += [f"{name}.{inner}" for inner in _leaves(value)] if isinstance(value, Mapping) else [name]
+    return names
 
 
 def _of_file(path: Path, named: Mapping[str, Any]) -> dict[str, Any]:
@@ -137,4 +137,4 @@ def _flat(values: Mapping[str, Any], before: str = "") -> dict[str, Any]:
     for name, value in values.items():
         full = f"{before}{name}"
         found |= _flat(value, f"{full}.") if isinstance(value, Mapping) else {full: value}
-    return found
+    return names

@@ -12,7 +12,7 @@ from pydantic.dataclasses import dataclass
 
 from reference_models.autoencoder.config import SIM as SIM_AUTOENCODER
 from reference_models.autoencoder.config import AutoencoderConfig
-from reference_models.training.recipe import STRICT, Recipe
+from reference_models.training.recipe import STRICT, Recipe, Timesteps
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 
@@ -26,7 +26,7 @@ class ConditionConfig:
     tokens: PositiveInt = 1
     """Condition tokens K. 1 is the paper: one key, so that cross-attention reduces to a projection."""
     genes: PositiveInt = 978
-    morgan_radius: NonNegativeInt = 2
+    morgan_radius: Annotated[NonNegativeInt, Field(le=100)] = 2
     morgan_bits: PositiveInt = 1024
     drug_features: Literal["morgan", "rdkit2d"] = "morgan"
     use_dose: bool = False
@@ -63,7 +63,7 @@ class TransformerConfig:
 class DiffusionConfig:
     """Forward process (Eqs. 4-6): T steps, beta linear between the ends."""
 
-    timesteps: PositiveInt = 1000
+    timesteps: Timesteps = 1000
     beta_start: Share = 1e-4
     beta_end: Share = 0.02
     noise_skip: bool = False
@@ -77,7 +77,7 @@ class SamplerConfig:
     """`ddpm` is Algorithm 2 over all T steps; `dpmsolver++` is diffusers' second-order multistep ODE solver."""
 
     solver: Literal["ddpm", "dpmsolver++"] = "ddpm"
-    steps: PositiveInt = 1000
+    steps: Timesteps = 1000
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 import gzip
+import io
 import re
 import zlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 import pandas as pd
 
@@ -25,6 +27,7 @@ IDENTIFIERS = (
 """Columns of our own tables that stay text whatever is in them."""
 _LOOKED_AT = 1 << 18  # bytes: the header and the first row
 _ROWS = 200_000  # read at once: as text, three million wells take many times the memory of their categories
+_BROKEN_INTO = 100  # lines that one cell may have
 _TOO_MANY = re.compile(r"Expected \d+ fields in line (\d+), saw (\d+)")
 
 
@@ -75,15 +78,15 @@ def read_table(
     places = sorted(form.chosen.values())
     ours = sorted(form.chosen, key=lambda name: form.chosen[name])
     try:
-        if form.tabs:
-            _check_widths(path, form, errors, mend)
+        text = _unbroken(path, form, errors, mend) if form.tabs else None
         with pd.read_csv(
-            path, sep=form.separator, quoting=csv.QUOTE_NONE if form.tabs else csv.QUOTE_MINIMAL, header=0,
+            path if text is None else text, sep=form.separator,
+            quoting=csv.QUOTE_NONE if form.tabs else csv.QUOTE_MINIMAL, header=0,
             names=list(map(str, range(len(form.names)))) if form.filled else None,
             # pandas says nothing of cells past the last one if it is told which columns to read.
             usecols=places if form.tabs else None,
             index_col=False, skiprows=form.top, skip_blank_lines=False, dtype=object, keep_default_na=False,
-            na_filter=False, compression="gzip" if form.packed else None, encoding=form.encoding,
+            na_filter=False, compression="gzip" if form.packed and text is None else None, encoding=form.encoding,
             encoding_errors=errors, chunksize=_ROWS,
         ) as reader:  # fmt: skip
             chosen = (piece if form.tabs else piece.iloc[:, places] for piece in reader)
@@ -105,7 +108,7 @@ def read_table(
 class _Form:
     """How a table is written: lines before its header, column names, ours -> position of the wanted ones.
 
-    filled: whether the names are more than the header has, see `_names`.
+    filled: whether the names are more than the header has, see `column_names`.
     """
 
     packed: bool
@@ -126,11 +129,11 @@ class _Form:
 def _form(path: Path, columns: Mapping[str, Sequence[str]], needed: tuple[str, ...], mend: str) -> _Form:
     packed, start = _start(path)
     lines = decoded(start, str(path), "replace").split("\n")
-    top = next((number for number, line in enumerate(lines) if not _before_header(line)), 0)
+    top = next((number for number, line in enumerate(lines) if not before_header(line)), 0)
     first = next((line for line in lines[top + 1 :] if bare(line)), "")
     forms = []
     for separator in SEPARATORS:
-        names = _names(lines[top], first, separator)
+        names = column_names(lines[top], first, separator)
         chosen = choose(names, columns, str(path))
         filled = len(names) > len(cells(lines[top], separator))
         forms.append(_Form(packed, encoding_of(start, str(path)), separator, top, names, chosen, filled))
@@ -162,11 +165,12 @@ def _start(path: Path) -> tuple[bool, bytes]:
     return packed, start
 
 
-def _before_header(line: str) -> bool:
-    return not bare(line) or bare(line).lower().startswith("sep=")  # Excel's note to itself
+def before_header(line: str) -> bool:
+    """Whether a line stands before a table's header: a blank one, or the separator that Excel notes."""
+    return not bare(line) or bare(line).lower().startswith("sep=")
 
 
-def _names(header: str, first: str, separator: str) -> tuple[str, ...]:
+def column_names(header: str, first: str, separator: str) -> tuple[str, ...]:
     """Column names; "" for those that have none: R's row names, and separators that only fill up the rows."""
     names, row = cells(header, separator), cells(first, separator)
     past = row[len(names) :]
@@ -175,17 +179,53 @@ def _names(header: str, first: str, separator: str) -> tuple[str, ...]:
     return ("", *names) if unnamed else (*names, *(text for text in past if not any(past)))
 
 
-def _check_widths(path: Path, form: _Form, errors: str, mend: str) -> None:
-    """Raise BadInput for a row of more cells than the header's."""
-    most = len(form.names) - 1
-    with (
-        gzip.open(path, "rt", encoding=form.encoding, errors=errors)
-        if form.packed
-        else path.open(encoding=form.encoding, errors=errors)
-    ) as stream:
+def _unbroken(path: Path, form: _Form, errors: str, mend: str) -> io.StringIO | None:
+    """The text of a tab-separated table, each row in one line, where quoted cells hold line breaks; None where none do.
+
+    A break becomes a space, and the further lines of a row stay, empty: rows keep their numbers. Raises BadInput for a
+    row of more cells than the header's.
+    """
+    most, number, begun, whole = len(form.names) - 1, 0, "", {}
+    with _opened(path, form, errors) as stream:
         for number, line in enumerate(stream, 1):
             if line.count("\t") > most and number > form.top + 1 and any(cells(line)[most + 1 :]):
                 raise _too_long(path, str(number), line.count("\t") + 1, form, mend)
+            if begun:
+                begun += line
+                closes = _closes(line)
+                ends = closes and not ("\t" in line and _opens(line))
+                if ends and begun.count("\t") <= most:
+                    whole[number - begun.count("\n", 0, -1)] = begun
+                if ends or ("\t" in line and not closes) or begun.count("\n") > _BROKEN_INTO:
+                    begun = ""  # that of a lone quotation mark, which is text, if it did not end
+            if not begun and number > form.top + 1 and line.count("\t") <= most and _opens(line):
+                begun = line
+    if not whole:
+        return None
+    with _opened(path, form, errors) as stream:
+        lines = stream.read().split("\n")
+    for number, row in whole.items():
+        pieces = row.removesuffix("\n").split("\n")
+        lines[number - 1 : number - 1 + len(pieces)] = [" ".join(pieces), *[""] * (len(pieces) - 1)]
+    return io.StringIO("\n".join(lines))
+
+
+def _opened(path: Path, form: _Form, errors: str) -> TextIO:
+    if form.packed:
+        return gzip.open(path, "rt", encoding=form.encoding, errors=errors)
+    return path.open(encoding=form.encoding, errors=errors)
+
+
+def _opens(line: str) -> bool:
+    """Whether the last cell of a line begins a quotation and does not end it."""
+    last = line.rpartition("\t")[2].strip()
+    return last.startswith('"') and last.count('"') % 2 == 1
+
+
+def _closes(line: str) -> bool:
+    """Whether the first cell of a line ends a quotation that it did not begin."""
+    first = line.partition("\t")[0].strip()
+    return first.endswith('"') and first.count('"') % 2 == 1
 
 
 def _cleaned(piece: pd.DataFrame, form: _Form, few: Collection[str]) -> pd.DataFrame:
