@@ -133,8 +133,8 @@ def _check_name(made: Any, named: Mapping[str, Any], source: str) -> None:
 
 
 def _flat(values: Mapping[str, Any], before: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    flat: dict[str, Any] = {}
     for name, value in values.items():
         full = f"{before}{name}"
-        found |= _flat(value, f"{full}.") if isinstance(value, Mapping) else {full: value}
-    return names
+        flat |= _flat(value, f"{full}.") if isinstance(value, Mapping) else {full: value}
+    return flat
