@@ -1,24 +1,21 @@
-"""Diffusion: closed forms of Eqs. 5, 6 and 11, diffusers' DDPM, and a target whose exact score is known."""
+"""Diffusion: closed forms of Eqs. 5, 6 and 11, and diffusers' DDPM. The solvers have tests of their own."""
 
 import numpy as np
 import pytest
 import torch
 from diffusers import DDPMScheduler
-from torch import Tensor
 
+from reference_models.core import solvers
 from reference_models.trident import diffusion
 from reference_models.trident.config import DiffusionConfig, SamplerConfig
 
 CONFIG = DiffusionConfig()
 SCHEDULE = diffusion.Schedule(CONFIG)
+PROCESS = solvers.Diffusion(SCHEDULE.beta)
 
 
 def ddpm(variance: str) -> DDPMScheduler:
     return DDPMScheduler(1000, 1e-4, 0.02, "linear", variance_type=variance, clip_sample=False)
-
-
-def generators(n: int) -> list[torch.Generator]:
-    return [torch.Generator().manual_seed(seed) for seed in range(n)]
 
 
 def test_alpha_bar_is_the_product() -> None:
@@ -65,7 +62,7 @@ def test_reverse_mean_is_equation_11_not_8(step: int) -> None:
     before = SCHEDULE.alpha_bar[step - 1] if step else torch.ones(()).double()
     clean = (latents - (1 - alpha_bar).sqrt() * predicted) / alpha_bar.sqrt()
     posterior = (before.sqrt() * beta * clean + (1 - beta).sqrt() * (1 - before) * latents) / (1 - alpha_bar)
-    mean = diffusion.reverse_mean(SCHEDULE, latents, predicted, step)
+    mean = solvers.reverse_mean(PROCESS, latents, predicted, step)
     torch.testing.assert_close(mean, posterior, rtol=1e-9, atol=1e-9)
     if step == 487:
         printed = (latents - beta / (1 - SCHEDULE.alpha[step]).sqrt() * predicted) / SCHEDULE.alpha[step].sqrt()
@@ -77,7 +74,7 @@ def test_one_whole_step_is_diffusers() -> None:
     latents, predicted = torch.randn(1, 2, 4, 4), torch.randn(1, 2, 4, 4)
     theirs = scheduler.step(predicted, 300, latents, generator=torch.Generator().manual_seed(5)).prev_sample
     noise = torch.randn(1, 2, 4, 4, generator=torch.Generator().manual_seed(5))
-    ours = diffusion.reverse_mean(SCHEDULE, latents, predicted, 300) + SCHEDULE.beta[300].sqrt().float() * noise
+    ours = solvers.reverse_mean(PROCESS, latents, predicted, 300) + SCHEDULE.beta[300].sqrt().float() * noise
     torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)
 
 
@@ -85,46 +82,8 @@ def test_squared_error_is_a_sum_per_image() -> None:
     assert diffusion.squared_error(torch.ones(2, 3, 4, 4), torch.zeros(2, 3, 4, 4)).tolist() == [48.0, 48.0]
 
 
-MEAN, DEVIATION = 1.5, 0.4
-
-
-def exact_noise(latents: Tensor, steps: Tensor) -> Tensor:
-    """E[noise | X^t] where X^0 is N(MEAN, DEVIATION^2): what a perfect network would predict."""
-    alpha_bar = SCHEDULE.alpha_bar[steps].float().view(-1, 1, 1, 1)
-    variance = alpha_bar * DEVIATION**2 + 1 - alpha_bar
-    return (1 - alpha_bar).sqrt() * (latents - alpha_bar.sqrt() * MEAN) / variance
-
-
-@pytest.mark.parametrize(
-    ("sampler", "tolerance"), [(SamplerConfig("ddpm", 1000), 0.03), (SamplerConfig("dpmsolver++", 20), 0.03)]
-)
-def test_both_samplers_draw_a_gaussian_target(sampler: SamplerConfig, tolerance: float) -> None:
-    sources = generators(16)
-    start = diffusion.draw((4, 16, 16), sources, torch.device("cpu"))
-    drawn = diffusion.sample(exact_noise, CONFIG, sampler, start, sources)
-    assert float(drawn.mean()) == pytest.approx(MEAN, abs=tolerance)
-    assert float(drawn.std()) == pytest.approx(DEVIATION, abs=tolerance)
-
-
-def test_fast_solver_follows_the_exact_ode() -> None:
-    """For a Gaussian target the ODE maps X^T linearly: (x - sqrt(abar) m) / sqrt(abar s^2 + 1 - abar) stays what it
-    was."""
-    start = torch.randn(1, 1, 8, 8)
-    alpha_bar = SCHEDULE.alpha_bar[-1].float()
-    exact = MEAN + DEVIATION * (start - alpha_bar.sqrt() * MEAN) / (alpha_bar * DEVIATION**2 + 1 - alpha_bar).sqrt()
-    errors = [
-        float((diffusion.sample_fast(exact_noise, CONFIG, start, n) - exact).abs().max()) for n in (5, 10, 20, 50)
-    ]
-    assert errors == sorted(errors, reverse=True)
-    assert errors[2] < 0.03
-
-
-def test_algorithm_2_takes_all_steps() -> None:
-    with pytest.raises(ValueError, match="all 1000"):
-        diffusion.sample(exact_noise, CONFIG, SamplerConfig("ddpm", 50), torch.zeros(1, 1, 2, 2), generators(1))
-
-
-def test_draws_depend_on_their_own_generator_alone() -> None:
-    together = diffusion.draw((2, 3), generators(3), torch.device("cpu"))
-    alone = diffusion.draw((2, 3), generators(3)[2:], torch.device("cpu"))
-    assert torch.equal(together[2:], alone)
+def test_the_configured_solver_is_the_one_that_draws() -> None:
+    start, sources = torch.randn(1, 1, 2, 2), [torch.Generator().manual_seed(0)]
+    by_config = diffusion.sample(lambda x, steps: 0.1 * x, SCHEDULE, SamplerConfig("ddim", 7), start, sources)
+    by_name = solvers.sample(lambda x, steps: 0.1 * x, PROCESS, "ddim", 7, start, sources)
+    assert torch.equal(by_config, by_name)

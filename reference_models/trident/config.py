@@ -74,9 +74,10 @@ class DiffusionConfig:
 
 @dataclass(frozen=True, config=STRICT)
 class SamplerConfig:
-    """`ddpm` is Algorithm 2 over all T steps; `dpmsolver++` is diffusers' second-order multistep ODE solver."""
+    """`ddpm` is Algorithm 2 over all T steps, `ddim` its deterministic sampler over any number of them; `dpmsolver++` is
+    diffusers' second-order multistep ODE solver. See `core.solvers`."""
 
-    solver: Literal["ddpm", "dpmsolver++"] = "ddpm"
+    solver: Literal["ddpm", "ddim", "dpmsolver++"] = "ddpm"
     steps: Timesteps = 1000
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from reference_models.core import solvers
 from reference_models.trident import diffusion
 from reference_models.trident.condition import ConditionModule, Drugs, gaussian_nll, kl_to_standard_normal
 from reference_models.trident.config import SamplerConfig, TridentConfig
@@ -90,13 +91,13 @@ class TridentNetwork(nn.Module):
     ) -> Tensor:
         """Algorithm 2, lines 1-13: latents (N, C, S, S) for log2 G_pre (N, G) and N drugs; one generator per image."""
         sizes = self.config.transformer
-        z_noise = diffusion.draw((self.config.condition.tokens, sizes.width), generators, g_pre.device)
+        z_noise = solvers.draw((self.config.condition.tokens, sizes.width), generators, g_pre.device)
         z = self.condition((g_pre - self.pre_mean) / self.pre_std, drugs, z_noise).z
         shape = (sizes.latent_channels, sizes.latent_size, sizes.latent_size)
-        start = diffusion.draw(shape, generators, g_pre.device)
+        start = solvers.draw(shape, generators, g_pre.device)
         return diffusion.sample(
             lambda latents, steps: self.predict_noise(latents, z, steps),
-            self.config.diffusion,
+            self.schedule,
             sampler,
             start,
             generators,
