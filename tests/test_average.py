@@ -77,6 +77,7 @@ def test_products_of_a_long_run_are_finite() -> None:
 def test_a_snapshot_s_own_width_is_the_snapshot() -> None:
     weights = reconstruction([100, 100, 200, 200], [0.05, 0.1, 0.05, 0.1], 200, 0.05)
     np.testing.assert_allclose(weights, [0, 0, 1, 0], atol=1e-6)
+    assert reconstruction([10, 20], [0.05, 0.05], 20, 0.2).sum() == pytest.approx(1)
     with pytest.raises(ValueError, match="no snapshots"):
         reconstruction([], [], 1, 0.1)
 
@@ -99,7 +100,7 @@ def test_another_width_is_put_together_from_snapshots(width: float) -> None:
                 steps.append(step)
                 widths.append(own)
     true = kept[width].weight.detach()
-    made = combined(snapshots, reconstruction(steps, widths, 400, width))["weight"].double()
+    made = combined(snapshots, reconstruction(steps, widths, 400, width))["weight"]
     nearest = min(float((kept[own].weight - true).norm()) for own in (0.05, 0.10))
     assert float((made - true).norm()) < 0.2 * nearest
 

@@ -90,8 +90,14 @@ def test_ddim_is_diffusers(steps: int) -> None:
 
 @pytest.mark.parametrize(
     ("process", "solver", "steps"),
-    [(PROCESS, "ddpm", 1000), (PROCESS, "ddim", 5), (PROCESS, "dpmsolver++", 5), (Flow(), "euler", 3), (Flow(), "heun", 3)],
-)  # fmt: skip
+    [
+        (PROCESS, "ddpm", 1000),
+        (PROCESS, "ddim", 5),
+        (PROCESS, "dpmsolver++", 5),
+        (Flow(), "euler", 3),
+        (Flow(), "heun", 3),
+    ],
+)
 def test_a_sample_does_not_depend_on_its_batch(process: Diffusion | Flow, solver: str, steps: int) -> None:
     predict = exact_velocity if isinstance(process, Flow) else exact_noise
     drawn = []

@@ -24,7 +24,7 @@ from morphobench import trainers
 from morphobench.cli import app
 from morphobench.errors import BadInput
 from morphobench.storage import sha256_file
-from reference_models.training import trainer
+from reference_models.training import snapshots, trainer
 from reference_models.trident import load
 
 HERE = Path(__file__).parent
@@ -34,6 +34,7 @@ FILES = ("run.json", "log.jsonl", "weights.safetensors")
 @pytest.fixture(autouse=True)
 def _tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trainer, "load_tier", load_tiny(tmp_path))
+    monkeypatch.setenv("MORPHOBENCH_CACHE", str(tmp_path / "cache"))
 
 
 def trained(model: str, folder: Path, **fields: Any) -> Path:
@@ -240,3 +241,30 @@ def test_the_command_s_bad_input_is_one_line(words: list[str], says: str, tmp_pa
     assert isinstance(done.exception, BadInput)
     assert says in str(done.exception)
     assert not (tmp_path / "run").exists()
+
+
+def test_any_width_of_the_average_is_read_off_afterwards(tmp_path: Path, autoencoder: Path) -> None:
+    """Kept widths 0.05 and 0.2; put together at 0.05 it is the result, and at 0.1 what a run of that width keeps."""
+    kept = {
+        widths: trained(
+            "trident", tmp_path / str(widths), autoencoder=autoencoder,
+            settings=(f"recipe.ema_widths={list(widths)}", "recipe.snapshots=4"),
+        )
+        for widths in ((0.05, 0.2), (0.1,))
+    }  # fmt: skip
+    run = kept[0.05, 0.2].parent
+    names = {path.name for path in (run / "averages").iterdir()}
+    assert names == {f"step-{step:08d}__{width}.safetensors" for step in (3, 6, 9, 12) for width in (0.05, 0.2)}
+    for width, true, within in ((0.05, kept[0.05, 0.2], 1e-3), (0.1, kept[(0.1,)], 0.2)):
+        made = snapshots.put_together(run, width, tmp_path / f"made-{width}")
+        start, wanted, found = (load_file(path) for path in (run / "averages" / min(names), true, made))
+        moved = sum(float((wanted[name].float() - start[name].float()).square().sum()) for name in wanted)
+        off = sum(float((wanted[name].float() - found[name].float()).square().sum()) for name in wanted)
+        assert off < within**2 * moved, width
+        assert load(tiny_tier(tmp_path), "cpu", made.parent).network.config.recipe.ema_widths == (0.05, 0.2)
+    with pytest.raises(BadInput, match=r"width 0\.5: give one between 0 and 0\.28"):
+        snapshots.put_together(run, 0.5, tmp_path / "other")
+    with pytest.raises(BadInput, match="holds weights; choose another folder"):
+        snapshots.put_together(run, 0.1, run)
+    with pytest.raises(BadInput, match=r"has no averages; train with --set 'recipe\.ema_widths="):
+        snapshots.put_together(tmp_path, 0.1, tmp_path / "other")

@@ -16,6 +16,7 @@ from tiny_trident import TINY, TINY_GENES, tiny_training_set
 from morphobench.training_data import TierDataset
 from reference_models.autoencoder.network import ConvolutionalAutoencoder
 from reference_models.core.pixels import dihedral, to_tensor
+from reference_models.training.latents import cached_latents
 from reference_models.training.loop import train
 from reference_models.training.run_folder import RunFolder
 from reference_models.trident.condition import featurise
@@ -155,17 +156,25 @@ def test_stopped_and_resumed_equals_never_stopped(stop: int, data: TrainingSet, 
     assert weights[0] == weights[1]
 
 
-def test_the_training_set_is_the_tier_s_own_images_expression_and_drugs(tmp_path: Path) -> None:
+def test_the_training_set_is_the_tier_s_own_images_expression_and_drugs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tier = tiny_tier(tmp_path)
     autoencoder = ConvolutionalAutoencoder(TINY_GENES.autoencoder)
-    made = training_set(TierDataset(tier, "train"), autoencoder.encode, TINY_GENES, torch.device("cpu"))
+    monkeypatch.setenv("MORPHOBENCH_CACHE", str(tmp_path / "cache"))
+    dataset = TierDataset(tier, "train")
+    latents = cached_latents(dataset.images, autoencoder.encode, "untrained", torch.device("cpu"))
+    made = training_set(dataset, latents, TINY_GENES)
     rows = tier.rows("train")
     images = to_tensor(tier.images(rows).take([3]), torch.device("cpu"))
     pre, post = tier.expression(rows)
     assert made.latents.shape == (12, 8, 2, 4, 4)
     with torch.no_grad():
         torch.testing.assert_close(
-            made.latents[3, 5].float(), autoencoder.encode(dihedral(images, 5))[0], atol=2e-3, rtol=0
+            made.latents[torch.tensor([3]), torch.tensor([5])].float(),
+            autoencoder.encode(dihedral(images, 5)),
+            atol=2e-3,
+            rtol=0,
         )
     assert torch.equal(made.g_pre, torch.from_numpy(pre))
     assert torch.equal(made.g_post, torch.from_numpy(post))

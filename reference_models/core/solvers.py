@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -147,7 +148,7 @@ def _times(steps: int) -> list[tuple[float, float]]:
     if steps < 1:
         raise ValueError(f"{steps=}: a flow takes at least 1")
     ends = [1 - place / steps for place in range(steps + 1)]
-    return list(zip(ends[:-1], ends[1:], strict=True))
+    return list(pairwise(ends))
 
 
 def _at(x: Tensor, when: int | float) -> Tensor:

@@ -71,6 +71,11 @@ def write(path: Path, module: nn.Module, metadata: dict[str, str]) -> None:
         key: value.detach().cpu().to(torch.float16 if key in parameters else torch.float32).contiguous()
         for key, value in module.state_dict().items()
     }
+    write_tensors(path, tensors, metadata)
+
+
+def write_tensors(path: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, str]) -> None:
+    """Write tensors as they are, otherwise as `write`."""
     with atomic_path(path) as temporary:
         temporary.write_bytes(_in_order(save(tensors, metadata)))
 

@@ -9,7 +9,8 @@ relative to T. Snapshots of a few widths are enough to have any width afterwards
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 
 import numpy as np
 import torch
@@ -33,11 +34,12 @@ def update_average(average: nn.Module, module: nn.Module, decay: float) -> None:
         buffer.copy_(newest)
 
 
+@cache
 def exponent(width: float) -> float:
-    """gamma of the profile t^gamma whose relative width is sigma_rel = `width`, 0 < width < 0.289.
+    """gamma of the profile t^gamma whose relative width is sigma_rel = `width`, 0 < width < 0.28.
 
-    The profile (gamma + 1) t^gamma on [0, 1] has variance (gamma + 1) / ((gamma + 2)^2 (gamma + 3)); gamma is the largest
-    root of the cubic that this gives.
+    The profile (gamma + 1) t^gamma on [0, 1] has variance (gamma + 1) / ((gamma + 2)^2 (gamma + 3)); gamma is the
+    largest root of the cubic that this gives. ValueError for another width.
     """
     if not 0 < width < WIDEST:
         raise ValueError(f"{width=}: must lie between 0 and {WIDEST}")
@@ -48,8 +50,8 @@ def exponent(width: float) -> float:
 def power_decay(width: float, step: int) -> float:
     """Decay at step 1, 2, ... that makes the average one with the profile of relative width `width`.
 
-    (1 - 1 / t)^(gamma + 1): after T steps the weights of step t count ((t / T)^(gamma + 1) - ((t - 1) / T)^(gamma + 1)),
-    which is the profile's integral over that step.
+    (1 - 1 / t)^(gamma + 1): after T steps the weights of step t count
+    (t / T)^(gamma + 1) - ((t - 1) / T)^(gamma + 1), which is the profile's integral over that step.
     """
     return (1 - 1 / step) ** (exponent(width) + 1)
 
@@ -73,26 +75,30 @@ def profile_products(
 def reconstruction(steps: Sequence[int], widths: Sequence[float], step: int, width: float) -> np.ndarray:
     """Weights (n,) of n snapshots, each at a step and of a width, whose sum is nearest the average of another width.
 
-    Nearest in the squared distance of profiles (Karras et al. 2024, section 3.2 and appendix C); snapshots after `step`
-    count too. ValueError without snapshots.
+    Nearest in the squared distance of profiles (Karras et al. 2024, section 3.2 and appendix C), among sums of 1: what
+    every step shares, which of weights is most, then stays exact. ValueError without snapshots.
     """
     if not steps:
         raise ValueError("no snapshots to put together")
     have = np.asarray(steps, float), np.asarray(widths, float)
     gram = profile_products(*have, *have)
     wanted = profile_products(*have, np.array([step], float), np.array([width]))[:, 0]
-    return np.linalg.lstsq(gram, wanted, rcond=None)[0]
+    ones = np.ones((len(gram), 1))
+    # Lagrange's conditions, scaled so that the sum weighs as much as the profiles do.
+    scale = gram.diagonal().mean()
+    system = np.block([[gram, scale * ones], [scale * ones.T, np.zeros((1, 1))]])
+    return np.linalg.lstsq(system, np.append(wanted, scale), rcond=None)[0][:-1]
 
 
-def combined(snapshots: Sequence[Mapping[str, Tensor]], weights: np.ndarray) -> dict[str, Tensor]:
-    """The weighted sum of tensors by name, in float32; a buffer that is no float is the last snapshot's."""
-    found = {}
-    for name, newest in snapshots[-1].items():
-        if not newest.is_floating_point():
-            found[name] = newest
-            continue
-        total = torch.zeros(newest.shape, dtype=torch.float64)
-        for snapshot, weight in zip(snapshots, weights, strict=True):
-            total += float(weight) * snapshot[name].double()
-        found[name] = total.float()
-    return found
+def combined(snapshots: Iterable[Mapping[str, Tensor]], weights: np.ndarray) -> dict[str, Tensor]:
+    """The weighted sum of tensors by name, in their own precision; a whole number is the last snapshot's.
+
+    One snapshot is held at a time, beside the sum.
+    """
+    totals: dict[str, Tensor] = {}
+    newest: Mapping[str, Tensor] = {}
+    for newest, weight in zip(snapshots, weights, strict=True):
+        for name, value in newest.items():
+            if value.is_floating_point():
+                totals[name] = totals.get(name, 0.0) + float(weight) * value.double()
+    return {name: totals[name].to(value.dtype) if name in totals else value for name, value in newest.items()}

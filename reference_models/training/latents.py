@@ -1,24 +1,125 @@
-"""Images encoded once, in all their views, so that no step of a latent model has to encode one."""
+"""Images encoded once, in all their views, so that no step of a latent model has to encode one.
+
+The latents lie in the cache folder, one file per view, found by what they were made from: the images, the autoencoder
+and the view. They are written as they are made and read through memory maps, so that memory does not grow with their
+number; models that use the same autoencoder share them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import contextlib
+import logging
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import torch
+from rich.console import Console
+from rich.progress import track
 from torch import Tensor
 
+from morphobench.datasets.tier import ImageSet
+from morphobench.storage import atomic_path, cache_dir, lock, sha256_text
 from reference_models.core.pixels import VIEWS, dihedral, to_tensor
+
+FOLDER = "latents"
+FORMAT = "1"
+"""Part of the key: raised when what is written for the same images changes."""
+BATCH = 64
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class CachedLatents:
+    """Latents float16 (N, 8, C, S, S) on disk, given out on a device: `latents[rows, views]` is (B, C, S, S).
+
+    views: a memory map (N, C, S, S) for each of the eight views.
+    """
+
+    views: tuple[np.ndarray, ...]
+    device: torch.device
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(N, 8, C, S, S)."""
+        images, *sizes = self.views[0].shape
+        return (images, len(self.views), *sizes)
+
+    def __getitem__(self, place: tuple[Tensor, Tensor]) -> Tensor:
+        rows, views = (part.tolist() for part in place)
+        taken = np.stack([self.views[view][row] for row, view in zip(rows, views, strict=True)])
+        return torch.from_numpy(taken).to(self.device)
+
+
+def cached_latents(
+    images: ImageSet, encode: Callable[[Tensor], Tensor], autoencoder: str, device: torch.device
+) -> CachedLatents:
+    """The latents of images in all eight views, encoded on `device` where they are not in the cache yet.
+
+    encode: (B, 3, H, W) in [-1, 1] on `device` -> (B, C, S, S). autoencoder: hash of what encodes.
+    Unavailable where the disk is full.
+    """
+    paths = [_place(images, autoencoder, view) for view in range(VIEWS)]
+    with lock(paths[0]):  # of several processes the first encodes, the others find what it made
+        missing = {view: path for view, path in enumerate(paths) if _opened(path, len(images)) is None}
+        if missing:
+            _encode(images, encode, missing, device)
+    opened = [_opened(path, len(images)) for path in paths]
+    return CachedLatents(tuple(view for view in opened if view is not None), device)
+
+
+def size_on_disk(images: int, latent: Sequence[int]) -> int:
+    """Bytes that the eight views of so many images take, for latents of the sizes (C, S, S), headers apart."""
+    return images * VIEWS * int(np.prod(latent)) * np.dtype(np.float16).itemsize
+
+
+def _place(images: ImageSet, autoencoder: str, view: int) -> Path:
+    return cache_dir() / FOLDER / f"{sha256_text(FORMAT, images.digest(), autoencoder, str(view))}.npy"
+
+
+def _opened(path: Path, images: int) -> np.ndarray | None:
+    """A memory map of a file; None where it is not there or cut short."""
+    if not path.is_file():
+        return None
+    try:
+        found = np.load(path, mmap_mode="r")
+    except (ValueError, EOFError, OSError) as error:
+        log.warning("%s: cut short (%s); made again", path, error)
+        return None
+    return found if found.shape[0] == images and found.dtype == np.float16 else None
 
 
 @torch.no_grad()
-def encode_views(batches: Iterable[np.ndarray], encode: Callable[[Tensor], Tensor], device: torch.device) -> Tensor:
-    """Latents float16 (N, 8, C, S, S) of batches of uint8 images (B, H, W, 3), on `device`.
+def _encode(
+    images: ImageSet, encode: Callable[[Tensor], Tensor], missing: dict[int, Path], device: torch.device
+) -> None:
+    """Read each image once and append its views to their files; each is whole or absent."""
+    with contextlib.ExitStack() as stack:
+        files = {
+            view: stack.enter_context(stack.enter_context(atomic_path(path)).open("wb"))
+            for view, path in missing.items()
+        }
+        batches = track(
+            images.batches(BATCH),
+            "latents",
+            math.ceil(len(images) / BATCH),
+            console=Console(stderr=True),
+            transient=True,
+        )
+        for number, batch in enumerate(batches):
+            pixels = to_tensor(batch, device)
+            for view, file in files.items():
+                latents = encode(dihedral(pixels, view)).half().cpu().numpy()
+                if number == 0:
+                    _write_header(file, (len(images), *latents.shape[1:]))
+                # Appended, not written through a map: on a full disk a write fails, a map ends the process.
+                file.write(latents.tobytes())
 
-    encode: (B, 3, H, W) in [-1, 1] -> (B, C, S, S).
-    """
-    latents = []
-    for batch in batches:
-        images = to_tensor(batch, device)
-        latents.append(torch.stack([encode(dihedral(images, view)) for view in range(VIEWS)], 1).half())
-    return torch.cat(latents)
+
+def _write_header(file: BinaryIO, shape: tuple[int, ...]) -> None:
+    about = {"descr": np.lib.format.dtype_to_descr(np.dtype(np.float16)), "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, about)

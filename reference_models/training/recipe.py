@@ -7,6 +7,8 @@ from typing import Annotated
 from pydantic import ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 
+from reference_models.training.average import WIDEST
+
 STRICT = ConfigDict(extra="forbid")
 """Of every configuration: a field that is not known is an error."""
 Timesteps = Annotated[int, Field(gt=0, le=100_000)]
@@ -26,6 +28,11 @@ class Recipe:
     clip: PositiveFloat | None = None
     """Largest global gradient norm; None leaves gradients alone."""
     ema: float = 0.9999
+    """Decay of the average of the weights, which is the result; not used where there are `ema_widths`."""
+    ema_widths: tuple[Annotated[float, Field(gt=0, lt=WIDEST)], ...] = ()
+    """Relative widths of averages with power-function profiles, see `average`. The first is the result."""
+    snapshots: PositiveInt = 20
+    """How often, evenly over the steps, the averages of `ema_widths` are kept, to put any width together afterwards."""
     seed: int = 0
 
 

@@ -10,9 +10,10 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 from pydantic import TypeAdapter, ValidationError
+from torch import nn
 
 from morphobench.datasets import load_tier
 from morphobench.datasets.tier import Tier
@@ -22,9 +23,10 @@ from morphobench.trainers import TrainingRequest
 from reference_models.core import weight_file
 from reference_models.shipped import RUN_WEIGHTS
 from reference_models.training.devices import Compute, joined
-from reference_models.training.loop import Trainee, train
+from reference_models.training.loop import Observer, Trainee, train
 from reference_models.training.run_folder import ABOUT, RunFolder
 from reference_models.training.settings import chosen
+from reference_models.training.snapshots import Snapshots
 
 
 class HasRecipe(Protocol):
@@ -103,9 +105,10 @@ class Trainer(Generic[Configuration]):
             if compute.main:
                 folder.claim(request.resume)
             compute.wait()
+            trainee = self.build(job)
             train(
-                self.build(job), folder, recipe.seed, recipe.steps, request.stop_after, request.log_every,
-                request.save_every, compute,
+                trainee, folder, recipe.seed, recipe.steps, request.stop_after, request.log_every,
+                request.save_every, compute, observers(trainee, folder),
             )  # fmt: skip
         return request.out / RUN_WEIGHTS
 
@@ -133,3 +136,22 @@ class Trainer(Generic[Configuration]):
         except (KeyError, TypeError, ValueError) as error:
             fault = first_fault(error) if isinstance(error, ValidationError) else "none"
             raise BadInput(f"{place}: configuration of another release: {fault}; choose another folder") from error
+
+
+@runtime_checkable
+class KeepsAverages(Protocol):
+    """A trainee that has averages of several widths, to be kept on the way."""
+
+    @property
+    def averages(self) -> Mapping[float, nn.Module]: ...
+
+    @property
+    def snapshot_every(self) -> int: ...
+
+
+def observers(trainee: Trainee, folder: RunFolder) -> list[Observer]:
+    """What looks at the training of a trainee."""
+    found: list[Observer] = []
+    if isinstance(trainee, KeepsAverages) and trainee.averages:
+        found.append(Snapshots(trainee.snapshot_every, folder, trainee.averages))
+    return found

@@ -74,7 +74,7 @@ class DiffusionConfig:
 
 @dataclass(frozen=True, config=STRICT)
 class SamplerConfig:
-    """`ddpm` is Algorithm 2 over all T steps, `ddim` its deterministic sampler over any number of them; `dpmsolver++` is
+    """`ddpm` is Algorithm 2 over all T steps; `ddim` is deterministic and takes any number of them; `dpmsolver++` is
     diffusers' second-order multistep ODE solver. See `core.solvers`."""
 
     solver: Literal["ddpm", "ddim", "dpmsolver++"] = "ddpm"

@@ -11,6 +11,7 @@ from morphobench.training_data import TierDataset
 from reference_models.autoencoder import loading
 from reference_models.autoencoder.network import ConvolutionalAutoencoder, StableDiffusionAutoencoder
 from reference_models.shipped import STABLE_DIFFUSION, weight_path
+from reference_models.training.latents import cached_latents
 from reference_models.training.trainer import Job, Trainer
 from reference_models.trident.config import PAPER, SIM, TridentConfig
 from reference_models.trident.training import TridentTraining, training_set
@@ -41,8 +42,10 @@ def build(job: Job[TridentConfig]) -> TridentTraining:
     if job.compute.main:
         _copy(place, job.folder)
     job.compute.wait()
-    data = training_set(TierDataset(job.tier, "train"), autoencoder.to(device).encode, config, device)
-    return TridentTraining(config, data, job.compute)
+    dataset = TierDataset(job.tier, "train")
+    digest = folder_sha256(place) if place.is_dir() else sha256_file(place)
+    latents = cached_latents(dataset.images, autoencoder.to(device).encode, digest, device)
+    return TridentTraining(config, training_set(dataset, latents, config), job.compute)
 
 
 def _autoencoder(job: Job[TridentConfig]) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -12,9 +13,9 @@ from torch.nn.attention import sdpa_kernel
 from torch.utils.checkpoint import checkpoint
 
 from morphobench.training_data import TierDataset
-from reference_models.training.average import new_average, update_average
+from reference_models.training.average import new_average, power_decay, update_average
 from reference_models.training.devices import Compute, attention_kernels, mean_of
-from reference_models.training.latents import encode_views
+from reference_models.training.latents import CachedLatents
 from reference_models.training.recipe import warm_up
 from reference_models.trident.condition import Drugs, featurise
 from reference_models.trident.config import TridentConfig
@@ -23,26 +24,23 @@ from reference_models.trident.network import Losses, Noise, TridentNetwork
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """The paired samples of Algorithm 1, images already encoded, all on one device.
+    """The paired samples of Algorithm 1, images already encoded, given out on one device.
 
-    latents: (N, V, C, S, S) float16, V dihedral views of each image. g_pre, g_post: (N, G) float32 log2 expression.
+    latents: (N, V, C, S, S) float16, V dihedral views of each image, in memory or on disk. g_pre, g_post: (N, G)
+    float32 log2 expression.
     """
 
-    latents: Tensor
+    latents: Tensor | CachedLatents
     g_pre: Tensor
     g_post: Tensor
     drugs: Drugs
 
 
-def training_set(
-    dataset: TierDataset, encode: Callable[[Tensor], Tensor], config: TridentConfig, device: torch.device
-) -> TrainingSet:
-    """A split with its images encoded in all eight dihedral views.
-
-    encode: images (N, 3, H, W) in [-1, 1] on `device` -> latents (N, C, S, S).
-    """
+def training_set(dataset: TierDataset, latents: CachedLatents, config: TridentConfig) -> TrainingSet:
+    """A split, its images as `latents`, on their device."""
+    device = latents.device
     return TrainingSet(
-        encode_views(dataset.images.batches(64), encode, device),
+        latents,
         torch.from_numpy(dataset.g_pre).to(device),
         torch.from_numpy(dataset.g_post).to(device),
         featurise(dataset.conditions.records, config.condition).to(device),
@@ -63,7 +61,10 @@ class TridentTraining:
         self.network = TridentNetwork(config)
         self.network.fit_standardisation(data.g_pre.cpu(), data.g_post.cpu())
         self.network.to(self.device)
-        self.average = new_average(self.network)
+        widths = config.recipe.ema_widths
+        self.snapshot_every = math.ceil(config.recipe.steps / config.recipe.snapshots)
+        self.averages = {width: new_average(self.network) for width in widths}
+        self.average = self.averages[widths[0]] if widths else new_average(self.network)
         self.optimizer = torch.optim.AdamW(
             self.network.parameters(),
             lr=config.recipe.learning_rate,
@@ -71,6 +72,7 @@ class TridentTraining:
             fused=True,
         )
         self.modules: dict[str, nn.Module] = {"network": self.network, "average": self.average}
+        self.modules |= {f"average {width}": self.averages[width] for width in widths[1:]}
         self.optimizers: dict[str, torch.optim.Optimizer] = {"adamw": self.optimizer}
         self.losses = self._losses()
 
@@ -84,7 +86,10 @@ class TridentTraining:
         terms = mean_of([self._backward(rows, views, noise, part, len(parts)) for part in parts])
         norm = self.compute.join_gradients(self.network.parameters(), recipe.clip)
         self.optimizer.step()
-        update_average(self.average, self.network, recipe.ema)
+        if not self.averages:
+            update_average(self.average, self.network, recipe.ema)
+        for width, average in self.averages.items():
+            update_average(average, self.network, power_decay(width, step + 1))
         return {**terms, "gradient_norm": norm}
 
     def _backward(self, rows: Tensor, views: Tensor, noise: Noise, part: slice, parts: int) -> dict[str, Tensor]:
