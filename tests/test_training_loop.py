@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from reference_models.training.average import new_average, update_average
 from reference_models.training.checkpoint import checkpoints
 from reference_models.training.devices import Compute, chosen_device
 from reference_models.training.loop import Means, train
-from reference_models.training.recipe import Recipe, warm_up
+from reference_models.training.recipe import Recipe, rate_at
 from reference_models.training.run_folder import RunFolder
 
 OF = {"model": "line", "configuration": json.dumps({"name": "a", "recipe": {"batch": 4}})}
@@ -235,7 +236,9 @@ def test_a_look_is_logged_and_moves_no_draw(tmp_path: Path) -> None:
 
 def test_rates_and_devices() -> None:
     recipe = Recipe(steps=12, learning_rate=3e-3, warmup=4)
-    assert [warm_up(recipe, step) / 3e-3 for step in (0, 1, 3, 50)] == pytest.approx([0.25, 0.5, 1, 1])
+    assert [rate_at(recipe, step) / 3e-3 for step in (0, 1, 3, 11)] == pytest.approx([0.25, 0.5, 1, 1])
+    falling = replace(recipe, steps=20, decay=0.5)
+    assert [rate_at(falling, step) / 3e-3 for step in (0, 10, 15, 19)] == pytest.approx([0.25, 1, 0.5, 0.1])
     assert chosen_device("cpu") == torch.device("cpu")
     for name in ("abacus", "cuda:99", "meta"):
         with pytest.raises(BadInput, match=f"device '{name}': not on this machine"):

@@ -96,3 +96,31 @@ def test_kl_term_in_closed_form() -> None:
     torch.testing.assert_close(kl_to_standard_normal(mean, log_variance), expected)
     assert kl_to_standard_normal(torch.ones(1, 4), torch.zeros(1, 4)).item() == pytest.approx(2.0)
     assert kl_to_standard_normal(torch.zeros(1, 4), torch.zeros(1, 4)).item() == 0.0
+
+
+def test_features_that_no_training_drug_has_are_left_out() -> None:
+    """Ethanol and phenol are trained on; of cyclohexanone only what they share is read."""
+    config = ConditionConfig(z_width=8, genes=6, hidden=16, seen_features=True)
+    module = ConditionModule(config)
+    training = featurise([record("CCO"), record("Oc1ccccc1")], config)
+    module.fit_features(training)
+    other = featurise([record("O=C1CCCCC1")], config)
+    shared = other.features * (training.features.sum(0) > 0)
+    assert 0 < shared.sum() < other.features.sum()
+    g_pre = torch.randn(1, 6)
+    plain = ConditionModule(replace(config, seen_features=False))
+    plain.load_state_dict({name: value for name, value in module.state_dict().items() if name != "seen"})
+    with torch.no_grad():
+        torch.testing.assert_close(module.encode(g_pre, other), plain.encode(g_pre, replace(other, features=shared)))
+        for kept, new in zip(module.encode(g_pre, training[:1]), plain.encode(g_pre, training[:1]), strict=True):
+            torch.testing.assert_close(kept, new)
+
+
+def test_hidden_features_and_structures() -> None:
+    drugs = featurise([record("CCO"), record("CCN"), record(None)], ConditionConfig(z_width=8))
+    features = torch.zeros(3, 1024, dtype=torch.bool)
+    features[0] = True
+    left = drugs.hidden(features, torch.tensor([False, True, False]))
+    assert left.features[0].sum() == 0
+    assert torch.equal(left.features[1:], drugs.features[1:])
+    assert left.has_structure.tolist() == [True, False, False]

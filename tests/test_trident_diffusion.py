@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from diffusers import DDPMScheduler
+from scipy.stats import kstest, truncnorm
 
 from reference_models.core import solvers
 from reference_models.trident import diffusion
@@ -87,3 +88,16 @@ def test_the_configured_solver_is_the_one_that_draws() -> None:
     by_config = diffusion.sample(lambda x, steps: 0.1 * x, SCHEDULE, SamplerConfig("ddim", 7), start, sources)
     by_name = solvers.sample(lambda x, steps: 0.1 * x, PROCESS, "ddim", 7, start, sources)
     assert torch.equal(by_config, by_name)
+
+
+def test_steps_are_drawn_so_that_log_snr_is_normal() -> None:
+    """Against scipy's normal law, cut at the schedule's ends; and uniform where no law is given."""
+    config = DiffusionConfig(log_snr=(0.5, 2.0))
+    steps = diffusion.draw_steps(config, 20_000, torch.Generator().manual_seed(0))
+    alpha_bar = diffusion.Schedule(config).alpha_bar
+    drawn = torch.log(alpha_bar / (1 - alpha_bar))[steps].numpy()
+    highest, lowest = (float(torch.log(alpha_bar[at] / (1 - alpha_bar[at]))) for at in (0, -1))
+    law = truncnorm((lowest - 0.5) / 2, (highest - 0.5) / 2, loc=0.5, scale=2.0)
+    assert kstest(drawn, law.cdf).statistic < 0.02  # 0.0096 is the 5% point at 20,000; steps are whole numbers
+    even = diffusion.draw_steps(DiffusionConfig(), 20_000, torch.Generator().manual_seed(0))
+    assert kstest(even.numpy() / 1000, "uniform").statistic < 0.012

@@ -181,3 +181,35 @@ def test_the_training_set_is_the_tier_s_own_images_expression_and_drugs(
     assert torch.equal(
         made.drugs.features, featurise(tier.conditions_of(rows, "id").records, TINY_GENES.condition).features
     )
+
+
+def test_velocity_weighting_is_the_squared_error_of_the_velocity(data: TrainingSet) -> None:
+    """v = sqrt(alpha_bar) noise - sqrt(1 - alpha_bar) X^0: with the skip the transformer's output is v."""
+    config = replace(TINY, diffusion=replace(TINY.diffusion, noise_skip=True, weighting="velocity"))
+    torch.manual_seed(1)
+    network = TridentNetwork(config)
+    torch.nn.init.normal_(network.transformer.output.weight, std=0.1)
+    rows, views, noise = draw_batch(config, data, torch.Generator().manual_seed(2))
+    latents = data.latents[rows, views].float()
+    loss = network.losses(latents, data.g_pre[rows], data.g_post[rows], data.drugs[rows], noise).diffusion
+    alpha_bar = network.schedule.alpha_bar[noise.steps].float().view(-1, 1, 1, 1)
+    noisy = alpha_bar.sqrt() * latents + (1 - alpha_bar).sqrt() * noise.latents
+    z = network.condition((data.g_pre[rows] - network.pre_mean) / network.pre_std, data.drugs[rows], noise.z).z
+    velocity = alpha_bar.sqrt() * noise.latents - (1 - alpha_bar).sqrt() * latents
+    error = velocity - network.transformer(noisy, z, noise.steps)
+    torch.testing.assert_close(loss, error.square().flatten(1).sum(1).mean())
+
+
+def test_dropout_hides_features_of_a_batch_and_only_where_asked_for(data: TrainingSet) -> None:
+    config = replace(TINY, recipe=replace(TINY.recipe, batch=400), condition=replace(TINY.condition, drug_dropout=0.5))
+    *_, noise = draw_batch(config, data, torch.Generator().manual_seed(0))
+    assert noise.hidden_features is not None
+    assert noise.hidden_structures is not None
+    shares = noise.hidden_features.float().mean(1)  # uniform between 0 and 0.5
+    assert float(shares.mean()) == pytest.approx(0.25, abs=0.03)
+    assert float(shares.max()) < 0.56
+    assert float(shares.min()) < 0.02
+    assert float(noise.hidden_structures.float().mean()) == pytest.approx(0.05, abs=0.03)
+    *_, plain = draw_batch(TINY, data, torch.Generator().manual_seed(0))
+    assert plain.hidden_features is None
+    assert plain.hidden_structures is None

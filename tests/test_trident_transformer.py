@@ -104,3 +104,35 @@ def test_forward_starts_at_zero_and_reads_its_condition() -> None:
     one, other = (network(latents, torch.randn(2, 1, 32), steps) for _ in range(2))
     assert one.shape == latents.shape
     assert not torch.allclose(one, other)
+
+
+def test_stem_lets_a_patch_see_its_neighbours_and_starts_at_zero() -> None:
+    """Without the transformer's tokens a far patch cannot matter: the stem's reach is 2 + 2 blocks of two 3 x 3."""
+    torch.manual_seed(0)
+    config = TransformerConfig(latent_channels=2, latent_size=32, patch=2, width=32, depth=1, heads=4, stem_width=16)
+    network = DenoisingTransformer(config)
+    latents, z, steps = torch.randn(1, 2, 32, 32), torch.randn(1, 1, 32), torch.tensor([7])
+    assert torch.equal(network(latents, z, steps), torch.zeros(1, 2, 32, 32))
+    assert network.stem is not None
+    for block in (*network.stem.before, *network.stem.after):  # norms see the whole image: they are another matter
+        block.norm_first = block.norm_second = torch.nn.Identity()
+    condition = network.condition(z, steps)
+    latents.requires_grad_()
+    opened = network.stem.open(latents, condition)
+    (reached,) = torch.autograd.grad(opened[0, :, 16, 16].sum(), latents)
+    rows = reached[0].abs().sum((0, 2)).nonzero().flatten()
+    assert (int(rows.min()), int(rows.max())) == (16 - 5, 16 + 5)  # the entrance and two blocks: 1 + 2 + 2
+
+
+def test_condition_reaches_the_stem() -> None:
+    torch.manual_seed(0)
+    config = TransformerConfig(latent_channels=2, latent_size=4, patch=2, width=32, depth=1, heads=4, stem_width=16)
+    network = DenoisingTransformer(config)
+    assert network.stem is not None
+    torch.nn.init.normal_(network.stem.leave.weight)
+    with torch.no_grad():
+        for block in network.blocks:  # silence every other way in
+            block.cross_attention.output.weight.zero_()
+    latents, steps = torch.randn(1, 2, 4, 4), torch.tensor([7])
+    one, other = (network(latents, torch.randn(1, 1, 32), steps) for _ in range(2))
+    assert not torch.allclose(one, other)

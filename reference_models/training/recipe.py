@@ -18,13 +18,15 @@ is refused by its configuration, before they take memory or hours."""
 
 @dataclass(frozen=True, config=STRICT)
 class Recipe:
-    """AdamW, constant rate after `warmup` steps."""
+    """AdamW; the rate is constant between warm-up and decay."""
 
     steps: PositiveInt
     batch: PositiveInt = 32
     learning_rate: PositiveFloat = 1e-4
     weight_decay: float = 0.0
     warmup: NonNegativeInt = 0
+    decay: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Share of the steps, the last ones, over which the rate falls linearly to zero."""
     clip: PositiveFloat | None = None
     """Largest global gradient norm; None leaves gradients alone."""
     ema: float = 0.9999
@@ -36,6 +38,8 @@ class Recipe:
     seed: int = 0
 
 
-def warm_up(recipe: Recipe, step: int) -> float:
-    """Learning rate at a step (0, 1, ...): linear over `warmup` steps, then constant."""
-    return recipe.learning_rate * min(1.0, (step + 1) / max(1, recipe.warmup))
+def rate_at(recipe: Recipe, step: int) -> float:
+    """Learning rate at a step (0, 1, ...): linear over `warmup` steps, constant, linear to zero over the last
+    `decay`."""
+    left = (recipe.steps - step) / max(1.0, recipe.decay * recipe.steps)
+    return recipe.learning_rate * min(1.0, (step + 1) / max(1, recipe.warmup), left if recipe.decay else 1.0)

@@ -36,6 +36,10 @@ class Drugs:
     def __getitem__(self, rows: Tensor | slice) -> Drugs:
         return Drugs(self.features[rows], self.has_structure[rows], self.log_dose[rows])
 
+    def hidden(self, features: Tensor, structures: Tensor) -> Drugs:
+        """Without the features (N, F) and the whole structures (N,) that are True."""
+        return Drugs(self.features.masked_fill(features, 0), self.has_structure & ~structures, self.log_dose)
+
     def to(self, device: torch.device) -> Drugs:
         return Drugs(self.features.to(device), self.has_structure.to(device), self.log_dose.to(device))
 
@@ -93,6 +97,8 @@ class ConditionOutput:
 class ConditionModule(nn.Module):
     """E_rna, E_drug, E_perturb and D_perturb. Expression goes in and comes out per-gene standardised."""
 
+    seen: Tensor | None
+
     def __init__(self, config: ConditionConfig) -> None:
         super().__init__()
         self.config = config
@@ -100,15 +106,20 @@ class ConditionModule(nn.Module):
         self.encode_rna = mlp(config.genes, width, width)
         self.encode_drug = mlp(feature_count(config), width, width)
         self.unknown_drug = nn.Parameter(0.02 * torch.randn(width))
+        self.register_buffer("seen", torch.ones(feature_count(config)) if config.seen_features else None)
         self.encode_perturbation = mlp(2 * width + config.use_dose, width, 2 * config.tokens * config.z_width)
         self.decode_perturbation = mlp(config.tokens * config.z_width, width, 2 * config.genes)
+
+    def fit_features(self, drugs: Drugs) -> None:
+        """Note which features the training drugs have, where the configuration leaves out the others."""
+        if self.seen is not None:
+            self.seen.copy_((drugs.features != 0).any(0))
 
     def encode(self, g_pre: Tensor, drugs: Drugs) -> tuple[Tensor, Tensor]:
         """Eq. 1: mu_z and log sigma_z^2, each (N, K * W), from G_pre (N, G) and N drugs."""
         x_rna = self.encode_rna(g_pre)  # (N, H)
-        x_drug = torch.where(
-            drugs.has_structure[:, None], self.encode_drug(drugs.features), self.unknown_drug
-        )  # (N, H)
+        features = drugs.features if self.seen is None else drugs.features * self.seen
+        x_drug = torch.where(drugs.has_structure[:, None], self.encode_drug(features), self.unknown_drug)  # (N, H)
         joined = [x_rna, x_drug, drugs.log_dose] if self.config.use_dose else [x_rna, x_drug]
         mean, log_variance = self.encode_perturbation(torch.cat(joined, 1)).chunk(2, 1)
         return mean, self._bounded(log_variance)

@@ -33,6 +33,12 @@ class ConditionConfig:
     """Append log10 dose (micromolar) to the drug embedding. The paper has no dose input."""
     hidden: PositiveInt = 512
     """Hidden width of the four MLPs and width of X_rna and X_drug."""
+    drug_dropout: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """In training each image loses a share of its drug's features, drawn between 0 and this, and its whole structure
+    with a tenth of this chance; the module then cannot lean on a few features that name one compound."""
+    seen_features: bool = False
+    """Leave out features that no training compound has: their weights are never trained, and in an unseen compound they
+    would be noise."""
     log_variance_bound: PositiveFloat = 10.0
     """Both predicted log variances are kept within +-this, so that exp() stays finite."""
 
@@ -51,6 +57,9 @@ class TransformerConfig:
     time_features: PositiveInt = 256
     normalise_condition: bool = True
     """RMS-normalise z and the time embedding before their sum, so that neither drowns the other."""
+    stem_width: PositiveInt | None = None
+    """Channels of the convolutional stem, two residual blocks before the patches are cut and two after they are joined
+    again. None is the paper: a linear map each way."""
 
     def __post_init__(self) -> None:
         if self.width % self.heads:
@@ -70,6 +79,13 @@ class DiffusionConfig:
     """Predict the noise as sqrt(1 - alpha_bar_t) X^t + sqrt(alpha_bar_t) f_theta instead of f_theta alone. The
     objective stays Eq. 9. At large t the noise is nearly X^t itself, and an error of 1% in it is one of 150% in X^0:
     the skip takes that burden off a small network."""
+    weighting: Literal["noise", "velocity"] = "noise"
+    """`noise` is Eq. 9. `velocity` divides it by alpha_bar_t: with the skip it is the squared error of
+    v = sqrt(alpha_bar_t) noise - sqrt(1 - alpha_bar_t) X^0 (Salimans and Ho 2022), so that the steps at which the
+    layout of an image is decided weigh as much as those at which its grain is."""
+    log_snr: tuple[float, PositiveFloat] | None = None
+    """Mean and deviation of the log signal-to-noise ratio of the steps that are trained on; None draws them
+    uniformly."""
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -50,6 +50,21 @@ def squared_error(noise: Tensor, predicted: Tensor) -> Tensor:
     return (noise - predicted).square().flatten(1).sum(1)
 
 
+def draw_steps(config: DiffusionConfig, count: int, generator: torch.Generator) -> Tensor:
+    """`count` steps in 0..T-1 to train on, int64: uniform, or such that log SNR is normal (cut at the ends).
+
+    The chance of a step is the normal density at its log SNR times the width of log SNR that the step stands for.
+    """
+    if config.log_snr is None:
+        return torch.randint(config.timesteps, (count,), generator=generator)
+    mean, deviation = config.log_snr
+    alpha_bar = Schedule(config).alpha_bar
+    log_snr = torch.log(alpha_bar / (1 - alpha_bar))
+    (width,) = torch.gradient(-log_snr)
+    chance = width * torch.exp(-0.5 * ((log_snr - mean) / deviation).square())
+    return torch.multinomial(chance, count, replacement=True, generator=generator)
+
+
 def sample(
     predict: Predictor,
     schedule: Schedule,

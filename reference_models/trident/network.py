@@ -23,6 +23,17 @@ class Noise:
     z: Tensor  # (N, K, W)
     steps: Tensor  # (N,) in 0..T-1
     latents: Tensor  # (N, C, S, S)
+    hidden_features: Tensor | None = None  # (N, F) bool
+    hidden_structures: Tensor | None = None  # (N,) bool
+
+    def __getitem__(self, rows: slice) -> Noise:
+        return Noise(
+            self.z[rows],
+            self.steps[rows],
+            self.latents[rows],
+            None if self.hidden_features is None else self.hidden_features[rows],
+            None if self.hidden_structures is None else self.hidden_structures[rows],
+        )
 
 
 @dataclass(frozen=True)
@@ -67,6 +78,8 @@ class TridentNetwork(nn.Module):
 
     def losses(self, latents: Tensor, g_pre: Tensor, g_post: Tensor, drugs: Drugs, noise: Noise) -> Losses:
         """Algorithm 1, lines 6-22, for latents (N, C, S, S), log2 expression (N, G) and N drugs."""
+        if noise.hidden_features is not None and noise.hidden_structures is not None:
+            drugs = drugs.hidden(noise.hidden_features, noise.hidden_structures)
         condition = self.condition((g_pre - self.pre_mean) / self.pre_std, drugs, noise.z)
         target = (g_post - self.post_mean) / self.post_std
         noisy = diffusion.add_noise(self.schedule, latents, noise.latents, noise.steps)
@@ -74,8 +87,14 @@ class TridentNetwork(nn.Module):
         return Losses(
             gaussian_nll(target, condition.g_post_mean.float(), condition.g_post_log_variance.float()).mean(),
             kl_to_standard_normal(condition.mean.float(), condition.log_variance.float()).mean(),
-            diffusion.squared_error(noise.latents, predicted.float()).mean(),
+            self._weighted(diffusion.squared_error(noise.latents, predicted.float()), noise.steps).mean(),
         )
+
+    def _weighted(self, errors: Tensor, steps: Tensor) -> Tensor:
+        """Squared errors of the noise (N,) at steps (N,), weighted as the configuration says."""
+        if self.config.diffusion.weighting == "noise":
+            return errors
+        return errors / self.schedule.signal[steps].square()
 
     def predict_noise(self, latents: Tensor, z: Tensor, steps: Tensor) -> Tensor:
         """Noise in latents (N, C, S, S) at steps (N,), given z (N, K, W)."""

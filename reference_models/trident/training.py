@@ -16,9 +16,10 @@ from morphobench.training_data import TierDataset
 from reference_models.training.average import new_average, power_decay, update_average
 from reference_models.training.devices import Compute, attention_kernels, mean_of
 from reference_models.training.latents import CachedLatents
-from reference_models.training.recipe import warm_up
-from reference_models.trident.condition import Drugs, featurise
+from reference_models.training.recipe import rate_at
+from reference_models.trident.condition import Drugs, feature_count, featurise
 from reference_models.trident.config import TridentConfig
+from reference_models.trident.diffusion import draw_steps
 from reference_models.trident.network import Losses, Noise, TridentNetwork
 
 
@@ -60,6 +61,7 @@ class TridentTraining:
         torch.manual_seed(config.recipe.seed)
         self.network = TridentNetwork(config)
         self.network.fit_standardisation(data.g_pre.cpu(), data.g_post.cpu())
+        self.network.condition.fit_features(data.drugs)
         self.network.to(self.device)
         widths = config.recipe.ema_widths
         self.snapshot_every = math.ceil(config.recipe.steps / config.recipe.snapshots)
@@ -79,7 +81,7 @@ class TridentTraining:
     def update(self, step: int, generator: torch.Generator) -> Mapping[str, Tensor]:
         recipe = self.config.recipe
         for group in self.optimizer.param_groups:
-            group["lr"] = warm_up(recipe, step)
+            group["lr"] = rate_at(recipe, step)
         rows, views, noise = draw_batch(self.config, self.data, generator)
         self.optimizer.zero_grad(set_to_none=True)
         parts = self.compute.parts(recipe.batch)
@@ -97,10 +99,9 @@ class TridentTraining:
         data, rows, views = self.data, rows[part], views[part]
         latents = data.latents[rows, views].float()
         latent_values = latents[0].numel()
-        drawn = Noise(noise.z[part], noise.steps[part], noise.latents[part])
         with sdpa_kernel(attention_kernels(self.device)):  # the backward pass too: it may compute blocks again
             with self.compute.autocast():
-                losses = self.losses(latents, data.g_pre[rows], data.g_post[rows], data.drugs[rows], drawn)
+                losses = self.losses(latents, data.g_pre[rows], data.g_post[rows], data.drugs[rows], noise[part])
             (losses.total / latent_values / parts).backward()
         terms = {name: value.detach() for name, value in vars(losses).items()}
         return {**terms, "diffusion_per_value": terms["diffusion"] / latent_values}
@@ -126,7 +127,18 @@ def draw_batch(config: TridentConfig, data: TrainingSet, generator: torch.Genera
     rows = torch.randint(data.latents.shape[0], (size,), generator=generator)
     views = torch.randint(data.latents.shape[1], (size,), generator=generator)
     z = torch.randn(size, config.condition.tokens, config.condition.z_width, generator=generator)
-    steps = torch.randint(config.diffusion.timesteps, (size,), generator=generator)
+    steps = draw_steps(config.diffusion, size, generator)
     latents = torch.randn(size, *data.latents.shape[2:], generator=generator)
-    noise = Noise(z.to(device), steps.to(device), latents.to(device))
+    noise = Noise(z.to(device), steps.to(device), latents.to(device), *_hidden(config, generator, device))
     return rows.to(device), views.to(device), noise
+
+
+def _hidden(config: TridentConfig, generator: torch.Generator, device: torch.device) -> tuple[Tensor | None, ...]:
+    """Which features and which structures of a batch are hidden; None where nothing is."""
+    size, most = config.recipe.batch, config.condition.drug_dropout
+    if most == 0:
+        return None, None
+    share = most * torch.rand(size, 1, generator=generator)
+    features = torch.rand(size, feature_count(config.condition), generator=generator) < share
+    structures = torch.rand(size, generator=generator) < most / 10
+    return features.to(device), structures.to(device)

@@ -79,6 +79,55 @@ class Block(nn.Module):
         return x + self.mlp(self.norm_mlp(x))
 
 
+class StemBlock(nn.Module):
+    """Two 3 x 3 convolutions beside the identity; the mean condition token scales and shifts what is between them."""
+
+    def __init__(self, channels: int, width: int) -> None:
+        super().__init__()
+        self.norm_first = nn.GroupNorm(8, channels)
+        self.first = nn.Conv2d(channels, channels, 3, padding=1)
+        self.norm_second = nn.GroupNorm(8, channels)
+        self.second = nn.Conv2d(channels, channels, 3, padding=1)
+        self.modulate = nn.Linear(width, 2 * channels)
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        """x (N, C, S, S), condition (N, K, W) -> (N, C, S, S)."""
+        scale, shift = self.modulate(condition.mean(1))[:, :, None, None].chunk(2, 1)
+        hidden = self.norm_second(self.first(functional.silu(self.norm_first(x)))) * (1 + scale) + shift
+        return x + self.second(functional.silu(hidden))
+
+
+class Stem(nn.Module):
+    """Convolutions at the latent's own resolution around the transformer, joined by a skip.
+
+    A token is one patch, and a small transformer learns late how patches join: here each patch sees its neighbours
+    before it becomes a token and after.
+    """
+
+    def __init__(self, config: TransformerConfig, channels: int) -> None:
+        super().__init__()
+        self.enter = nn.Conv2d(config.latent_channels, channels, 3, padding=1)
+        self.before = nn.ModuleList(StemBlock(channels, config.width) for _ in range(2))
+        self.join = nn.Conv2d(2 * channels, channels, 1)
+        self.after = nn.ModuleList(StemBlock(channels, config.width) for _ in range(2))
+        self.norm = nn.GroupNorm(8, channels)
+        self.leave = nn.Conv2d(channels, config.latent_channels, 3, padding=1)
+
+    def open(self, latents: Tensor, condition: Tensor) -> Tensor:
+        """Noisy latents (N, C, S, S) -> features (N, channels, S, S)."""
+        x = self.enter(latents)
+        for block in self.before:
+            x = block(x, condition)
+        return x
+
+    def close(self, opened: Tensor, transformed: Tensor, condition: Tensor) -> Tensor:
+        """What `open` gave and what the transformer made of it, each (N, channels, S, S) -> (N, C, S, S)."""
+        x = self.join(torch.cat([opened, transformed], 1))
+        for block in self.after:
+            x = block(x, condition)
+        return self.leave(functional.silu(self.norm(x)))
+
+
 class DenoisingTransformer(nn.Module):
     """f_theta(X^t, z, t): the noise in a noisy latent."""
 
@@ -87,7 +136,9 @@ class DenoisingTransformer(nn.Module):
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
         self.config = config
-        patch_values = config.latent_channels * config.patch**2
+        self.stem = None if config.stem_width is None else Stem(config, config.stem_width)
+        self.channels = config.latent_channels if config.stem_width is None else config.stem_width
+        patch_values = self.channels * config.patch**2
         self.embed_patches = nn.Linear(patch_values, config.width)
         side = config.latent_size // config.patch
         self.register_buffer("positions", sincos_positions(side, config.width), persistent=False)  # (T, W), frozen
@@ -106,15 +157,20 @@ class DenoisingTransformer(nn.Module):
             if isinstance(module, nn.Linear):
                 nn.init.xavier_uniform_(module.weight)
                 nn.init.zeros_(module.bias)
-        nn.init.zeros_(self.output.weight)
+        last = self.output if self.stem is None else self.stem.leave
+        nn.init.zeros_(last.weight)
+        if last.bias is not None:
+            nn.init.zeros_(last.bias)
 
     def forward(self, latents: Tensor, z: Tensor, steps: Tensor) -> Tensor:
         """Predicted noise (N, C, S, S) for latents (N, C, S, S) at steps (N,) in 0..T-1, given z (N, K, W)."""
-        x = self.embed_patches(patchify(latents, self.config.patch)) + self.positions  # (N, T, W)
         condition = self.condition(z, steps)  # (N, K, W)
+        opened = latents if self.stem is None else self.stem.open(latents, condition)
+        x = self.embed_patches(patchify(opened, self.config.patch)) + self.positions  # (N, T, W)
         for block in self.blocks:
             x = block(x, condition)
-        return unpatchify(self.output(self.norm_output(x)), self.config.patch, self.config.latent_channels)
+        output = unpatchify(self.output(self.norm_output(x)), self.config.patch, self.channels)
+        return output if self.stem is None else self.stem.close(opened, output, condition)
 
     def condition(self, z: Tensor, steps: Tensor) -> Tensor:
         """X_condition = z + X_time (Algorithm 1 line 19), the time embedding added to each of the K tokens."""
