@@ -6,6 +6,8 @@ import h5py
 import numpy as np
 import pandas as pd
 
+from morphobench.datasets import l1000
+
 GENES = np.array([11, 22, 33])
 COMPOUNDS = pd.DataFrame(
     {
@@ -137,3 +139,22 @@ def write_table(folder: Path, name: str, rows: list[dict[str, object]]) -> Path:
     table = pd.DataFrame([{column: row.get(column, -666) for column in header} for row in rows], columns=header)
     table.to_csv(folder / name, sep="\t", index=False)
     return folder / name
+
+
+def inst_rows(name: str) -> list[dict[str, object]]:
+    """WELLS as rows of a well table of either generation, with doses."""
+    wells = WELLS.assign(pert_time=WELLS["pert_itime"].str.removesuffix(" h"), pert_time_unit="h")
+    wells = wells.assign(
+        pert_dose=["-666", "-666", "10", "500", "1"], pert_dose_unit=["-666", "-666", "uM", "nM", "uM"]
+    )
+    if name.startswith("instinfo"):
+        wells = wells.rename(columns={"id": "sample_id", "pert_iname": "cmap_name", "cell_id": "cell_iname"})
+        wells = wells.assign(qc_pass=1, det_plate=wells["rna_plate"] + "_B1")
+    else:
+        wells = wells.rename(columns={"id": "inst_id"}).drop(columns="pert_itime")
+    return wells.iloc[::-1].to_dict("records")  # not in the order of the matrix
+
+
+def profiles(folder: Path, cell: str = "MCF7", hours: float = 24.0, **rules) -> l1000.Profiles:
+    """The profiles of COMPOUNDS from the files of a folder."""
+    return l1000.read_profiles(folder, COMPOUNDS, GENES, cell, hours, **rules)

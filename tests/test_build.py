@@ -6,7 +6,6 @@ import shutil
 import zipfile
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pandas as pd
 import pytest
@@ -22,77 +21,23 @@ from bbbc021_layout import (
     window,
     write_mechanisms,
 )
+from made_build import PLATES, made_folder, made_rows, write_level3
 from typer.testing import CliRunner
 
 from morphobench import storage
 from morphobench.cli import app
 from morphobench.datasets import SPLITS, bbbc021, load_tier
-from morphobench.datasets.frozen import load_compounds, load_landmarks
-from morphobench.datasets.morphogene import split_rules
-from morphobench.datasets.morphogene.build import _choose_plates, build, built_path, load_built, verify
+from morphobench.datasets.frozen import load_compounds
+from morphobench.datasets.morphogene.build import build, built_path, load_built, verify
 from morphobench.errors import BadInput, Unavailable
 from morphobench.evaluation import evaluate
-from morphobench.models import load_model
 
-PLATES = ["Week3_25681", "Week3_25701", "Week3_25721"]
 COMPOUNDS = {"DMSO": 4, "emetine": 2, "PD-98059": 2, "demecolcine": 2}  # wells; two ID with profiles, one OOD without
-
-
-def write_level3(folder: Path, compounds: list[str]) -> Path:
-    """A GCTX of 978 genes: per plate two vehicle wells, and one well of each compound, MCF7 at 24 h."""
-    table = load_compounds().set_index("compound")
-    treated = [("trt_cp", table.loc[name, "l1000_pert_ids"].split("|")[0], name) for name in compounds]
-    wells = [(plate, *well) for plate in ("P1", "P2") for well in [("ctl_vehicle", "DMSO", "DMSO")] * 2 + treated]
-    columns = {
-        "id": [f"{plate}:{number}" for number, (plate, *_) in enumerate(wells)],
-        "rna_plate": [plate for plate, *_ in wells],
-        "pert_type": [kind for _, kind, *_ in wells],
-        "pert_id": [ids for *_, ids, _ in wells],
-        "pert_iname": [name for *_, name in wells],
-        "cell_id": ["MCF7"] * len(wells),
-        "pert_itime": ["24 h"] * len(wells),
-    }
-    folder.mkdir(parents=True, exist_ok=True)
-    with h5py.File(folder / "level3.gctx", "w") as file:
-        file["0/DATA/0/matrix"] = np.random.default_rng(1).uniform(4, 14, (len(wells), 978)).astype(np.float32)
-        file["0/META/ROW/id"] = load_landmarks()["entrez_id"].to_numpy().astype("S")
-        for name, values in columns.items():
-            file[f"0/META/COL/{name}"] = np.array(values, "S")
-    return folder
-
-
-def made_rows() -> pd.DataFrame:
-    """Image-table rows of one layout of three plates: on each a vehicle, an ID and an OOD well, one field each."""
-    fields = split_rules.frozen_fields()
-    fields = fields[fields["plate"].isin(PLATES) & fields["compound"].isin(["DMSO", "emetine", "taxol"])]
-    fields = fields.drop_duplicates(["plate", "compound"])
-    return pd.DataFrame(
-        [
-            {
-                **{f"Image_FileName_{stain}": f"{field.well}_s{field.site}_{mark}X.tif" for stain, mark in marks},
-                "Image_PathName_DAPI": f"Week3/{field.plate}",
-                "Image_Metadata_Plate_DAPI": field.plate,
-                "Image_Metadata_Well_DAPI": field.well,
-                "Replicate": field.replicate,
-                "Image_Metadata_Compound": field.compound,
-                "Image_Metadata_Concentration": field.dose_um,
-            }
-            for field in fields.itertuples()
-            for marks in [(("DAPI", "w1"), ("Tubulin", "w2"), ("Actin", "w4"))]
-        ]
-    )
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with `images` and `l1000`, made of noise."""
-    folder = tmp_path_factory.mktemp("made")
-    moa = folder / "moa.csv"
-    moa.write_text("compound,concentration,moa\ntaxol,0.3,Microtubule stabilizers\n")
-    source = np.random.default_rng(0).integers(200, 4000, (3, 101, 103), dtype=np.uint16)
-    lay_out(folder / "images", made_rows(), source, moa)
-    write_level3(folder / "l1000", ["emetine"])
-    return folder
+    return made_folder(tmp_path_factory.mktemp("made"))
 
 
 @pytest.fixture
@@ -250,160 +195,6 @@ def test_the_command_line_hands_matching_and_dose_on(made, cache):
     result = CliRunner().invoke(app, [*command, "--matching", "name"])
     assert result.exit_code == 0
     assert load_tier("morphogene").spec.title.endswith(", expression matched by name")
-
-
-def test_plates_and_compounds_choose_a_part(made, tmp_path):
-    out = build("morphogene", made / "images", made / "l1000", tmp_path / "t", compounds=["emetine"], plates=PLATES)
-    tier = load_built("morphogene", out)
-    assert tier.compounds["compound"].tolist() == ["emetine"]
-    assert list(tier.spec.tracks) == ["id"]
-    assert tier.default_tracks == ("id",)
-    whole = build("morphogene", made / "images", made / "l1000", tmp_path / "whole", plates=PLATES)
-    pictures, all_pictures = (
-        {name: digest for name, digest in storage.read_sums(folder).items() if name.startswith("images/")}
-        for folder in (out, whole)
-    )
-    assert len(pictures) < len(all_pictures)
-    assert pictures.items() <= all_pictures.items()  # fields that are not wanted still light the plate
-    out = build("morphogene", made / "images", made / "l1000", tmp_path / "t", plates=PLATES[:2])
-    assert set(load_built("morphogene", out).samples["plate"]) == set(PLATES[:2])
-
-
-@pytest.mark.parametrize(
-    ("chosen", "message"),
-    [
-        ({"compounds": ["asprin"]}, "--compounds 'asprin': not one of the 98"),
-        ({"plates": ["Week99_1"]}, "--plates 'Week99_1': not in the image table"),
-        (
-            {"compounds": ["taxol"]},
-            "give only the splits ood, ood_replicate, ood_train, vehicle; for train add compounds of the ID cohort",
-        ),
-        ({"cell": "HT29"}, "no Level 3 well of HT29 at 24 h.*--cell MCF7 --hours 24"),
-        ({"l1000_folder": Path("nowhere")}, "nowhere: not a folder; .* --l1000"),
-        ({"l1000_folder": None, "l1000_source": "lincs2030"}, "'lincs2030': choose one of lincs2020, gse92742"),
-        ({"l1000_source": "lincs2020"}, "--l1000-source lincs2020 and --l1000 .*: one is downloaded.*; give one"),
-        ({"name": "sim"}, "tier 'sim': not one that is built; there is morphogene-paper, morphogene"),
-    ],
-)
-def test_bad_choices_are_one_line(made, tmp_path, chosen, message):
-    arguments = {"name": "morphogene", "images": made / "images", "l1000_folder": made / "l1000", "out": tmp_path / "t"}
-    with pytest.raises(BadInput, match=message) as caught:
-        build(**{**arguments, **chosen})
-    assert "\n" not in str(caught.value)
-    assert not (tmp_path / "t").exists()
-
-
-def test_a_build_replaces_nothing_but_its_own_tier(made, tmp_path):
-    def refused(out: Path, name: str = "morphogene") -> str:
-        before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-        with pytest.raises(BadInput) as caught:
-            build(name, made / "images", made / "l1000", out)
-        assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
-        return str(caught.value)
-
-    (tmp_path / "file").write_text("precious")
-    assert "file: is a file; name a folder" in refused(tmp_path / "file")
-    (tmp_path / "others").mkdir()
-    (tmp_path / "others" / "thesis.txt").write_text("precious")
-    assert "others: holds thesis.txt and is no tier, and a build would replace it" in refused(tmp_path / "others")
-    (tmp_path / "others" / "SHA256SUMS").write_text(f"{'0' * 64}  thesis.txt\n")
-    assert "and is no tier" in refused(tmp_path / "others")
-    (tmp_path / "empty").mkdir()
-    out = build("morphogene", made / "images", made / "l1000", tmp_path / "empty")
-    assert "is the tier morphogene, and a build of morphogene-paper would replace it" in refused(
-        out, "morphogene-paper"
-    )
-    (out / "images" / "notes.txt").write_text("precious")
-    assert "notes.txt: not of the tier in that folder, and a build would remove it; move it away" in refused(out)
-    (out / "images" / "notes.txt").unlink()
-    (out / "tier.toml").unlink()
-    build("morphogene", made / "images", made / "l1000", out)
-    load_built("morphogene", out)
-
-
-def test_a_part_without_training_or_test_images_names_the_plates_that_hold_them(made, tmp_path):
-    for plate, message in (
-        (PLATES[1], rf"give only the splits id, ood, vehicle; for train add one of the plates {PLATES[0]}$"),
-        (PLATES[0], rf"only the splits train, ood_train, vehicle; for id or ood add one of the plates .*{PLATES[1]}"),
-    ):
-        with pytest.raises(BadInput, match=message):
-            build("morphogene", made / "images", made / "l1000", tmp_path / "t", plates=[plate])
-    assert not (tmp_path / "t").exists()
-
-
-def test_a_part_without_replicates_says_so_and_controls_name_the_plates(made, tmp_path):
-    lines: list[str] = []
-    out = build("morphogene", made / "images", made / "l1000", tmp_path / "t", plates=PLATES[:2], progress=lines.append)
-    assert f"emetine: no replicates for the controls; add plate {PLATES[2]}" in lines
-    tier = load_built("morphogene", out)
-    with pytest.raises(BadInput, match=f"id has no replicate images of emetine .*; build plate {PLATES[2]} too"):
-        load_model("real-replicates", tier, "cpu").generate(tier.conditions("id"), 0)
-
-
-def test_a_field_that_the_frozen_splits_have_otherwise_names_its_line(made, tmp_path):
-    images = tmp_path / "images"
-    shutil.copytree(made / "images", images)
-    table = pd.read_csv(images / "BBBC021_v1_image.csv")
-    for column, value in (
-        ("Image_Metadata_Concentration", 99.0),
-        ("Image_Metadata_Well_DAPI", "P24"),
-        ("Replicate", 7),
-        ("Image_Metadata_Compound", "UNKNOWN"),
-        ("Image_Metadata_Compound", "TAXOL"),
-        ("Image_Metadata_Compound", "emetine"),
-    ):
-        changed = table.copy()
-        assert table.loc[1, "Image_Metadata_Compound"] == "taxol"
-        changed.loc[1, column] = value
-        if value == "P24":  # a well that the plate has not, under a name that fits it
-            files = [name for name in changed if name.startswith("Image_FileName")]
-            changed.loc[1, files] = changed.loc[1, files].str.replace(r"^[A-Z]\d\d_", "P24_", regex=True)
-        changed.to_csv(images / "BBBC021_v1_image.csv", index=False)
-        with pytest.raises(
-            BadInput, match=r"BBBC021_v1_image.csv: line 3: .*the frozen splits have .*as BBBC021 ships"
-        ):
-            build("morphogene", images, made / "l1000", tmp_path / "tier")
-    assert not (tmp_path / "tier").exists()
-
-
-@pytest.mark.parametrize("chosen", [None, ["taxol"]])
-def test_a_renamed_compound_is_found_whatever_compounds_are_chosen(made, tmp_path, chosen):
-    images = Path(shutil.copytree(made / "images", tmp_path / "images"))
-    text = (images / "BBBC021_v1_image.csv").read_text()
-    (images / "BBBC021_v1_image.csv").write_text(text.replace(",emetine,", ",UNKNOWN,"))
-    with pytest.raises(BadInput, match=r"line \d+: plate .* is UNKNOWN at .*; the frozen splits have emetine at"):
-        build("morphogene", images, made / "l1000", tmp_path / "tier", compounds=chosen)
-
-
-def test_rows_that_the_image_table_lacks_are_counted_and_said(made, tmp_path):
-    frozen = split_rules.frozen_fields()
-    whole = int(frozen["plate"].isin(PLATES).sum())
-    lines: list[str] = []
-    out = build("morphogene", made / "images", made / "l1000", tmp_path / "t", progress=lines.append)
-    said = f"9 of {whole:,} fields of these plates are in the image table"
-    assert f"of 11,888 fields; {said})" in load_built("morphogene", out).spec.title
-    (line,) = [line for line in lines if line.startswith("PARTIAL")]
-    assert said in line
-    plate, well, site = line.partition("absent is plate ")[2].replace(" well", "").replace("site ", "").split()[:3]
-    assert ((frozen["plate"] == plate) & (frozen["well"] == well) & (frozen["site"] == int(site))).any()
-    rows = bbbc021.read_image_table(made / "images")
-    assert not ((rows["plate"] == plate) & (rows["well"] == well) & (rows["site"] == int(site))).any()
-
-
-def test_compounds_choose_the_same_plates_on_disk_as_from_the_network(tmp_path, monkeypatch):
-    monkeypatch.setattr(bbbc021, "plates_on_disk", lambda folder, fields: sorted(set(fields["plate"])))
-    images, fields = tmp_path, split_rules.frozen_fields()
-    every = dict.fromkeys(fields["compound"].unique(), len(fields))
-    frozen_rows(list(fields["plate"].unique()), every, sites=4).to_csv(images / "BBBC021_v1_image.csv", index=False)
-    write_mechanisms(images).rename(images / "BBBC021_v1_moa.csv")
-    table = bbbc021.read_image_table(images)
-    chosen = [_choose_plates(images, table, None, ["emetine", "simvastatin"], on_disk) for on_disk in (True, False)]
-    pd.testing.assert_frame_equal(*chosen)
-    holding = set(table.loc[table["compound"].isin(["emetine", "simvastatin"]), "plate"])
-    assert set(chosen[0]["plate"]) == holding
-    assert len(holding) < table["plate"].nunique()
-    assert split_rules.absent_fields(chosen[0])[0].empty
-    assert set(_choose_plates(images, table, ["Week1_22123"], ["emetine"], True)["plate"]) == {"Week1_22123"}
 
 
 def test_a_tier_that_is_not_built_says_how(cache):
