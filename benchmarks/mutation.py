@@ -39,7 +39,7 @@ OPERATORS = {
 }  # fmt: skip
 TESTS = {
     "checks": ("kernel", "frechet"),
-    "compounds": ("kernel", "frechet_compounds"),
+    "compounds": ("compounds", "kernel", "frechet_compounds"),
     "expression": ("expression_metric",),
     "inputs": ("registry", "morphology_metric", "reliance"),
     "labels": ("kernel", "frechet_compounds"),

@@ -207,3 +207,17 @@ def test_widening_for_few_clusters():
     assert recentred_interval(2.0, np.arange(1001) / 1000, widening=2) == pytest.approx((1.05, 2.95))
     with pytest.raises(ValueError, match="clusters=1"):
         few_clusters_widening(1)
+
+
+def arms(spread: float, size: float = 1.0) -> np.ndarray:
+    """Three arms of eight replicates, the first around 1 and the others around `size`, of this spread."""
+    steps = spread * np.tile([0.0, 1.0], 4)
+    return np.concatenate([1 + steps, size + steps / 2, size + steps / 2])
+
+
+def test_a_spread_is_rounding_by_the_size_of_the_first_arm_or_of_the_scale():
+    assert clustered_interval(1.0, arms(3e-10), (5, 4), scale=0.0) is None
+    low, high = clustered_interval(1.0, arms(3e-9), (5, 4), scale=0.0)
+    assert 0 < high - low < 1e-7
+    assert clustered_interval(1.0, arms(3e-9), (5, 4), scale=100.0) is None
+    assert clustered_interval(1.0, arms(1e-4, size=1e6), (5, 4), scale=0.0) is not None

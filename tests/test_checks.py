@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from morphobench.metrics.checks import LARGEST, table
+from morphobench.metrics.checks import LARGEST, array, table
 
 
 def test_values_up_to_the_largest_are_taken_and_those_beyond_are_counted_by_row():
@@ -27,3 +27,11 @@ def test_rows_that_are_not_finite_are_counted_once_each():
     with pytest.raises(ValueError, match=r"^2 of 4 rows"):
         table(wrong)
     assert table(np.zeros((0, 3))).shape == (0, 3)
+
+
+def test_a_tensor_keeps_its_digits_but_for_bfloat16_which_numpy_lacks():
+    torch = pytest.importorskip("torch")
+    fine = torch.tensor([1 + 2.0**-40], dtype=torch.float64)
+    assert array(fine).tolist() == [1 + 2.0**-40]
+    assert array(torch.ones(1, dtype=torch.float16)).dtype == np.float16
+    assert array(torch.ones(1, dtype=torch.bfloat16)).dtype == np.float32

@@ -217,3 +217,12 @@ def test_bad_input_is_named(profiles):
         lfc_pearson(post[:, 1:], pre, post, compounds)
     with pytest.raises(ValueError, match="predicted_post: 50 values are not finite"):
         lfc_pearson(np.where(np.arange(24)[:, None] == 0, np.nan, post), pre, post, compounds)
+
+
+def test_a_table_without_a_value_is_refused_and_one_of_a_single_value_has_no_correlation():
+    for shape in ((0, 3), (2, 0)):
+        nothing = np.zeros(shape)
+        with pytest.raises(ValueError, match=r"\(profiles, genes\) is needed"):
+            lfc_pearson(nothing, nothing, nothing, np.full(shape[0], "a"))
+    one = np.ones((1, 1))
+    assert np.isnan(lfc_pearson_per_compound(2 * one, one, 3 * one, np.array(["a"]))).all()
