@@ -20,7 +20,7 @@ from morphobench.datasets.tier import Tier
 from morphobench.errors import BadInput
 from morphobench.metrics.bootstrap import arms_defined, clustered_interval
 from morphobench.models import Model
-from morphobench.request import Request
+from morphobench.request import Request, model_name
 from morphobench.schema import Manifest
 from morphobench.scoring.measurements import Measurements, measure_track
 from morphobench.scoring.scores import BOOTSTRAP_SEED, REPLICATES
@@ -82,12 +82,16 @@ def compare(
 
     a, b: a submission's folder or zip as a Path, an installed model's name, or a model. Models generate into
     `folder`/NAME, runs/TIER/NAME if none is given, as `morphobench evaluate` does. The others are those of `Request`.
-    Raises BadInput or Unavailable in one line.
+    Raises BadInput or Unavailable in one line, BadInput also for two models that are called the same.
     """
+    names = [model_name(side) for side in (a, b) if not isinstance(side, Path)]
+    if len(names) == 2 and names[0] == names[1] and a is not b and not isinstance(a, str):
+        # The second would take the place of the first while that is still read.
+        raise BadInput(f"A and B are both called {names[0]!r} and share a folder; `evaluate` each, compare submissions")
     model, submission = (None, a) if isinstance(a, Path) else (a, None)
     plan = Request(
-        model=model, submission=submission, tier=tier, tracks=tuple(tracks), out=folder, seed=seed, device=device,
-        extractors=tuple(extractors), embedding=embedding, weights=weights or {}, engine=engine,
+        model=model, submission=submission, tier=tier, tracks=tracks, out=folder, seed=seed, device=device,
+        extractors=extractors, embedding=embedding, weights=weights or {}, engine=engine,
     ).resolve()  # fmt: skip
     watch = evaluation.Stopwatch()
     sides = [evaluation.answered(plan.each(side), watch) for side in (a, b)]

@@ -69,9 +69,8 @@ def evaluate(
     Returns the report with the arrays behind its figures. Raises BadInput or Unavailable in one line.
     """
     plan = Request(
-        model=model, submission=submission, checkpoint=checkpoint, tier=tier, tracks=tuple(tracks), out=folder,
-        seed=seed, device=device, extractors=tuple(extractors), embedding=embedding, weights=weights or {},
-        engine=engine, enrich=tuple(enrich),
+        model=model, submission=submission, checkpoint=checkpoint, tier=tier, tracks=tracks, out=folder, seed=seed,
+        device=device, extractors=extractors, embedding=embedding, weights=weights or {}, engine=engine, enrich=enrich,
     ).resolve()  # fmt: skip
     watch = Stopwatch()
     return score(answered(plan, watch), plan, watch)

@@ -43,7 +43,7 @@ def generate(plan: Plan) -> Path:
     if place.exists() and not stamp.is_file():
         raise BadInput(f"{place}: not made by this command; choose another --out")
     key = _key(model, plan) if isinstance(model, str) else "object"
-    if isinstance(model, str) and place.is_dir() and stamp.is_file() and stamp.read_text().strip() == key:
+    if isinstance(model, str) and place.is_dir() and stamp.is_file() and stamp.read_bytes() == _stamped(key):
         return place
     weights = ""
     if isinstance(model, str):
@@ -60,8 +60,13 @@ def generate(plan: Plan) -> Path:
     # The stamp says from here on that the folder is ours, and by its key only when all of it is there.
     atomic_write_text(stamp, "unfinished\n")
     write_submission(place, manifest, images, expression)
-    atomic_write_text(stamp, key + "\n")
+    atomic_write_text(stamp, _stamped(key).decode())
     return place
+
+
+def _stamped(key: str) -> bytes:
+    """What the stamp beside a submission holds; compared as bytes, as a damaged one need not be text."""
+    return f"{key}\n".encode()
 
 
 def _key(model: str, plan: Plan) -> str:

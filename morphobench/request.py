@@ -27,7 +27,7 @@ DEFAULT_TIER = "sim"
 
 @dataclass(frozen=True)
 class Request:
-    """What to score, on what, and with what. BadInput for what contradicts itself.
+    """What to score, on what, and with what. BadInput for what contradicts itself. Lists become tuples.
 
     model: an installed model's name, or any object with the members of `models.Model`; it generates first.
     submission: a folder or zip to score instead.
@@ -44,17 +44,22 @@ class Request:
     submission: Path | None = None
     checkpoint: Path | None = None
     tier: str | Tier = DEFAULT_TIER
-    tracks: tuple[str, ...] = ()
+    tracks: Sequence[str] = ()
     out: Path | None = None
     seed: int = 0
     device: str = "cpu"
-    extractors: tuple[str, ...] = ()
+    extractors: Sequence[str] = ()
     embedding: str | None = None
     weights: Mapping[str, Path] = field(default_factory=dict)
     engine: str = BUILTIN
-    enrich: tuple[str, ...] = ()
+    enrich: Sequence[str] = ()
 
     def __post_init__(self) -> None:
+        for name in ("tracks", "extractors", "enrich"):
+            names = getattr(self, name)
+            if isinstance(names, str):  # it would be taken letter by letter
+                raise BadInput(f"{name} {names!r}: a text where a list of names is wanted; give [{names!r}]")
+            object.__setattr__(self, name, tuple(names))
         if self.model is not None and self.submission is not None:
             raise BadInput("give --model NAME or --submission PATH, one of the two")
         if self.checkpoint is not None and not isinstance(self.model, str):

@@ -152,6 +152,16 @@ def test_a_row_with_a_target_is_judged_by_the_distance_from_it(tier: Tier) -> No
     assert row.verdict == "B better"
 
 
+def test_two_models_of_one_name_do_not_take_each_others_folder(tmp_path: Path) -> None:
+    class Grey:
+        def __init__(self, level: int) -> None:
+            self.manifest = {"method": f"grey of level {level}"}
+
+    with pytest.raises(BadInput, match="A and B are both called 'grey' and share a folder; `evaluate` each"):
+        morphobench.compare(Grey(1), Grey(2), tier=tiny_tier(tmp_path / "tier"), folder=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_two_submissions_from_their_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MORPHOBENCH_CACHE", str(tmp_path / "cache"))
     tier = tiny_tier(tmp_path / "tier")

@@ -28,6 +28,7 @@ NAMES = {"folder": "out", "track": "tracks", "extractor": "extractors"}
         ({"model": "m", "submission": Path("s")}, "give --model NAME or --submission PATH, one of the two"),
         ({"submission": Path("s"), "checkpoint": Path("c")}, "--checkpoint c: is read by an installed model; give --"),
         ({"model": object(), "checkpoint": Path("c")}, "--checkpoint c: is read by an installed model; give --model"),
+        ({"model": "m", "tracks": "id"}, "tracks 'id': a text where a list of names is wanted; give ['id']"),
         ({"model": "m", "seed": -1}, "--seed -1: give a whole number from 0 on"),
         ({"model": "m", "engine": "ilastik"}, "--engine 'ilastik': unknown; choose builtin, cellprofiler, "),
         ({"model": "m", "weights": {"inception": Path("w")}}, "--weights inception=w: w is not a file"),

@@ -158,7 +158,7 @@ def data_controls(
     from morphobench import run
 
     request = Request(
-        tier=tier, tracks=tuple(track or ()), out=out, seed=seed, device=device, extractors=tuple(extractor or ()),
+        tier=tier, tracks=track or (), out=out, seed=seed, device=device, extractors=extractor or (),
         embedding=embedding, weights=local_weights(weights), engine=engine,
     )  # fmt: skip
     print(run.run_controls(request))

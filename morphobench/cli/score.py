@@ -54,9 +54,9 @@ def evaluate(
     from morphobench import run
 
     request = Request(
-        model=model, submission=submission, checkpoint=checkpoint, tier=tier, tracks=tuple(track or ()), out=out,
-        seed=seed, device=device, extractors=tuple(extractor or ()), embedding=embedding,
-        weights=local_weights(weights), engine=engine, enrich=tuple(enrich or ()),
+        model=model, submission=submission, checkpoint=checkpoint, tier=tier, tracks=track or (), out=out,
+        seed=seed, device=device, extractors=extractor or (), embedding=embedding,
+        weights=local_weights(weights), engine=engine, enrich=enrich or (),
     )  # fmt: skip
     report, folder = run.run(request)
     if as_json:

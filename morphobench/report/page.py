@@ -13,6 +13,7 @@ from morphobench.report.compounds import CompoundTable, compound_table
 from morphobench.report.contents import Evaluation, TrackContents
 from morphobench.report.distributions import area_by_compound, area_violins
 from morphobench.report.drawing import Picture, house_type
+from morphobench.report.enrichment import SIGNIFICANT
 from morphobench.report.expression import PredictorTable, enrichment_chart, lfc_heatmaps, predictor_table
 from morphobench.report.extrapolation import fit_chart
 from morphobench.report.maps import lda_map, umap_map
@@ -90,7 +91,7 @@ def render(evaluation: Evaluation) -> str:
         facts=_facts(report),
         tracks=tracks,
         enrichment=[chart for chart in charts if chart],
-        terms=[row for row in report.enrichment if row.p_adjusted <= 0.05],
+        terms=[row for row in report.enrichment if row.p_adjusted <= SIGNIFICANT],
         channels=evaluation.channels,
         number=reading.number,
         version=provenance.versions()["morphobench"],
@@ -159,7 +160,11 @@ def _facts(report: Report) -> list[tuple[str, str]]:
     facts = [
         ("Method", submission.method),
         ("Trained weights", f"{submission.parameters:,}" if submission.parameters is not None else "not stated"),
-        ("Sampler", f"{submission.sampler}, {submission.steps} steps" if submission.steps else submission.sampler),
+        ("Weights file", submission.weights_sha256),
+        (
+            "Sampler",
+            ", ".join(filter(None, (submission.sampler, f"{submission.steps} steps" if submission.steps else ""))),
+        ),
         ("Training data", submission.training_data),
         ("Measured RNA after treatment used at test time", "yes" if submission.uses_measured_g_post else "no"),
         ("Licence", submission.licence),

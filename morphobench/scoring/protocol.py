@@ -18,7 +18,7 @@ from morphobench.features.registry import load_engine, load_extractor
 class Protocol:
     """What a submission is measured with.
 
-    extractors: names whose realism scores are computed; the tier's frozen one comes first.
+    extractors: names whose realism scores are computed; the tier's frozen one, where it runs (`of`), comes first.
     embedding: extractor of separability and of the maps.
     weights: local weights by extractor name.
     engine: what segments the images, one of `features.registry.ENGINES`.
