@@ -33,6 +33,17 @@ def shared_data() -> Path:
 
 
 @pytest.fixture
+def plain_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A report's page is one line, where a test does not look at it: its pictures take seconds."""
+
+    def write(evaluation: object, folder: Path) -> Path:
+        (folder / "report.html").write_text("<!doctype html>")
+        return folder / "report.html"
+
+    monkeypatch.setattr("morphobench.run.write_report", write)
+
+
+@pytest.fixture
 def oracle(request: pytest.FixtureRequest) -> Oracle:
     """By name: one of the project's own, or one of the files beside the checkout, without which the test skips."""
     if request.param in oracles.OWN:

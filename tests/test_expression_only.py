@@ -97,6 +97,7 @@ def test_the_page_and_the_console_show_what_there_is(scored: tuple[Report, Path]
     assert "centroid_accuracy" in shown.get()
 
 
+@pytest.mark.usefixtures("plain_page")
 def test_the_same_keys_are_absent_that_a_submission_with_images_has(
     scored: tuple[Report, Path], tier: Tier, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

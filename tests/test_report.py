@@ -20,12 +20,14 @@ from morphobench.report.contents import DistanceFit
 from morphobench.report.distributions import area_by_compound, area_violins
 from morphobench.report.expression import enrichment_chart, lfc_heatmaps, predictor_table
 from morphobench.report.maps import lda_map, umap_map
-from morphobench.report.page import render, write_report
+from morphobench.report.page import _facts, render, write_report
 from morphobench.report.reading import foremost, number, read, scale, standing, standing_beside
 from morphobench.report.verdict import verdict
 from morphobench.schema import Report, Score, Trivial
 
 VOID = {"meta", "img", "link", "br", "hr", "input"}
+SIZES = {"compounds": 6, "images": 4}
+"""Of the page that most tests look at."""
 HOSTILE = '<script>alert(1)</script>" onload="x" {{ 7 * 7 }}'
 
 
@@ -82,7 +84,7 @@ def drawn() -> tuple[str, list[str]]:
         patch.setattr(
             ImageDraw.ImageDraw, "text", lambda self, xy, s, **k: (texts.append(s), write(self, xy, s, **k))[1]
         )
-        return render(evaluation()), texts
+        return render(evaluation(**SIZES)), texts
 
 
 @pytest.fixture(scope="module")
@@ -143,6 +145,18 @@ def test_real_tiers_bear_no_stamp() -> None:
     assert stamped != plain
 
 
+@pytest.mark.parametrize(
+    ("sampler", "steps", "said"),
+    [("ddim", 50, "ddim, 50 steps"), ("ddim", None, "ddim"), ("", 50, "50 steps"), ("", None, None)],
+)
+def test_what_made_the_numbers_is_said_where_it_is_known(sampler: str, steps: int | None, said: str | None) -> None:
+    made = report(manifest(sampler=sampler, steps=steps, weights_sha256="c" * 64))
+    facts = dict(_facts(made))
+    assert facts.get("Sampler") == said
+    assert facts["Weights file"] == "c" * 64
+    assert "Weights file" not in dict(_facts(report(manifest())))
+
+
 def test_hostile_text_is_escaped_everywhere() -> None:
     made = evaluation(compounds=6, images=3)
     hostile = manifest(method=HOSTILE, licence=HOSTILE, code="javascript:alert(1)", training_data=HOSTILE)
@@ -170,7 +184,7 @@ def test_table_shows_value_interval_n_floor_and_controls(html: str) -> None:
 
 
 def test_write_report_writes_one_file_and_the_same_bytes_every_time(tmp_path: Path, html: str) -> None:
-    path = write_report(evaluation(), tmp_path / "new")
+    path = write_report(evaluation(**SIZES), tmp_path / "new")
     assert [p.name for p in path.parent.iterdir()] == ["report.html"]
     assert path.read_text(encoding="utf-8") == html
 
@@ -316,7 +330,7 @@ def test_the_verdict_names_the_scores_that_a_trivial_prediction_holds_up_with() 
     assert "no trivial predictor was run beside it" in said
 
 
-def test_the_table_shows_trivial_predictions_beside_the_model() -> None:
+def test_the_table_shows_trivial_predictions_beside_the_model(html: str) -> None:
     scores = [each for each in report().scores if each.track == "id"]
     undefined = Trivial(name="lookup", value=None, reason="undefined for 54 of 54 compounds")
     scores = [s.model_copy(update={"trivial": (*s.trivial, undefined)}) if s.trivial else s for s in scores]
@@ -329,7 +343,7 @@ def test_the_table_shows_trivial_predictions_beside_the_model() -> None:
     assert table.rows[1].cells[0][1].startswith("beaten: 0.")
     assert table.rows[3].cells[0] == ("–", "undefined for 54 of 54 compounds")
     assert predictor_table([s.model_copy(update={"trivial": ()}) for s in scores], "trident") is None
-    words = " ".join(Page(render(evaluation())).words)
+    words = " ".join(Page(html).words)
     assert "beside predictors that learn nothing" in words
 
 

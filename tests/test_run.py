@@ -17,7 +17,9 @@ from morphobench import evaluation, generation, models, provenance, run
 from morphobench.datasets.tier import Tier
 from morphobench.errors import BadInput
 from morphobench.features.engine import BUILTIN
-from morphobench.request import Request
+from morphobench.ingest.submission import Submission
+from morphobench.report import page
+from morphobench.request import Plan, Request
 from morphobench.schema import GENES, Conditions
 from morphobench.scoring.controls import (
     CONTROLS,
@@ -65,6 +67,28 @@ def model(monkeypatch: pytest.MonkeyPatch) -> Noise:
     return noise
 
 
+@pytest.fixture(scope="module")
+def scored() -> dict[tuple[object, ...], evaluation.Evaluation]:
+    """What was scored beside no controls, by the images, for all tests of the module."""
+    return {}
+
+
+@pytest.fixture
+def scored_once(scored: dict[tuple[object, ...], evaluation.Evaluation], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Equal images are scored once: five controls that are one model of noise have one score."""
+    real = evaluation.score
+
+    def score(submission: Submission, plan: Plan, watch: evaluation.Stopwatch, controls: Controls | None = None):
+        if controls != Controls():
+            return real(submission, plan, watch, controls)
+        key = (submission.images_sha256, plan.tracks, plan.protocol.embedding)
+        if key not in scored:
+            scored[key] = real(submission, plan, watch, controls)
+        return scored[key]
+
+    monkeypatch.setattr(evaluation, "score", score)
+
+
 def _generate(model: object, tier: Tier, folder: Path, seed: int = 0) -> Path:
     return generation.generate(Request(model=model, tier=tier, tracks=("id",), out=folder, seed=seed).resolve())
 
@@ -76,6 +100,10 @@ def test_nothing_is_done_twice_and_an_edited_report_is_made_again(
     real_score, scored = evaluation.score, []
     score = cache(lambda: real_score(*scored[0]))
     monkeypatch.setattr(evaluation, "score", lambda *given: scored.append(given) or score())
+    # A page is drawn as it is here, once: it is the same page for the same evaluation.
+    real_render = page.render
+    draw = cache(lambda: real_render(score()))
+    monkeypatch.setattr(page, "render", lambda evaluation: draw())
     first, folder = run.run(request)
     assert {s.track for s in first.scores} == {"id"}
     assert len({(s.track, s.key) for s in first.scores}) == len(first.scores)
@@ -150,6 +178,18 @@ def test_a_wrong_prediction_of_expression_is_named(
     assert not (tmp_path / "out").exists()
 
 
+def test_a_damaged_stamp_is_a_reason_to_generate_again(tier: Tier, model: Noise, tmp_path: Path) -> None:
+    _generate("noise", tier, tmp_path / "out")
+    once, stamp = model.calls, tmp_path / "out" / "generation.sha256"
+    kept = stamp.read_bytes()
+    _generate("noise", tier, tmp_path / "out")
+    assert model.calls == once > 0
+    stamp.write_bytes(b"\xff\xfe\x00")  # no text in any encoding that a file of ours has
+    _generate("noise", tier, tmp_path / "out")
+    assert model.calls == 2 * once
+    assert stamp.read_bytes() == kept
+
+
 def test_weights_that_nothing_would_use_are_refused(tier: Tier, tmp_path: Path) -> None:
     (tmp_path / "w.pth").write_bytes(b"")
     request = Request(
@@ -161,6 +201,7 @@ def test_weights_that_nothing_would_use_are_refused(tier: Tier, tmp_path: Path) 
         run.run_controls(request)
 
 
+@pytest.mark.usefixtures("plain_page", "scored_once")
 @pytest.mark.parametrize("place", [own_controls_path, shipped_controls_path], ids=["own", "shipped"])
 def test_controls_of_another_segmentation_are_mended_by_the_command(
     tier: Tier, model: Noise, tmp_path: Path, place: Callable[[Tier], Path]
@@ -187,6 +228,7 @@ def test_controls_of_another_segmentation_are_mended_by_the_command(
     assert shipped is None or shipped_controls_path(tier).read_bytes() == shipped
 
 
+@pytest.mark.usefixtures("scored_once")
 def test_scores_of_an_extractor_that_is_not_asked_for_stay_with_their_weights(
     tier: Tier, model: Noise, tmp_path: Path
 ) -> None:
@@ -216,6 +258,7 @@ def test_out_that_is_a_file_is_refused_before_anything_runs(tier: Tier, model: N
     assert (tmp_path / "out").read_text() == "mine"
 
 
+@pytest.mark.usefixtures("plain_page")
 def test_another_checkpoint_is_another_generation_and_another_report(
     tier: Tier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
