@@ -124,3 +124,9 @@ def test_a_distance_that_is_lost_in_its_noise_has_no_interval():
     low, high = log_interval(2.0, 2.0 * near, 1.0)
     assert (low, high) == pytest.approx((2 * np.exp(-0.095), 2 * np.exp(0.095)))
     assert log_interval(1e-4, 1e-4 + 0.01 * (near - 1), 1.0) is None
+
+
+def test_a_distance_of_exactly_0_has_no_interval() -> None:
+    same, names, units = np.full((6, 4), 2.0), np.full(6, "a"), np.array(list("pqrstu"))
+    assert frechet_distance(same, same) == 0
+    assert frechet_intervals_by_compound(same, names, units, same, names, units, 50, 0) == {"a": None}

@@ -12,7 +12,7 @@ import morphobench.datasets
 from morphobench.datasets import load_tier
 from morphobench.metrics import METRICS, FeatureInputs, fd_infinity, frechet_distance
 from morphobench.metrics.frechet import frechet_influence
-from morphobench.metrics.frechet_infinity import INFLUENCE_ROUNDS, ROUNDS
+from morphobench.metrics.frechet_infinity import INFLUENCE_ROUNDS, ROUNDS, _cut
 
 SHIPPED = Path(morphobench.datasets.__file__).parent / "features" / "sim"
 
@@ -45,6 +45,25 @@ def test_parts_hold_every_row_equally_often_and_are_the_same_for_a_seed() -> Non
         assert (np.bincount(np.concatenate([part.rows_b for part in parts[:runs]])) == times).all()
     assert fd_infinity(a, b).value == found.value
     assert fd_infinity(a, b, seed=1).value != found.value
+
+
+def test_runs_go_round_the_dealt_circle_from_equal_starts() -> None:
+    """Of 7 and 11 rows, three runs of two thirds each, whose starts do not divide evenly."""
+    cut, random = _cut(7, 11, 1.5, 2, np.random.default_rng(3)), np.random.default_rng(3)
+    for dealt in range(2):
+        orders = random.permutation(7), random.permutation(11)
+        for run, starts in enumerate(((0, 0), (2, 3), (4, 7))):
+            for order, start, length, rows in zip(orders, starts, (4, 7), cut[3 * dealt + run], strict=True):
+                assert rows.tolist() == order[(start + np.arange(length)) % len(order)].tolist()
+
+
+@pytest.mark.parametrize("tied", [slice(0, 48, 2), slice(1, 48, 2), slice(24, 48), slice(0, 24)])
+def test_rows_that_tie_in_half_of_their_features_are_dealt_alike_in_any_order(tied: slice) -> None:
+    random = np.random.default_rng(0)
+    a, b = pair(60, 48, random)
+    a[:, tied], b[:, tied] = 0, 0
+    moved = fd_infinity(a[random.permutation(60)], b[random.permutation(48)])
+    assert moved.distances.tolist() == fd_infinity(a, b).distances.tolist()
 
 
 def test_the_order_of_the_rows_moves_no_bit() -> None:
