@@ -33,6 +33,8 @@ class TrainingRequest:
     recompute: activations are computed again in the backward pass instead of kept. compiled: by torch.compile.
     stop_after: stop after this many of the steps; 0 writes the weights as they stand.
     save_every: steps between checkpoints. keep: how many of them are kept. log_every: steps between lines of the log.
+    sample_every: steps between grids of samples, 0 for none. score_every: steps between scores of itself on a plate of
+    training images, which it then does not learn from; 0 for none. tensorboard: the log is written for it too.
     """
 
     model: str
@@ -51,9 +53,13 @@ class TrainingRequest:
     save_every: int = 500
     keep: int = 2
     log_every: int = 50
+    sample_every: int = 0
+    score_every: int = 0
+    tensorboard: bool = False
 
     def __post_init__(self) -> None:
         least = {"accumulate": 1, "stop_after": 0, "save_every": 1, "keep": 1, "log_every": 1}
+        least |= {"sample_every": 0, "score_every": 0}
         for field in fields(self):
             value = getattr(self, field.name)
             if field.name in least and value is not None and value < least[field.name]:

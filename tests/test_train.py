@@ -83,9 +83,13 @@ def test_both_models_train_one_after_the_other(tmp_path: Path, autoencoder: Path
     assert [path.name for path in sorted((folder / "checkpoints").iterdir())] == ["step-00000008", "step-00000012"]
 
 
-def test_accumulation_and_recomputation_are_the_same_step(tmp_path: Path, autoencoder: Path) -> None:
+def test_accumulation_recomputation_and_compilation_are_the_same_step(
+    tmp_path: Path, autoencoder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     plain = load_file(trained("trident", tmp_path / "plain", autoencoder=autoencoder))
-    for fields in ({"accumulate": 4}, {"recompute": True}):
+    compiler = torch.compile  # without its code generator, which takes a minute and more on one core
+    monkeypatch.setattr(torch, "compile", lambda function: compiler(function, backend="aot_eager"))
+    for fields in ({"accumulate": 4}, {"recompute": True}, {"compiled": True, "recompute": True}):
         folder = tmp_path / "-".join(fields)
         other = load_file(trained("trident", folder, autoencoder=autoencoder, **fields))
         for name, value in plain.items():
@@ -183,6 +187,19 @@ def test_a_run_is_begun_or_gone_on_with_and_never_mixed(tmp_path: Path) -> None:
     trained("autoencoder", tmp_path, resume=True)
     with pytest.raises(BadInput, match="holds no run to go on with"):
         trained("autoencoder", tmp_path / "empty", resume=True)
+
+
+def test_a_run_of_before_a_field_was_there_goes_on(tmp_path: Path) -> None:
+    """A release adds a field; runs that began before have its default."""
+    folder = trained("autoencoder", tmp_path, stop_after=4).parent
+    about = json.loads((folder / "run.json").read_text())
+    values = json.loads(about["of"]["configuration"])
+    assert values["recipe"].pop("gradient_weight") == 1.0
+    about["of"]["configuration"] = json.dumps(values)
+    (folder / "run.json").write_text(json.dumps(about))
+    trained("autoencoder", tmp_path, resume=True)
+    with pytest.raises(BadInput, match=r"recipe\.gradient_weight is 1\.0 there and 2\.0 here"):
+        trained("autoencoder", tmp_path, resume=True, settings=("recipe.gradient_weight=2.0",))
 
 
 @pytest.mark.parametrize(

@@ -46,12 +46,25 @@ def train(
     save_every: Annotated[int, typer.Option(help="Steps between checkpoints.")] = TrainingRequest.save_every,
     keep: Annotated[int, typer.Option(help="Checkpoints that are kept.")] = TrainingRequest.keep,
     log_every: Annotated[int, typer.Option(help="Steps between lines of the log.")] = TrainingRequest.log_every,
+    sample_every: Annotated[
+        int, typer.Option(help="Steps between grids of samples, real ones beside; 0: none.")
+    ] = TrainingRequest.sample_every,
+    score_every: Annotated[
+        int,
+        typer.Option(
+            help="Steps between scores on a training plate that is then held apart; chooses nothing. 0: none."
+        ),
+    ] = TrainingRequest.score_every,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Also write the log for TensorBoard (extra `train`).")
+    ] = TrainingRequest.tensorboard,
 ) -> None:
     """Train a model, or go on with its run; leaves weights that `evaluate --checkpoint` takes."""
     request = TrainingRequest(
         model=name, out=out, resume=resume, tier=tier, config=config, settings=tuple(settings or ()),
         autoencoder=autoencoder, device=device, precision=precision, accumulate=accumulate, recompute=recompute,
         compiled=compiled, stop_after=stop_after, save_every=save_every, keep=keep, log_every=log_every,
+        sample_every=sample_every, score_every=score_every, tensorboard=tensorboard,
     )  # fmt: skip
     weights = load_trainer(name).train(request)
     print(f"weights: {weights}")

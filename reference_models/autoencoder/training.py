@@ -9,14 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from reference_models.autoencoder.config import TrainedAutoencoder
 from reference_models.autoencoder.network import ConvolutionalAutoencoder
-from reference_models.core.pixels import VIEWS, dihedral
+from reference_models.core.pixels import VIEWS, dihedral, to_tensor, to_uint8
 from reference_models.training.devices import Compute, mean_of
+from reference_models.training.watching import BATCH, Part
 
 
 class PatchDiscriminator(nn.Module):
@@ -133,6 +135,14 @@ class AutoencoderTraining:
         self.compute.join_gradients(module.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
+
+    @torch.no_grad()
+    def draw(self, part: Part) -> np.ndarray:
+        """The images of a part, sent once through the autoencoder (a `training.watching.Draws`)."""
+        batches = (part.images[at : at + BATCH] for at in range(0, len(part.images), BATCH))
+        return np.concatenate(
+            [to_uint8(self.autoencoder.decode(self.autoencoder.encode(to_tensor(b, self.device)))) for b in batches]
+        )
 
     def finish(self) -> nn.Module:
         """Measure the latents' mean and deviation per channel, by which they are standardised."""

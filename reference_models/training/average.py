@@ -11,16 +11,18 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
+from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+Network = TypeVar("Network", bound=nn.Module)
 WIDEST = 0.28
 """Widths below it have a profile that grows: an even mean of all steps (gamma 0) has 1 / sqrt(12) = 0.289."""
 
 
-def new_average(module: nn.Module) -> nn.Module:
+def new_average(module: Network) -> Network:
     """A copy that no gradient reaches."""
     return copy.deepcopy(module).requires_grad_(False)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 import torch
 from torch import Tensor, distributed, nn
@@ -17,6 +18,8 @@ from morphobench.trainers import TrainingRequest
 CPU = torch.device("cpu")
 LAUNCHED = "WORLD_SIZE"
 """What a launcher (`accelerate launch`, torchrun) sets in each of the processes that it starts."""
+LONGEST_WAIT = timedelta(hours=2)
+"""That processes wait for the first, which encodes images and draws samples."""
 
 
 def chosen_device(name: str) -> torch.device:
@@ -142,7 +145,7 @@ def joined(request: TrainingRequest) -> Compute:
 
         if device.index is not None:
             raise BadInput(f"--device {request.device}: each process has a device of its own; give {device.type}")
-        state = PartialState(cpu=device.type == "cpu")
+        state = PartialState(cpu=device.type == "cpu", timeout=LONGEST_WAIT)
         device, rank, processes = state.device, state.process_index, state.num_processes
     bfloat16 = request.precision == "bfloat16"
     return Compute(device, bfloat16, request.accumulate, request.recompute, request.compiled, rank, processes)

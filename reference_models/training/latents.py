@@ -103,13 +103,9 @@ def _encode(
             view: stack.enter_context(stack.enter_context(atomic_path(path)).open("wb"))
             for view, path in missing.items()
         }
-        batches = track(
-            images.batches(BATCH),
-            "latents",
-            math.ceil(len(images) / BATCH),
-            console=Console(stderr=True),
-            transient=True,
-        )
+        parts, console = math.ceil(len(images) / BATCH), Console(stderr=True)
+        silent = not console.is_terminal
+        batches = track(images.batches(BATCH), "latents", parts, console=console, transient=True, disable=silent)
         for number, batch in enumerate(batches):
             pixels = to_tensor(batch, device)
             for view, file in files.items():

@@ -119,7 +119,8 @@ def train(
 
     Leaves checkpoints, log and weights in the folder and returns the log: one line on the machine, then every
     `log_every` steps the means of what `update` returned, and the speed. `report` is given each line; by default it is
-    printed on stderr. Of several processes the first alone writes, reports and observes.
+    printed on stderr. Of several processes the first alone writes and reports; observers belong to it alone, and the
+    others wait for it in their next exchange.
 
     BadInput where a loss is no longer finite, which is known when it is logged; Unavailable where the process is told
     to end (SIGTERM): a checkpoint is written first.
@@ -135,16 +136,17 @@ def train(
             at.step, counted = at.step + 1, counted + 1
             ending = _is_ending(told, at.step, compute)
             save = at.step % save_every == 0 or at.step == until or ending
-            looked = _look(observers, at.step, compute)
-            if at.step % log_every == 0 or save or looked:
+            if at.step % log_every == 0 or save:
                 values = means.read(compute)
                 _check_finite(values, at.step, folder)
-                rounded = {name: float(f"{value:.6g}") for name, value in (values | looked).items()}
                 speed = round(counted / (time.perf_counter() - started), 3)
-                at.log.append({"step": at.step, **rounded, "steps_per_second": speed})
-                if compute.main:
-                    report(at.log[-1])
+                _note(at, _rounded(values) | {"steps_per_second": speed}, compute, report)
                 means, started, counted = Means(), time.perf_counter(), 0
+            began = time.perf_counter()
+            looked = _look(observers, at.step)
+            if looked:
+                _note(at, _rounded(looked), compute, report)
+            started += time.perf_counter() - began
             if save:
                 _save(trainee, folder, generator, at, compute)
             if ending:
@@ -194,18 +196,26 @@ def _save(trainee: Trainee, folder: RunFolder, generator: torch.Generator, at: P
     compute.wait()
 
 
-def _look(observers: Sequence[Observer], step: int, compute: Compute) -> dict[str, float]:
-    """What the observers whose turn it is have to say; the others of several processes wait for the first."""
-    due = [observer for observer in observers if step % observer.every == 0]
-    if not due:
-        return {}
+def _look(observers: Sequence[Observer], step: int) -> dict[str, float]:
+    """What the observers whose turn it is have to say."""
     looked: dict[str, float] = {}
-    if compute.main:
+    for observer in (observer for observer in observers if step % observer.every == 0):
         with kept_random_state():
-            for observer in due:
-                looked |= observer.look(step)
-    compute.wait()
+            looked |= observer.look(step)
     return looked
+
+
+def _note(
+    at: Progress, values: Mapping[str, float], compute: Compute, report: Callable[[Mapping[str, Any]], None]
+) -> None:
+    """Add a line to the log, and report it."""
+    at.log.append({"step": at.step, **values})
+    if compute.main:
+        report(at.log[-1])
+
+
+def _rounded(values: Mapping[str, float]) -> dict[str, float]:
+    return {name: float(f"{value:.6g}") for name, value in values.items()}
 
 
 @contextmanager

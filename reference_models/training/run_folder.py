@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,9 +41,10 @@ class RunFolder:
     keep: int = 2
     """Checkpoints that are kept."""
 
-    def claim(self, resume: bool) -> None:
+    def claim(self, resume: bool, begun: Mapping[str, str] | None = None) -> None:
         """Begin here, or go on with what is here.
 
+        begun: what the run that is here is of, where that is known better than by `run.json`.
         BadInput where a new run would lie in the folder of another, where there is none to go on with, and where that
         is another run: it names what differs.
         """
@@ -53,7 +54,7 @@ class RunFolder:
             return
         if not resume:
             raise BadInput(f"{self.path}: holds a run; {MEND}")
-        recorded, wanted = dict(_flat(self.recorded())), dict(_flat(self.metadata))
+        recorded, wanted = (dict(_flat(dict(of))) for of in (begun or self.recorded(), self.metadata))
         other = next((name for name in {**recorded, **wanted} if recorded.get(name) != wanted.get(name)), None)
         if other is not None:
             raise BadInput(

@@ -5,7 +5,6 @@ A model brings its named configurations and two functions; everything else is th
 
 from __future__ import annotations
 
-import contextlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,15 +17,27 @@ from torch import nn
 from morphobench.datasets import load_tier
 from morphobench.datasets.tier import Tier
 from morphobench.errors import BadInput, MorphoBenchError
+from morphobench.features.registry import load_extractor
 from morphobench.schema import first_fault
 from morphobench.trainers import TrainingRequest
 from reference_models.core import weight_file
 from reference_models.shipped import RUN_WEIGHTS
 from reference_models.training.devices import Compute, joined
 from reference_models.training.loop import Observer, Trainee, train
+from reference_models.training.reporting import Reporter
 from reference_models.training.run_folder import ABOUT, RunFolder
-from reference_models.training.settings import chosen
+from reference_models.training.settings import as_values, chosen
 from reference_models.training.snapshots import Snapshots
+from reference_models.training.watching import (
+    SHOWN,
+    Draws,
+    Part,
+    SampleGrid,
+    SelfScore,
+    held_plate,
+    part_of,
+    parted,
+)
 
 
 class HasRecipe(Protocol):
@@ -96,21 +107,40 @@ class Trainer(Generic[Configuration]):
 
     def _train(self, request: TrainingRequest, compute: Compute) -> Path:
         tier = load_tier(request.tier)
-        job = Job(self._configuration(request), tier, compute, request.out, request.autoencoder)
+        plate = held_plate(tier) if request.score_every else None
+        learnt, looked_at = parted(tier, plate)
+        job = Job(self._configuration(request), learnt, compute, request.out, request.autoencoder)
         recipe = job.config.recipe
         compute.parts(recipe.batch)  # refuses a batch that cannot be dealt
         metadata = weight_file.describe(self.model, job.config, tier) | self.describe(job) | compute.about
-        folder = RunFolder(request.out, metadata, request.keep)
-        with folder.held() if compute.main else contextlib.nullcontext():
-            if compute.main:
-                folder.claim(request.resume)
+        folder = RunFolder(request.out, metadata | ({"held_plate": plate} if plate else {}), request.keep)
+        if not compute.main:
             compute.wait()
-            trainee = self.build(job)
-            train(
-                trainee, folder, recipe.seed, recipe.steps, request.stop_after, request.log_every,
-                request.save_every, compute, observers(trainee, folder),
-            )  # fmt: skip
+            self._loop(job, folder, request)
+            return request.out / RUN_WEIGHTS
+        reporter = Reporter(request.out, recipe.steps, request.tensorboard)
+        with folder.held():
+            folder.claim(request.resume, self._begun(request))
+            compute.wait()
+            with reporter:
+                self._loop(job, folder, request, reporter, lambda: part_of(tier, looked_at))
         return request.out / RUN_WEIGHTS
+
+    def _loop(
+        self,
+        job: Job[Configuration],
+        folder: RunFolder,
+        request: TrainingRequest,
+        reporter: Reporter | None = None,
+        part: Callable[[], Part] | None = None,
+    ) -> None:
+        """Build and train. reporter and part, what is looked at on the way, are the first process's alone."""
+        recipe, trainee = job.config.recipe, self.build(job)
+        looking = [] if part is None else observers(trainee, job, folder, request, part)
+        train(
+            trainee, folder, recipe.seed, recipe.steps, request.stop_after, request.log_every, request.save_every,
+            job.compute, looking, reporter,
+        )  # fmt: skip
 
     def _configuration(self, request: TrainingRequest) -> Configuration:
         """What was asked for; of a run that goes on, and for which nothing is, what it began with."""
@@ -121,6 +151,15 @@ class Trainer(Generic[Configuration]):
                 return self._recorded(begun, request.out / ABOUT)
             return chosen({"": self._recorded(begun, request.out / ABOUT)}, "", request.settings)
         return chosen(self.configurations, request.config or request.tier, request.settings)
+
+    def _begun(self, request: TrainingRequest) -> dict[str, str] | None:
+        """What the run in the folder is of, with the defaults of fields that came after it; None without a run."""
+        if not request.resume or not (request.out / ABOUT).is_file():
+            return None
+        begun = RunFolder(request.out, {}).recorded()
+        self._check_model(begun, request)
+        values = as_values(self._recorded(begun, request.out / ABOUT))
+        return begun | {"configuration": json.dumps(values)}
 
     def _check_model(self, begun: Mapping[str, Any], request: TrainingRequest) -> None:
         if begun.get("model") != self.model:
@@ -149,9 +188,24 @@ class KeepsAverages(Protocol):
     def snapshot_every(self) -> int: ...
 
 
-def observers(trainee: Trainee, folder: RunFolder) -> list[Observer]:
-    """What looks at the training of a trainee."""
+def observers(
+    trainee: Trainee, job: Job[Any], folder: RunFolder, request: TrainingRequest, part: Callable[[], Part]
+) -> list[Observer]:
+    """Who looks at the training of a trainee, as it was asked for; BadInput where it cannot be looked at.
+
+    part: the images that are scored on, some of which are shown; read only if they are asked for.
+    """
     found: list[Observer] = []
     if isinstance(trainee, KeepsAverages) and trainee.averages:
         found.append(Snapshots(trainee.snapshot_every, folder, trainee.averages))
+    if not request.sample_every and not request.score_every:
+        return found
+    if not isinstance(trainee, Draws):
+        raise BadInput("--sample-every, --score-every: this training draws no images; leave them out")
+    images = part()
+    if request.sample_every:
+        found.append(SampleGrid(request.sample_every, request.out, trainee, images.spread(SHOWN)))
+    if request.score_every:
+        extractor = load_extractor(job.tier.spec.embedding, device=str(job.compute.device))
+        found.append(SelfScore(request.score_every, trainee, images, extractor))
     return found

@@ -68,7 +68,9 @@ class Trident:
         size = self.network.config.image_size
         images = np.empty((len(conditions), size, size, 3), np.uint8)
         starts = range(0, len(conditions), batch)
-        for start in track(starts, "TRIDENT samples", console=Console(stderr=True), transient=True):
+        console = Console(stderr=True)
+        silent = not console.is_terminal
+        for start in track(starts, "TRIDENT samples", console=console, transient=True, disable=silent):
             part = conditions.take(np.arange(start, min(start + batch, len(conditions))))
             images[start : start + len(part)] = self._generate(part, seed)
         return images

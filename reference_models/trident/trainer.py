@@ -45,7 +45,7 @@ def build(job: Job[TridentConfig]) -> TridentTraining:
     dataset = TierDataset(job.tier, "train")
     digest = folder_sha256(place) if place.is_dir() else sha256_file(place)
     latents = cached_latents(dataset.images, autoencoder.to(device).encode, digest, device)
-    return TridentTraining(config, training_set(dataset, latents, config), job.compute)
+    return TridentTraining(config, training_set(dataset, latents, config), job.compute, autoencoder)
 
 
 def _autoencoder(job: Job[TridentConfig]) -> Path:

@@ -7,19 +7,23 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import sdpa_kernel
 from torch.utils.checkpoint import checkpoint
 
 from morphobench.training_data import TierDataset
+from reference_models.autoencoder.network import ImageAutoencoder
 from reference_models.training.average import new_average, power_decay, update_average
 from reference_models.training.devices import Compute, attention_kernels, mean_of
 from reference_models.training.latents import CachedLatents
 from reference_models.training.recipe import rate_at
+from reference_models.training.watching import Part
 from reference_models.trident.condition import Drugs, feature_count, featurise
 from reference_models.trident.config import TridentConfig
 from reference_models.trident.diffusion import draw_steps
+from reference_models.trident.model import Trident
 from reference_models.trident.network import Losses, Noise, TridentNetwork
 
 
@@ -54,10 +58,16 @@ class TridentTraining:
     The loss is Eq. 10 divided by the number of latent values, a constant that only sets the scale of gradients.
     """
 
-    def __init__(self, config: TridentConfig, data: TrainingSet, compute: Compute | None = None) -> None:
-        """compute: how; on the data's device, by default plainly."""
+    def __init__(
+        self,
+        config: TridentConfig,
+        data: TrainingSet,
+        compute: Compute | None = None,
+        autoencoder: ImageAutoencoder | None = None,
+    ) -> None:
+        """compute: how; on the data's device, by default plainly. autoencoder: what `draw` decodes with."""
         self.config, self.data, self.device = config, data, data.latents.device
-        self.compute = compute or Compute(self.device)
+        self.compute, self.autoencoder = compute or Compute(self.device), autoencoder
         torch.manual_seed(config.recipe.seed)
         self.network = TridentNetwork(config)
         self.network.fit_standardisation(data.g_pre.cpu(), data.g_post.cpu())
@@ -115,6 +125,13 @@ class TridentTraining:
             for block in self.network.transformer.blocks:
                 block.forward = partial(checkpoint, block.forward, use_reentrant=False)
         return torch.compile(self.network.losses) if self.compute.compiled else self.network.losses
+
+    def draw(self, part: Part) -> np.ndarray:
+        """What the average draws for the conditions of a part, with seed 0 (a `training.watching.Draws`)."""
+        if self.autoencoder is None:
+            raise ValueError("no autoencoder to decode with")
+        drawing = Trident(self.average, self.autoencoder, "", str(self.device))
+        return drawing.generate(part.conditions, seed=0)
 
     def finish(self) -> nn.Module:
         """The average is the result."""
