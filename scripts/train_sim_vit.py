@@ -115,6 +115,7 @@ def run(arguments: argparse.Namespace) -> None:
     with folder.held():
         folder.claim(arguments.resume)
         trainee = ContrastiveTraining(*unlabelled_images(), arguments)
+        folder.begin()
         train(trainee, folder, SEED, arguments.steps, arguments.stop_after, log_every=10, save_every=100)
 
 

@@ -62,6 +62,15 @@ def test_the_newest_few_are_kept(tmp_path: Path) -> None:
     assert state["step"] == 100_000
 
 
+def test_what_a_killed_process_left_half_written_is_removed(tmp_path: Path) -> None:
+    half = tmp_path / "checkpoints" / ".step-00000001.x7"
+    half.mkdir(parents=True)
+    (half / "state.safetensors").write_bytes(b"half")
+    assert checkpoint.load_newest(tmp_path) is None
+    checkpoint.save(tmp_path, STATE, 2, keep=1)
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-00000002"]
+
+
 def test_any_torn_byte_is_noticed_and_the_former_one_taken(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     checkpoint.save(tmp_path, STATE | {"step": 1}, 1, keep=2)
     newest = checkpoint.save(tmp_path, STATE | {"step": 2}, 2, keep=2)

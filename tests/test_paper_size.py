@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -65,6 +66,18 @@ def test_activations_grow_with_the_batch_and_are_fewer_where_they_are_computed_a
     # Of each token and block at least the inputs of its 6 products of width W (one of them 4 W), in bfloat16.
     assert images[0] > 4 * 1024 * 9 * 1152 * 2
     assert paper_size.count_activations(one, 4, recompute=True) < 0.3 * kept[2]
+
+
+def test_the_page_is_of_this_network() -> None:
+    """Its weights and operations, by the closed forms; the page itself is written by the benchmark."""
+    page = (Path(__file__).parents[1] / "docs" / "paper-size.md").read_text(encoding="utf-8")
+    with torch.device("meta"):
+        weights = count_parameters(TridentNetwork(PAPER))
+    assert f"| weights | {weights:,} |" in page
+    shown = re.search(r"training step, per image \| ([\d.]+) TFLOP", page)
+    assert shown is not None
+    assert float(shown[1]) == pytest.approx(3 * forward_flops(PAPER) / 1e12, rel=0.01)
+    assert "**Nothing on this page was measured" in page
 
 
 def test_hours_are_operations_over_the_share_of_peak_and_one_exchange() -> None:

@@ -18,6 +18,7 @@ import torch
 from safetensors.torch import load_file
 from tiny_tier import tiny_tier
 from tiny_training import TRAINERS, load_tiny, request
+from tiny_trident import TINY_GENES
 from typer.testing import CliRunner
 
 from morphobench import trainers
@@ -94,6 +95,16 @@ def test_accumulation_recomputation_and_compilation_are_the_same_step(
         other = load_file(trained("trident", folder, autoencoder=autoencoder, **fields))
         for name, value in plain.items():
             torch.testing.assert_close(other[name].float(), value.float(), atol=2e-3, rtol=2e-3)
+
+
+def test_bfloat16_is_another_rounding_of_the_same_losses(tmp_path: Path, autoencoder: Path) -> None:
+    logs = []
+    for precision in ("float32", "bfloat16"):
+        trained("trident", tmp_path / precision, autoencoder=autoencoder, precision=precision, stop_after=2)
+        logs.append(log_of(tmp_path / precision / "trident")[0])
+    for name in ("reconstruction", "kl", "diffusion"):
+        assert logs[1][name] == pytest.approx(logs[0][name], rel=0.05)
+        assert logs[1][name] != logs[0][name]
 
 
 def log_of(folder: Path) -> list[dict[str, float]]:
@@ -232,6 +243,37 @@ def test_a_tier_without_training_images_is_one_line(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(trainer, "load_tier", lambda name: tests_alone)
     with pytest.raises(BadInput, match="split 'train': tier tiny has id, "):
         trained("autoencoder", tmp_path)
+    assert not (tmp_path / "autoencoder" / "run.json").exists()
+
+
+PICKLE = b"\x80\x02}q\x00."
+
+
+def test_an_autoencoder_of_something_else_is_one_line_and_the_folder_stays_free(
+    tmp_path: Path, autoencoder: Path
+) -> None:
+    folder = tmp_path / "trident"
+    wrong = {
+        "pickle.safetensors": (PICKLE, "a pickle, which can run code"),
+        "short.safetensors": (autoencoder.read_bytes()[:-100], "cut short, or not a safetensors file"),
+        "text.safetensors": (b"no weights", "cut short, or not a safetensors file"),
+    }
+    for name, (data, says) in wrong.items():
+        (tmp_path / name).write_bytes(data)
+        with pytest.raises(BadInput, match=says):
+            trained("trident", tmp_path, autoencoder=tmp_path / name)
+    trident = trained("trident", tmp_path / "other", autoencoder=autoencoder)
+    with pytest.raises(BadInput, match="weights of model 'trident'; 'autoencoder' is wanted"):
+        trained("trident", tmp_path, autoencoder=trident)
+    wide = TINY_GENES.autoencoder.widths
+    with pytest.raises(BadInput, match="an autoencoder of other sizes"):
+        trained(
+            "trident", tmp_path, autoencoder=autoencoder,
+            settings=("name=wide", f"autoencoder.widths={[2 * width for width in wide]}"),
+        )  # fmt: skip
+    assert not (folder / "run.json").exists()
+    assert not (folder / "autoencoder.safetensors").exists()
+    trained("trident", tmp_path, autoencoder=autoencoder)
 
 
 def test_the_command_finds_a_trainer_by_name() -> None:

@@ -153,6 +153,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_the_checkpoint(tmp_pat
 
 def test_a_folder_of_another_run_is_refused_by_the_field_that_differs(tmp_path: Path) -> None:
     RunFolder(tmp_path, OF).claim(resume=False)
+    RunFolder(tmp_path, OF).begin()
     RunFolder(tmp_path, OF).claim(resume=True)
     before = (tmp_path / "run.json").read_bytes()
     other = OF | {"configuration": json.dumps({"name": "a", "recipe": {"batch": 8}})}

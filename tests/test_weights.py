@@ -46,11 +46,11 @@ def run(tmp_path: Path, tier: Tier) -> Path:
     torch.manual_seed(0)
     folder = tmp_path / "run"
     autoencoder = RunFolder(tmp_path / "autoencoder", weight_file.describe("autoencoder", AUTOENCODER, tier))
-    autoencoder.claim(resume=False)
+    autoencoder.begin()
     made = autoencoder.write_weights(ConvolutionalAutoencoder(AUTOENCODER.autoencoder), 12, 12)
     metadata = weight_file.describe("trident", TINY_GENES, tier) | {"autoencoder_sha256": sha256_file(made)}
     trident = RunFolder(folder, metadata)
-    trident.claim(resume=False)
+    trident.begin()
     network = TridentNetwork(TINY_GENES)
     network.pre_mean.uniform_()
     trident.write_weights(network, 1, 12)

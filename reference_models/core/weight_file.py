@@ -99,8 +99,9 @@ def read(path: Path) -> WeightFile:
             tensors = {key: stream.get_tensor(key).float() for key in stream.keys()}  # noqa: SIM118 (not a dict)
     except SafetensorError as error:
         with path.open("rb") as raw:
-            head = raw.read(4)
-        if head.startswith(PICKLES):
+            head = raw.read(9)
+        # The length at the start of a safetensors file may begin with any byte; its header begins with a brace.
+        if head.startswith(PICKLES) and head[8:] != b"{":
             raise BadInput(f"{path}: a pickle, which can run code; name the weights.safetensors of a run") from error
         raise BadInput(f"{path}: cut short, or not a safetensors file ({error}); copy it again") from error
     if metadata.get("format") != FORMAT:

@@ -28,6 +28,8 @@ def save(run: Path, state: dict[str, Any], step: int, keep: int) -> Path:
 
     Unavailable where the disk is full; the former ones are untouched then.
     """
+    for left in (run / FOLDER).glob(".step-*"):  # by a process that was killed while it wrote
+        shutil.rmtree(left)
     path = run / FOLDER / f"step-{step:08d}"
     with atomic_dir(path) as temporary:
         tensors, rest = taken_apart(state)

@@ -42,15 +42,17 @@ class RunFolder:
     """Checkpoints that are kept."""
 
     def claim(self, resume: bool, begun: Mapping[str, str] | None = None) -> None:
-        """Begin here, or go on with what is here.
+        """Whether a run can begin here, or go on with what is here; writes nothing.
 
         begun: what the run that is here is of, where that is known better than by `run.json`.
         BadInput where a new run would lie in the folder of another, where there is none to go on with, and where that
         is another run: it names what differs.
         """
-        place = self.path / ABOUT
-        if not place.is_file():
-            self._begin(place, resume)
+        if not (self.path / ABOUT).is_file():
+            if resume:
+                raise BadInput(f"{self.path}: holds no run to go on with; leave --resume out to begin one")
+            if checkpoint.checkpoints(self.path) or (self.path / "checkpoint.pt").exists():
+                raise BadInput(f"{self.path}: a checkpoint without {ABOUT}; choose another folder")
             return
         if not resume:
             raise BadInput(f"{self.path}: holds a run; {MEND}")
@@ -62,14 +64,12 @@ class RunFolder:
                 "choose another folder"
             )
 
-    def _begin(self, place: Path, resume: bool) -> None:
-        if resume:
-            raise BadInput(f"{self.path}: holds no run to go on with; leave --resume out to begin one")
-        if checkpoint.checkpoints(self.path) or (self.path / "checkpoint.pt").exists():
-            raise BadInput(f"{self.path}: a checkpoint without {ABOUT}; choose another folder")
-        check_writable(self.path)
-        about = {"of": self.metadata, "command": command(), "versions": provenance.versions()}
-        atomic_write_text(place, json.dumps(about, indent=1) + "\n")
+    def begin(self) -> None:
+        """Say what the run is of, where that is not said yet. Called when all that it needs is at hand."""
+        place = self.path / ABOUT
+        if not place.is_file():
+            about = {"of": self.metadata, "command": command(), "versions": provenance.versions()}
+            atomic_write_text(place, json.dumps(about, indent=1) + "\n")
 
     def recorded(self) -> dict[str, str]:
         """What the run in the folder is of; BadInput where `run.json` does not say so."""

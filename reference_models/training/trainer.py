@@ -68,14 +68,15 @@ Configuration = TypeVar("Configuration", bound=HasName)
 
 @dataclass(frozen=True)
 class Job(Generic[Configuration]):
-    """One training. autoencoder: what `--autoencoder` named. folder: of the run, where a model may put what it needs
-    beside its weights."""
+    """One training. folder: of the run, where a model may put what it needs beside its weights. autoencoder: what
+    `--autoencoder` named. resume: whether the folder holds the run already."""
 
     config: Configuration
     tier: Tier
     compute: Compute
     folder: Path
-    autoencoder: Path | None = None
+    autoencoder: Path | None
+    resume: bool
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ class Trainer(Generic[Configuration]):
     """How a model is trained (a `morphobench.trainers.Trainer`).
 
     describe: what the weights have to say of themselves besides `core.weight_file.describe`; it refuses, in one line,
-    what cannot be trained. It is called before anything is written, `build` after the folder is claimed.
+    what cannot be trained. It is called before anything is written, `build` when the folder is held.
     """
 
     model: str
@@ -109,7 +110,7 @@ class Trainer(Generic[Configuration]):
         tier = load_tier(request.tier)
         plate = held_plate(tier) if request.score_every else None
         learnt, looked_at = parted(tier, plate)
-        job = Job(self._configuration(request), learnt, compute, request.out, request.autoencoder)
+        job = Job(self._configuration(request), learnt, compute, request.out, request.autoencoder, request.resume)
         recipe = job.config.recipe
         compute.parts(recipe.batch)  # refuses a batch that cannot be dealt
         metadata = weight_file.describe(self.model, job.config, tier) | self.describe(job) | compute.about
@@ -137,6 +138,8 @@ class Trainer(Generic[Configuration]):
         """Build and train. reporter and part, what is looked at on the way, are the first process's alone."""
         recipe, trainee = job.config.recipe, self.build(job)
         looking = [] if part is None else observers(trainee, job, folder, request, part)
+        if job.compute.main:
+            folder.begin()
         train(
             trainee, folder, recipe.seed, recipe.steps, request.stop_after, request.log_every, request.save_every,
             job.compute, looking, reporter,

@@ -52,7 +52,7 @@ def _autoencoder(job: Job[TridentConfig]) -> Path:
     """File of our autoencoder, or folder of a stable-diffusion VAE: the one asked for, the run's own, the shipped."""
     vae = job.config.autoencoder.kind == "stable-diffusion"
     own = job.folder / (STABLE_DIFFUSION if vae else loading.BESIDE)
-    if job.autoencoder is None and own.exists():
+    if job.autoencoder is None and job.resume and own.exists():
         return own
     if not vae:
         return weight_path("autoencoder", job.tier.spec.name, job.autoencoder)
