@@ -50,8 +50,8 @@ def given_path(weights: Path) -> Path:
     path = weights / RUN_WEIGHTS
     if not path.is_file():
         raise BadInput(
-            f"{weights}: no {RUN_WEIGHTS} in it; start the run again to its end, or with --stop-after 0 to have its "
-            "weights now"
+            f"{weights}: no {RUN_WEIGHTS} in it; go on with the run by --resume, or by --resume --stop-after 0 to have "
+            "its weights now"
         )
     return path
 

@@ -204,7 +204,9 @@ def test_a_damaged_checkpoint_is_one_line(name: str, run: Path, tier: Tier) -> N
 
 def test_what_is_not_there_says_how_to_get_it(run: Path, tier: Tier, tmp_path: Path) -> None:
     (run / "weights.safetensors").unlink()
-    with pytest.raises(BadInput, match=r"run: no weights\.safetensors in it; start the run again .*--stop-after 0"):
+    with pytest.raises(
+        BadInput, match=r"run: no weights\.safetensors in it; go on with the run by --resume, .*--stop-after 0"
+    ):
         load(tier, "cpu", run)
     with pytest.raises(BadInput, match=r"absent\.bin: no such file of weights"):
         load(tier, "cpu", tmp_path / "absent.bin")
@@ -268,7 +270,7 @@ def test_a_run_is_released_with_its_log_and_hash(run: Path, tmp_path: Path, tier
     (run / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     folder.mkdir()
     (folder / "SHA256SUMS").write_text("0" * 64 + "  other__tiny.safetensors\n")
-    with pytest.raises(BadInput, match=r"run: stopped at step 1 of 12; start it again to its end, or .*--unfinished"):
+    with pytest.raises(BadInput, match=r"run: stopped at step 1 of 12; go on with it by --resume, or .*--unfinished"):
         release(run, "trident__tiny", folder)
     with pytest.raises(BadInput, match=r"run: its autoencoder \(sha256 .*\) is not in .*; release that run first"):
         release(run, "trident__tiny", folder, unfinished=True)
@@ -291,7 +293,7 @@ def test_weights_that_do_not_say_how_far_they_were_trained_are_unfinished(run: P
     path = tmp_path / "autoencoder" / "weights.safetensors"
     file = weight_file.read(path)
     save_file(file.tensors, path, {name: text for name, text in file.metadata.items() if name != "training"})
-    with pytest.raises(BadInput, match="autoencoder: stopped at step None of None; start it again"):
+    with pytest.raises(BadInput, match="autoencoder: stopped at step None of None; go on with it"):
         release(tmp_path / "autoencoder", "autoencoder", tmp_path / "weights")
 
 

@@ -29,7 +29,7 @@ def release(run: Path, name: str, folder: Path = FOLDER, unfinished: bool = Fals
     step, steps = _progress(metadata)
     if (step is None or step != steps) and not unfinished:
         raise BadInput(
-            f"{run}: stopped at step {step} of {steps}; start it again to its end, or release it with --unfinished"
+            f"{run}: stopped at step {step} of {steps}; go on with it by --resume, or release it with --unfinished"
         )
     sums = read_sums(folder) if (folder / "SHA256SUMS").is_file() else {}
     companion = metadata.get("autoencoder_sha256")

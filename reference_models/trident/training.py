@@ -139,7 +139,10 @@ class TridentTraining:
 
 
 def draw_batch(config: TridentConfig, data: TrainingSet, generator: torch.Generator) -> tuple[Tensor, Tensor, Noise]:
-    """Rows, views and noise of one batch; drawn on the CPU, so that a seed means the same batch on every device."""
+    """Rows, views and noise of one batch; drawn on the CPU, so that a seed means the same batch on every device.
+
+    Rows and views stay there, where latents on disk are looked up: to read them back would wait for the device.
+    """
     size, device = config.recipe.batch, data.latents.device
     rows = torch.randint(data.latents.shape[0], (size,), generator=generator)
     views = torch.randint(data.latents.shape[1], (size,), generator=generator)
@@ -147,7 +150,7 @@ def draw_batch(config: TridentConfig, data: TrainingSet, generator: torch.Genera
     steps = draw_steps(config.diffusion, size, generator)
     latents = torch.randn(size, *data.latents.shape[2:], generator=generator)
     noise = Noise(z.to(device), steps.to(device), latents.to(device), *_hidden(config, generator, device))
-    return rows.to(device), views.to(device), noise
+    return rows, views, noise
 
 
 def _hidden(config: TridentConfig, generator: torch.Generator, device: torch.device) -> tuple[Tensor | None, ...]:
