@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -67,4 +68,5 @@ def train(
         sample_every=sample_every, score_every=score_every, tensorboard=tensorboard,
     )  # fmt: skip
     weights = load_trainer(name).train(request)
-    print(f"weights: {weights}")
+    if os.environ.get("RANK", "0") == "0":  # of the processes of a launcher the first says it
+        print(f"weights: {weights}")
