@@ -20,12 +20,23 @@ STABLE_DIFFUSION = "autoencoder"
 
 
 def trident(tier: Tier, weights: Path | None = None) -> tuple[Path, ...]:
-    """TRIDENT's file, and those of a stable-diffusion VAE beside it.
+    """TRIDENT's file, that of a flow of detail, and those of a stable-diffusion VAE beside it.
 
     Any other autoencoder is named in the file by its hash, so that the file's own hash stands for both.
     """
     path = weight_path("trident", tier.spec.name, weights)
-    return (path, *sorted(file for file in (path.parent / STABLE_DIFFUSION).rglob("*") if file.is_file()))
+    detail = [beside(path, "detail", tier.spec.name)] if _ships_or_lies_beside(path, "detail", tier.spec.name) else []
+    return (path, *detail, *sorted(file for file in (path.parent / STABLE_DIFFUSION).rglob("*") if file.is_file()))
+
+
+def beside(path: Path, model: str, tier: str) -> Path:
+    """The file of a model that another needs: MODEL.safetensors in the folder of the other's, or the one that ships."""
+    own = path.parent / f"{model}.safetensors"
+    return own if own.is_file() else _shipped(model, tier)
+
+
+def _ships_or_lies_beside(path: Path, model: str, tier: str) -> bool:
+    return (path.parent / f"{model}.safetensors").is_file() or f"{model}__{tier}.safetensors" in read_sums(FOLDER)
 
 
 def nothing(tier: Tier, weights: Path | None = None) -> tuple[Path, ...]:

@@ -40,6 +40,10 @@ class ResidualBlock(nn.Module):
         return x + self.second(functional.silu(self.first(functional.silu(self.norm(x)))))
 
 
+QUARTER, HALF = 6, 11
+"""Layers of the decoder before whose end the features are at a quarter and at half of the image size."""
+
+
 class ConvolutionalAutoencoder(nn.Module):
     """Small convolutional variational autoencoder with 8-fold downsampling.
 
@@ -92,6 +96,13 @@ class ConvolutionalAutoencoder(nn.Module):
 
     def decode(self, latents: Tensor) -> Tensor:
         return self.decoder(latents * self.latent_std + self.latent_mean)
+
+    def reconstruction(self, latents: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What `decode` gives, float32, and the decoder's features at H / 2 (N, shallow, ...) and H / 4 (N, middle,
+        ...)."""
+        quarter = self.decoder[:QUARTER](latents * self.latent_std + self.latent_mean)
+        half = self.decoder[QUARTER:HALF](quarter)
+        return self.decoder[HALF:](half).float(), half, quarter
 
 
 class StableDiffusionAutoencoder(nn.Module):

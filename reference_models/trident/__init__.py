@@ -9,6 +9,7 @@ from morphobench.errors import BadInput
 from reference_models import shipped
 from reference_models.autoencoder.loading import load_companion
 from reference_models.core import weight_file
+from reference_models.detail.loading import load_detail
 from reference_models.training.devices import chosen_device
 from reference_models.trident.config import PAPER, SIM, TridentConfig
 from reference_models.trident.model import Trident
@@ -34,5 +35,9 @@ def load(tier: Tier, device: str = "cpu", weights: Path | None = None) -> Triden
         )
     network = weight_file.filled(lambda: TridentNetwork(config), file)
     autoencoder = load_companion(file, config.autoencoder, tier).to(target)
+    detail = None
+    if config.sampler.detail_steps:
+        place = shipped.beside(file.path, "detail", tier.spec.name)
+        detail = load_detail(place, file.metadata.get("autoencoder_sha256", ""), tier).to(target)
     training_data = f"{tier.spec.title}, version {tier.spec.version}, train split ({len(tier.rows('train'))} images)"
-    return Trident(network, autoencoder, training_data, device, weights_sha256=file.sha256)
+    return Trident(network, autoencoder, training_data, device, weights_sha256=file.sha256, detail=detail)

@@ -95,6 +95,9 @@ class SamplerConfig:
 
     solver: Literal["ddpm", "ddim", "dpmsolver++"] = "ddpm"
     steps: Timesteps = 1000
+    detail_steps: NonNegativeInt = 0
+    """Steps of the flow that draws what the autoencoder's latents do not say of an image (`reference_models.detail`);
+    0 is the autoencoder's own reconstruction."""
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -12,8 +12,10 @@ from rich.progress import track
 from morphobench.errors import BadInput
 from morphobench.schema import Condition, Conditions
 from morphobench.storage import sha256_text
-from reference_models.autoencoder.network import ImageAutoencoder
+from reference_models.autoencoder.network import ConvolutionalAutoencoder, ImageAutoencoder
 from reference_models.core.pixels import to_uint8
+from reference_models.detail.network import DetailDecoder, DetailFlow
+from reference_models.training.devices import has_bfloat16
 from reference_models.trident.condition import Drugs, featurise
 from reference_models.trident.config import SamplerConfig
 from reference_models.trident.network import TridentNetwork, count_parameters
@@ -43,11 +45,25 @@ class Trident:
         device: str = "cpu",
         sampler: SamplerConfig | None = None,
         weights_sha256: str = "",
+        detail: DetailFlow | None = None,
     ) -> None:
+        """detail: draws what the autoencoder leaves out, in as many steps as the sampler says.
+
+        ValueError where the sampler has such steps and there is none.
+        """
         self.device = torch.device(device)
         self.network = network.to(self.device).eval().requires_grad_(False)
         self.autoencoder = autoencoder
         self.sampler = sampler or network.config.sampler
+        self.completed: DetailDecoder | None = None
+        if self.sampler.detail_steps:
+            if detail is None or not isinstance(autoencoder, ConvolutionalAutoencoder):
+                raise ValueError(
+                    f"{self.sampler.detail_steps=}: needs the flow of detail of a convolutional autoencoder"
+                )
+            self.completed = DetailDecoder(
+                autoencoder, detail, self.sampler.detail_steps, has_bfloat16(self.device)
+            ).to(self.device)
         self.manifest: dict[str, Any] = {
             "method": "latent diffusion transformer conditioned on drug structure and pre-treatment expression",
             "parameters": count_parameters(network),
@@ -80,6 +96,8 @@ class Trident:
         g_pre, drugs = self._inputs(conditions)
         latents = self.network.sample(g_pre, drugs, self.sampler, generators)
         with torch.no_grad():
+            if self.completed is not None:
+                return to_uint8(self.completed.draw(latents, generators))
             return to_uint8(self.autoencoder.decode(latents))
 
     def predict_expression(self, conditions: Conditions) -> np.ndarray:

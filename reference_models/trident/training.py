@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -130,7 +130,8 @@ class TridentTraining:
         """What the average draws for the conditions of a part, with seed 0 (a `training.watching.Draws`)."""
         if self.autoencoder is None:
             raise ValueError("no autoencoder to decode with")
-        drawing = Trident(self.average, self.autoencoder, "", str(self.device))
+        plain = replace(self.config.sampler, detail_steps=0)  # what is trained here is the latents
+        drawing = Trident(self.average, self.autoencoder, "", str(self.device), plain)
         return drawing.generate(part.conditions, seed=0)
 
     def finish(self) -> nn.Module:
