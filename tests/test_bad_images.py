@@ -328,11 +328,12 @@ def vit_file(path: Path, architecture: dict[str, int], value: float | None = Non
     ("name", "spoil", "says"),
     [
         ("sim_vit", lambda path: vit_file(path, SMALL, float("nan")), "not finite, the first is 'norm.weight'; save"),
-        ("sim_vit", lambda path: vit_file(path, {**SMALL, "depth": 3}), "not weights of a VisionTransformer with"),
+        ("sim_vit", lambda path: vit_file(path, {**SMALL, "depth": 3}), "depth 3, the file holds 2 blocks; save"),
+        ("sim_vit", lambda path: vit_file(path, {**SMALL, "embed_dim": 32}), "not weights of a VisionTransformer"),
         ("sim_vit", lambda path: path.write_bytes(vit_file(path, SMALL).read_bytes()[:-9]), "cut short"),
         ("inception", lambda path: vit_file(path, SMALL), "the genuine weights have 6726825d0af5...; cut short or"),
     ],
-    ids=["not finite", "another architecture", "cut short", "wrong hash"],
+    ids=["not finite", "another depth", "another architecture", "cut short", "wrong hash"],
 )
 def test_a_bad_file_of_weights_is_named_before_anything_is_generated(
     name: str, spoil: object, says: str, place: Path, tmp_path: Path

@@ -61,7 +61,9 @@ def sim_vit_network(path: Path) -> VisionTransformer:
     state = read_state_dict(path)
     blocks = len({name.split(".")[1] for name in state if name.startswith("blocks.")})
     if architecture.get("depth", blocks) != blocks:  # even without memory, a billion blocks take for ever
-        raise BadInput(f"{path}: architecture has depth {architecture['depth']!r}, the file holds {blocks} blocks")
+        raise BadInput(
+            f"{path}: architecture has depth {architecture['depth']!r}, the file holds {blocks} blocks; save it again"
+        )
     try:
         with torch.device("meta"):  # sizes that are wrong are known before memory is taken for them
             load_weights(VisionTransformer(**architecture), state, path, f"a VisionTransformer with {architecture}")
