@@ -16,7 +16,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path, PurePath
 
 import pooch
-from filelock import BaseFileLock, FileLock, SoftFileLock
+from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 
 from morphobench.errors import BadInput, Unavailable
 
@@ -34,6 +34,8 @@ LEFT_BEHIND_STARTS = ("._", ".nfs", ".fuse_hidden")
 """A Mac's second half of a file on a foreign disk; a file that was deleted while it was open on a network drive."""
 NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 """What a file system without locks answers to `flock`."""
+LOCKS = (".lock", ".held")
+"""How the files that `lock` leaves or makes end."""
 LONGEST_NAME = 200
 """Bytes of a name to which more may be added: file systems take 255."""
 
@@ -209,32 +211,41 @@ def atomic_write_text(path: Path, text: str) -> None:
 
 
 @contextlib.contextmanager
-def lock(path: Path) -> Iterator[None]:
+def lock(path: Path, taken: str = "") -> Iterator[None]:
     """Hold an exclusive lock beside `path`, so that two processes do not build one thing.
 
+    taken: BadInput that says so where another process holds the lock; by default it is waited for.
     Only what the lock itself needs is said to be `path`'s fault: what happens under it has errors of its own.
     """
     with disk_errors(path):
         check_folder(path.parent)
         path.parent.mkdir(parents=True, exist_ok=True)
-        held = _locked(neighbour(path, ".lock"))
+        held = _locked(neighbour(path, LOCKS[0]), taken)
     try:
         yield
     finally:
         held.release()
 
 
-def _locked(path: Path) -> BaseFileLock:
+def _locked(path: Path, taken: str) -> BaseFileLock:
     """The lock at `path`, held; on a file system without locks a file that is there while the lock is held."""
+    timeout = 0 if taken else -1
     try:
-        held: BaseFileLock = FileLock(path)
+        held: BaseFileLock = FileLock(path, timeout)
         held.acquire()
+    except Timeout as error:
+        raise BadInput(f"{taken}; choose another folder, or wait for its end") from error
     except (OSError, NotImplementedError) as error:
         if isinstance(error, OSError) and error.errno not in NO_LOCKS:
             raise
         log.info("%s: no locks on this file system (%s); a file stands for one", path.parent, error)
-        held = SoftFileLock(path.with_suffix(".held"))
-        held.acquire()
+        held = SoftFileLock(path.with_suffix(LOCKS[1]), timeout)
+        try:
+            held.acquire()
+        except Timeout as late:
+            raise BadInput(
+                f"{taken}, or was killed; choose another folder, or, if none is running, remove {held.lock_file}"
+            ) from late
     return held
 
 

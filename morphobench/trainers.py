@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, get_args
 
 from morphobench.errors import BadInput
 from morphobench.storage import check_folder
@@ -65,6 +65,8 @@ class TrainingRequest:
             if field.name in least and value is not None and value < least[field.name]:
                 option = field.name.replace("_", "-")
                 raise BadInput(f"--{option} {value}: give a whole number from {least[field.name]} on")
+        if self.precision not in get_args(Precision):
+            raise BadInput(f"--precision {self.precision!r}: choose {' or '.join(get_args(Precision))}")
         check_folder(self.out)
 
 

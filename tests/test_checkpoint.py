@@ -89,6 +89,27 @@ def test_any_torn_byte_is_noticed_and_the_former_one_taken(tmp_path: Path, capsy
         path.write_bytes(whole)
 
 
+@pytest.mark.parametrize("keep", [1, 2])
+def test_a_torn_one_of_a_later_step_takes_no_place_of_a_good_one(keep: int, tmp_path: Path) -> None:
+    """Step 1000 is torn, the run goes on from 500 and saves at 750: that one is kept, whatever number is kept."""
+    checkpoint.save(tmp_path, STATE | {"step": 500}, 500, keep=2)
+    torn = checkpoint.save(tmp_path, STATE | {"step": 1000}, 1000, keep=2)
+    (torn / "state.safetensors").write_bytes(b"")
+    checkpoint.save(tmp_path, STATE | {"step": 750}, 750, keep=keep)
+    names = [path.name for path in checkpoint.checkpoints(tmp_path)]
+    assert names == ["step-00000750", "step-00000500"][:keep]
+    state = checkpoint.load_newest(tmp_path)
+    assert state is not None
+    assert state["step"] == 750
+
+
+def test_one_that_cannot_be_read_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    checkpoint.save(tmp_path, STATE, 1, keep=2)
+    (tmp_path / "checkpoints" / "step-00000002" / "SHA256SUMS").mkdir(parents=True)
+    assert same(STATE, checkpoint.load_newest(tmp_path))
+    assert "step-00000002: cannot be read (Is a directory); going on from" in capsys.readouterr().err
+
+
 def test_all_torn_is_one_line(tmp_path: Path) -> None:
     path = checkpoint.save(tmp_path, STATE, 1, keep=2)
     (path / "state.json").unlink()

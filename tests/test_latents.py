@@ -83,6 +83,28 @@ def test_only_what_is_missing_or_cut_short_is_made_again(cache: Path) -> None:
     np.testing.assert_array_equal(np.stack(mended.views), everything)
 
 
+def test_what_a_killed_process_left_half_written_is_removed(cache: Path) -> None:
+    cached_latents(pictures(), Encoder(), "a", CPU)
+    files = sorted(cache.glob("*.npy"))
+    halves = [file.with_name(f".{file.name}.x7k2") for file in files]
+    for half in halves:
+        half.write_bytes(b"half")
+    files[3].unlink()
+    cached_latents(pictures(), Encoder(), "a", CPU)
+    assert not any(half.exists() for half in halves)
+    assert sorted(cache.glob("*.npy")) == files
+
+
+def test_a_cache_that_holds_everything_is_not_written_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    cached_latents(pictures(), Encoder(), "a", CPU)
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("locked")
+
+    monkeypatch.setattr(latents, "lock", refuse)
+    assert cached_latents(pictures(), Encoder(), "a", CPU).shape == (70, 8, 3, 4, 4)
+
+
 def test_files_are_what_was_counted(cache: Path) -> None:
     cached_latents(pictures(), Encoder(), "a", CPU)
     headers = 128 * VIEWS

@@ -205,6 +205,23 @@ def test_a_lock_is_waited_for_and_outlives_no_killed_process(
         assert time.monotonic() - begun < 20
 
 
+@pytest.mark.parametrize("locks", ["native", "none"])
+def test_a_lock_that_is_not_waited_for_says_what_holds_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, locks: str
+) -> None:
+    if locks == "none":
+        monkeypatch.setattr(fcntl, "flock", without_locks(errno.ENOLCK))
+    ends = {"native": "or wait for its end", "none": r"remove .*\.x\.held"}
+    with (
+        storage.lock(tmp_path / "x"),
+        pytest.raises(BadInput, match=f"x is being made.*choose another folder, .*{ends[locks]}$"),
+        storage.lock(tmp_path / "x", taken="x is being made"),
+    ):
+        pass
+    with storage.lock(tmp_path / "x", taken="x is being made"):
+        pass
+
+
 def test_what_fails_under_a_lock_is_not_blamed_on_its_folder(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="Read-only file system") as caught, storage.lock(tmp_path / "x"):
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))

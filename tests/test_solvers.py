@@ -113,6 +113,8 @@ def test_what_a_solver_cannot_do_is_an_error() -> None:
     for process, solver, steps, says in (
         (PROCESS, "ddpm", 50, "ddpm takes all 1000 steps"),
         (PROCESS, "ddim", 1001, "ddim takes 1 to 1000 steps"),
+        (PROCESS, "dpmsolver++", 0, "takes 1 to 1000 steps"),
+        (PROCESS, "dpmsolver++", 5000, "takes 1 to 1000 steps"),
         (PROCESS, "heun", 5, "a diffusion has ddpm, ddim, dpmsolver"),
         (Flow(), "ddim", 5, "a flow has euler, heun"),
         (Flow(), "euler", 0, "a flow takes at least 1"),

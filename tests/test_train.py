@@ -23,10 +23,11 @@ from typer.testing import CliRunner
 
 from morphobench import trainers
 from morphobench.cli import app
-from morphobench.errors import BadInput
+from morphobench.errors import BadInput, Unavailable
 from morphobench.storage import sha256_file
 from reference_models.training import snapshots, trainer
 from reference_models.trident import load
+from reference_models.trident import trainer as trident_trainer
 
 HERE = Path(__file__).parent
 FILES = ("run.json", "log.jsonl", "weights.safetensors")
@@ -181,6 +182,28 @@ def test_sigterm_saves_and_says_how_to_go_on(tmp_path: Path) -> None:
     assert (tmp_path / "autoencoder" / "checkpoints" / f"step-{step:08d}").is_dir()
 
 
+def test_sigterm_while_latents_are_encoded_leaves_no_half_file(
+    tmp_path: Path, autoencoder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cached = trident_trainer.cached_latents
+    with monkeypatch.context() as once:
+
+        def told(images: Any, encode: Any, digest: str, device: torch.device) -> Any:
+            def end(batch: torch.Tensor) -> torch.Tensor:
+                os.kill(os.getpid(), signal.SIGTERM)
+                return encode(batch)
+
+            return cached(images, end, digest, device)
+
+        once.setattr(trident_trainer, "cached_latents", told)
+        with pytest.raises(Unavailable, match="told to end before the first step; give the same command again"):
+            trained("trident", tmp_path, autoencoder=autoencoder)
+    left = [path for path in (tmp_path / "cache" / "latents").iterdir() if path.suffix != ".lock"]
+    assert left == []
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    trained("trident", tmp_path, autoencoder=autoencoder, stop_after=0)
+
+
 def test_a_run_is_begun_or_gone_on_with_and_never_mixed(tmp_path: Path) -> None:
     trained("autoencoder", tmp_path, stop_after=4)
     before = {name: (tmp_path / "autoencoder" / name).read_bytes() for name in FILES}
@@ -222,6 +245,12 @@ def test_a_run_of_before_a_field_was_there_goes_on(tmp_path: Path) -> None:
         ("autoencoder", {"accumulate": 3}, "recipe.batch 4: no multiple of 1 processes x --accumulate 3"),
         ("autoencoder", {"autoencoder": "x"}, "is of a latent model; leave it out"),
         ("autoencoder", {"recompute": True}, "no blocks to compute again"),
+        ("autoencoder", {"compiled": True}, "--compile: the autoencoder's step is not compiled; leave it out"),
+        ("autoencoder", {"settings": ["name=../x"]}, r"'\.\./x': nothing can be submitted as 'autoencoder-"),
+        ("autoencoder", {"settings": ["name="]}, "name '': nothing can be submitted as 'autoencoder-'"),
+        ("autoencoder", {"settings": [f"name={'x' * 60}"]}, "xxx': at most 64 letters"),
+        ("trident", {"settings": ["name=x", "sampler.solver=ddpm"]}, "steps=20: ddpm takes all 1000 steps; --set"),
+        ("trident", {"settings": ["name=x", "sampler.steps=1001"]}, r"steps=1001: dpmsolver\+\+ takes 1 to 1000 steps"),
         ("trident", {"autoencoder": "absent"}, "absent: no such file of weights"),
         ("trident", {}, "no weights of autoencoder ship for it"),
     ],

@@ -54,6 +54,9 @@ def test_a_file_says_what_differs_or_everything(tmp_path: Path) -> None:
         (["recipe.steps"], "--set 'recipe.steps': give FIELD=VALUE"),
         (["recipe.steps=0"], "--set recipe.steps=0: recipe.steps: Input should be greater than 0; correct it"),
         (["recipe.batch=many"], "--set recipe.batch=many: recipe.batch: Input should be a valid integer"),
+        (["recipe.seed=99999999999999999999"], "recipe.seed: Input should be less than 9223372036854775808"),
+        (["recipe.ema=1"], "recipe.ema: Input should be less than 1"),
+        (["recipe.learning_rate=inf"], "recipe.learning_rate: Input should be a finite number"),
         (["transformer.depth=9"], "transformer.depth makes it another model than 'sim'; give it a name, --set name="),
         (["name=x", "transformer.width=7"], "is no multiple of"),
     ],
@@ -70,6 +73,7 @@ def test_a_wrong_setting_is_one_line(settings: list[str], says: str) -> None:
     [
         ("like = ", "not TOML that can be read"),
         ('like = "huge"', "like = 'huge': choose sim, paper"),
+        ('like = ["sim"]', "like = ['sim']: choose sim, paper"),
         ('like = "sim"\n[recipe]\nstep = 5', "recipe.step: no field of that name; nearest: recipe.steps"),
         ('name = "mine"', "image_size: "),
     ],

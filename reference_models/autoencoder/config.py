@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 
-from reference_models.training.recipe import STRICT
+from reference_models.training.recipe import STRICT, Seed
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -33,12 +33,12 @@ class AutoencoderRecipe:
     steps: PositiveInt = 3600
     batch: PositiveInt = 8
     learning_rate: PositiveFloat = 1e-3
-    kl_weight: float = 1e-3
-    gradient_weight: float = 1.0
-    adversarial_weight: float = 0.02
-    adversarial_from: float = 2 / 3
+    kl_weight: NonNegativeFloat = 1e-3
+    gradient_weight: NonNegativeFloat = 1.0
+    adversarial_weight: NonNegativeFloat = 0.02
+    adversarial_from: Annotated[float, Field(ge=0, le=1)] = 2 / 3
     """Share of the steps after which the discriminator joins."""
-    seed: int = 0
+    seed: Seed = 0
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -20,6 +20,8 @@ def describe(job: Job[TrainedAutoencoder]) -> dict[str, str]:
         raise BadInput(f"--autoencoder {job.autoencoder}: is of a latent model; leave it out, this is the autoencoder")
     if job.compute.recompute:
         raise BadInput("--recompute: the autoencoder has no blocks to compute again; leave it out")
+    if job.compute.compiled:
+        raise BadInput("--compile: the autoencoder's step is not compiled; leave it out")
     return {}
 
 

@@ -60,12 +60,33 @@ def sample(
 
     solver: of a diffusion `ddpm` (all T steps, sigma_t^2 = beta_t), `ddim` (deterministic) or `dpmsolver++` (2M); of a
     flow `euler` or `heun`, which asks the network twice a step. generators: one per sample.
-    Raises ValueError for a solver that the process has not, and where `ddpm` is asked for other than all steps.
+    Raises ValueError as `check`.
     """
-    solvers: dict[str, Callable[..., Tensor]] = DIFFUSION_SOLVERS if isinstance(process, Diffusion) else FLOW_SOLVERS
+    check(process, solver, steps)
+    return _solvers(process)[solver](predict, process, steps, start, generators)
+
+
+def check(process: Diffusion | Flow, solver: str, steps: int) -> None:
+    """ValueError for a solver that the process has not, and for steps that it cannot take.
+
+    `ddpm` takes all T steps, the others of a diffusion 1 to T, those of a flow any number.
+    """
+    solvers = _solvers(process)
     if solver not in solvers:
         raise ValueError(f"{solver=}: a {type(process).__name__.lower()} has {', '.join(solvers)}")
-    return solvers[solver](predict, process, steps, start, generators)
+    if isinstance(process, Flow):
+        if steps < 1:
+            raise ValueError(f"{steps=}: a flow takes at least 1")
+        return
+    total = len(process.beta)
+    if solver == "ddpm" and steps != total:
+        raise ValueError(f"{steps=}: ddpm takes all {total} steps")
+    if not 1 <= steps <= total:
+        raise ValueError(f"{steps=}: {solver} takes 1 to {total} steps")
+
+
+def _solvers(process: Diffusion | Flow) -> dict[str, Callable[..., Tensor]]:
+    return DIFFUSION_SOLVERS if isinstance(process, Diffusion) else FLOW_SOLVERS
 
 
 def reverse_mean(diffusion: Diffusion, noisy: Tensor, predicted: Tensor, step: int) -> Tensor:
@@ -78,8 +99,6 @@ def _ddpm(
     predict: Predictor, diffusion: Diffusion, steps: int, start: Tensor, generators: Sequence[torch.Generator]
 ) -> Tensor:
     """Ancestral sampling, DDPM Algorithm 2."""
-    if steps != len(diffusion.beta):
-        raise ValueError(f"{steps=}: ddpm takes all {len(diffusion.beta)} steps")
     x = start
     for step in reversed(range(steps)):
         x = reverse_mean(diffusion, x, predict(x, _at(x, step)), step)
@@ -93,8 +112,6 @@ def _ddim(
 ) -> Tensor:
     """DDIM with eta = 0 (Song et al. 2021, eq. 12), steps evenly spaced from T - 1 down."""
     total = len(diffusion.beta)
-    if not 1 <= steps <= total:
-        raise ValueError(f"{steps=}: ddim takes 1 to {total} steps")
     at = [round(total - place * total / steps) - 1 for place in range(steps)]
     x = start
     for step, following in zip(at, [*at[1:], None], strict=True):
@@ -145,8 +162,6 @@ def _heun(predict: Predictor, flow: Flow, steps: int, start: Tensor, generators:
 
 def _times(steps: int) -> list[tuple[float, float]]:
     """Both ends of each of the even steps from 1 to 0."""
-    if steps < 1:
-        raise ValueError(f"{steps=}: a flow takes at least 1")
     ends = [1 - place / steps for place in range(steps + 1)]
     return list(pairwise(ends))
 

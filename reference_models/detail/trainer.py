@@ -23,6 +23,8 @@ def describe(job: Job[TrainedDetail]) -> dict[str, str]:
         )
     if job.compute.recompute:
         raise BadInput("--recompute: the flow of detail has no blocks to compute again; leave it out")
+    if job.compute.compiled:
+        raise BadInput("--compile: the step of the flow of detail is not compiled; leave it out")
     return {"autoencoder_sha256": sha256_file(weight_path("autoencoder", job.tier.spec.name, job.autoencoder))}
 
 

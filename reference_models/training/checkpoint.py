@@ -26,6 +26,7 @@ TENSORS, REST, SUMS = "state.safetensors", "state.json", "SHA256SUMS"
 def save(run: Path, state: dict[str, Any], step: int, keep: int) -> Path:
     """Write the state (see `tree`) of a run at a step, then remove all but the newest `keep` checkpoints.
 
+    Those of later steps are removed too: they were torn, as the run went on from before them.
     Unavailable where the disk is full; the former ones are untouched then.
     """
     for left in (run / FOLDER).glob(".step-*"):  # by a process that was killed while it wrote
@@ -36,14 +37,15 @@ def save(run: Path, state: dict[str, Any], step: int, keep: int) -> Path:
         save_file(tensors, temporary / TENSORS)
         (temporary / REST).write_text(json.dumps(rest), encoding="utf-8")
         (temporary / SUMS).write_bytes(_sums(temporary))
-    for old in checkpoints(run)[keep:]:
+    former = [one for one in checkpoints(run) if one.name <= path.name]
+    for old in set(checkpoints(run)) - set(former[:keep]):
         shutil.rmtree(old)
     return path
 
 
 def checkpoints(run: Path) -> list[Path]:
     """The checkpoints of a run, newest first."""
-    return sorted((run / FOLDER).glob("step-*"), reverse=True)
+    return sorted((path for path in (run / FOLDER).glob("step-*") if path.is_dir()), reverse=True)
 
 
 def load_newest(run: Path) -> dict[str, Any] | None:
@@ -74,6 +76,8 @@ def _load(path: Path) -> dict[str, Any]:
         return put_together(tensors, json.loads((path / REST).read_text(encoding="utf-8")))
     except FileNotFoundError as error:
         raise BadInput(f"{path}: torn, has no {Path(error.filename).name}") from error
+    except OSError as error:
+        raise BadInput(f"{path}: cannot be read ({error.strerror})") from error
     except (SafetensorError, LookupError, TypeError, ValueError) as error:
         raise BadInput(f"{path}: not a checkpoint ({error})") from error
 

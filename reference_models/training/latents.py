@@ -22,7 +22,8 @@ from rich.progress import track
 from torch import Tensor
 
 from morphobench.datasets.tier import ImageSet
-from morphobench.storage import atomic_path, cache_dir, lock, sha256_text
+from morphobench.errors import Unavailable
+from morphobench.storage import LOCKS, atomic_path, cache_dir, lock, neighbour, sha256_text
 from reference_models.core.pixels import VIEWS, dihedral, to_tensor
 
 FOLDER = "latents"
@@ -61,15 +62,22 @@ def cached_latents(
     """The latents of images in all eight views, encoded on `device` where they are not in the cache yet.
 
     encode: (B, 3, H, W) in [-1, 1] on `device` -> (B, C, S, S). autoencoder: hash of what encodes.
+    What is there is read without a lock, so that a cache that holds everything needs no right to write to it.
     Unavailable where the disk is full.
     """
     paths = [_place(images, autoencoder, view) for view in range(VIEWS)]
-    with lock(paths[0]):  # of several processes the first encodes, the others find what it made
-        missing = {view: path for view, path in enumerate(paths) if _opened(path, len(images)) is None}
-        if missing:
-            _encode(images, encode, missing, device)
     opened = [_opened(path, len(images)) for path in paths]
-    return CachedLatents(tuple(view for view in opened if view is not None), device)
+    if any(view is None for view in opened):
+        with lock(paths[0]):  # of several processes the first encodes, the others find what it made
+            missing = {view: path for view, path in enumerate(paths) if _opened(path, len(images)) is None}
+            if missing:
+                _remove_halves(paths)
+                _encode(images, encode, missing, device)
+        opened = [_opened(path, len(images)) for path in paths]
+    views = tuple(view for view in opened if view is not None)
+    if len(views) < VIEWS:
+        raise Unavailable(f"{paths[0].parent}: latents are removed while they are read; train again")
+    return CachedLatents(views, device)
 
 
 def size_on_disk(images: int, latent: Sequence[int]) -> int:
@@ -91,6 +99,14 @@ def _opened(path: Path, images: int) -> np.ndarray | None:
         log.warning("%s: cut short (%s); made again", path, error)
         return None
     return found if found.shape[0] == images and found.dtype == np.float16 else None
+
+
+def _remove_halves(paths: Sequence[Path]) -> None:
+    """Remove what a killed process left half written. The lock is held, so that nobody is writing them now."""
+    for path in paths:
+        for half in path.parent.glob(f"{neighbour(path, '.').name}*"):
+            if half.suffix not in LOCKS:
+                half.unlink()
 
 
 @torch.no_grad()

@@ -17,18 +17,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
 from torch import nn
 
 from morphobench import provenance
 from morphobench.errors import BadInput
-from morphobench.storage import atomic_write_text, check_writable
+from morphobench.storage import atomic_write_text, check_writable, lock
 from reference_models.core import weight_file
 from reference_models.shipped import RUN_WEIGHTS
 from reference_models.training import checkpoint
 
 ABOUT = "run.json"
-LOCK = ".lock"
 MEND = "go on with it by --resume, or choose another folder"
 
 
@@ -61,7 +59,7 @@ class RunFolder:
         if other is not None:
             raise BadInput(
                 f"{self.path}: holds another run: {other} is {recorded.get(other)} there and {wanted.get(other)} here; "
-                "choose another folder"
+                "give what it began with, or choose another folder"
             )
 
     def begin(self) -> None:
@@ -85,15 +83,8 @@ class RunFolder:
     def held(self) -> Iterator[None]:
         """While the block runs, no other training can be in this folder; BadInput where one is."""
         check_writable(self.path)
-        lock = FileLock(self.path / LOCK)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout as error:
-            raise BadInput(f"{self.path}: another training is running in it; choose another folder") from error
-        try:
+        with lock(self.path / ABOUT, taken=f"{self.path}: another training is running in it"):
             yield
-        finally:
-            lock.release()
 
     def load(self) -> dict[str, Any] | None:
         """The newest checkpoint that is whole, on the CPU; None where there is none. BadInput where all are torn."""

@@ -64,7 +64,7 @@ def _of_file(path: Path, named: Mapping[str, Any]) -> dict[str, Any]:
     like = values.pop(LIKE, None)
     if like is None:
         return values
-    if like not in named:
+    if not isinstance(like, str) or like not in named:
         raise BadInput(f"{path}: like = {like!r}: choose {', '.join(named)}")
     base = as_values(named[like])
     for name in _leaves(values):

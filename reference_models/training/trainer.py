@@ -18,12 +18,12 @@ from morphobench.datasets import load_tier
 from morphobench.datasets.tier import Tier
 from morphobench.errors import BadInput, MorphoBenchError
 from morphobench.features.registry import load_extractor
-from morphobench.schema import first_fault
+from morphobench.schema import Name, first_fault
 from morphobench.trainers import TrainingRequest
 from reference_models.core import weight_file
 from reference_models.shipped import RUN_WEIGHTS
 from reference_models.training.devices import Compute, joined
-from reference_models.training.loop import Observer, Trainee, train
+from reference_models.training.loop import Observer, Trainee, ended_by_sigterm, train
 from reference_models.training.reporting import Reporter
 from reference_models.training.run_folder import ABOUT, RunFolder
 from reference_models.training.settings import as_values, chosen
@@ -110,7 +110,14 @@ class Trainer(Generic[Configuration]):
         tier = load_tier(request.tier)
         plate = held_plate(tier) if request.score_every else None
         learnt, looked_at = parted(tier, plate)
-        job = Job(self._configuration(request), learnt, compute, request.out, request.autoencoder, request.resume)
+        job = Job(
+            self._checked_name(self._configuration(request)),
+            learnt,
+            compute,
+            request.out,
+            request.autoencoder,
+            request.resume,
+        )
         recipe = job.config.recipe
         compute.parts(recipe.batch)  # refuses a batch that cannot be dealt
         metadata = weight_file.describe(self.model, job.config, tier) | self.describe(job) | compute.about
@@ -136,14 +143,29 @@ class Trainer(Generic[Configuration]):
         part: Callable[[], Part] | None = None,
     ) -> None:
         """Build and train. reporter and part, what is looked at on the way, are the first process's alone."""
-        recipe, trainee = job.config.recipe, self.build(job)
-        looking = [] if part is None else observers(trainee, job, folder, request, part)
+        recipe = job.config.recipe
+        with ended_by_sigterm(request.out):  # images may be encoded first, for minutes
+            trainee = self.build(job)
+            looking = [] if part is None else observers(trainee, job, folder, request, part)
         if job.compute.main:
             folder.begin()
         train(
             trainee, folder, recipe.seed, recipe.steps, request.stop_after, request.log_every, request.save_every,
             job.compute, looking, reporter,
         )  # fmt: skip
+
+    def _checked_name(self, config: Configuration) -> Configuration:
+        """BadInput for a name under which nothing can be submitted: better now than after the training."""
+        submitted = f"{self.model}-{config.name}"
+        try:
+            for name in (config.name, submitted):
+                TypeAdapter(Name).validate_python(name)
+        except ValidationError as error:
+            raise BadInput(
+                f"name {config.name!r}: nothing can be submitted as {submitted!r}: at most 64 letters, digits, '.', "
+                "'_' and '-', the first a letter or digit; choose another, --set name=NAME"
+            ) from error
+        return config
 
     def _configuration(self, request: TrainingRequest) -> Configuration:
         """What was asked for; of a run that goes on, and for which nothing is, what it began with."""

@@ -10,20 +10,34 @@ from morphobench.storage import atomic_dir, atomic_path, folder_sha256, sha256_f
 from morphobench.training_data import TierDataset
 from reference_models.autoencoder import loading
 from reference_models.autoencoder.network import ConvolutionalAutoencoder, StableDiffusionAutoencoder
+from reference_models.core import solvers
+from reference_models.core.solvers import Diffusion
 from reference_models.shipped import STABLE_DIFFUSION, weight_path
 from reference_models.training.latents import cached_latents
 from reference_models.training.trainer import Job, Trainer
 from reference_models.trident.config import PAPER, SIM, TridentConfig
+from reference_models.trident.diffusion import Schedule
 from reference_models.trident.training import TridentTraining, training_set
 
 
 def describe(job: Job[TridentConfig]) -> dict[str, str]:
-    """The hash of the autoencoder; BadInput for one that is not there and for another image size than the tier's."""
+    """The hash of the autoencoder.
+
+    BadInput for one that is not there, another image size than the tier's, and a sampler that could not draw.
+    """
     config, size = job.config, job.tier.spec.image_size
     if config.image_size != size:
         raise BadInput(
             f"configuration {config.name!r}: draws {config.image_size} pixels, tier {job.tier.spec.name} has {size}; "
             "choose another --config or --tier"
+        )
+    try:
+        solvers.check(Diffusion(Schedule(config.diffusion).beta), config.sampler.solver, config.sampler.steps)
+    except ValueError as error:
+        raise BadInput(f"sampler: {error}; --set sampler.steps=N") from error
+    if config.sampler.detail_steps and config.autoencoder.kind != "convolutional":
+        raise BadInput(
+            "sampler.detail_steps: only the images of a convolutional autoencoder are completed; set it to 0"
         )
     place = _autoencoder(job)
     if config.autoencoder.kind == "stable-diffusion":
