@@ -204,6 +204,16 @@ def replace_dir(new: Path, path: Path) -> None:
         shutil.rmtree(aside)
 
 
+def copy_whole(source: Path, target: Path) -> None:
+    """Copy a file, or a folder with all that is in it; the copy is whole or absent."""
+    if source.is_dir():
+        with atomic_dir(target) as temporary:
+            shutil.copytree(source, temporary, dirs_exist_ok=True)
+        return
+    with atomic_path(target) as temporary:
+        shutil.copyfile(source, temporary)
+
+
 def atomic_write_text(path: Path, text: str) -> None:
     """Write a whole text file (UTF-8) or nothing."""
     with atomic_path(path) as temporary:

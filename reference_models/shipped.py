@@ -17,6 +17,8 @@ RUN_WEIGHTS = "weights.safetensors"
 """The result of a training run, in its folder."""
 STABLE_DIFFUSION = "autoencoder"
 """Folder beside the weights of a model that draws by the stable-diffusion VAE: that VAE, in diffusers' layout."""
+BESIDE_WEIGHTS = (STABLE_DIFFUSION, "autoencoder.safetensors", "detail.safetensors")
+"""Other models that a latent model draws with, where they lie beside its weights."""
 
 
 def trident(tier: Tier, weights: Path | None = None) -> tuple[Path, ...]:
@@ -30,9 +32,19 @@ def trident(tier: Tier, weights: Path | None = None) -> tuple[Path, ...]:
 
 
 def beside(path: Path, model: str, tier: str) -> Path:
-    """The file of a model that another needs: MODEL.safetensors in the folder of the other's, or the one that ships."""
+    """The file of a model that another needs: MODEL.safetensors in the folder of the other's, or the one that ships.
+
+    Unavailable where there is neither.
+    """
     own = path.parent / f"{model}.safetensors"
-    return own if own.is_file() else _shipped(model, tier)
+    if own.is_file():
+        return own
+    try:
+        return _shipped(model, tier)
+    except Unavailable as error:
+        raise Unavailable(
+            f"{path}: draws with a {model}, and none ships for tier {tier!r}; put yours beside it, {own.name}"
+        ) from error
 
 
 def _ships_or_lies_beside(path: Path, model: str, tier: str) -> bool:

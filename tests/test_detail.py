@@ -6,24 +6,17 @@ from pathlib import Path
 import pytest
 import torch
 from tiny_tier import tiny_tier
-from tiny_trident import AUTOENCODER, TINY
+from tiny_trident import AUTOENCODER, TINY, TINY_DETAIL
 
 from morphobench.errors import BadInput
 from reference_models.autoencoder.network import ConvolutionalAutoencoder
 from reference_models.core import weight_file
-from reference_models.detail.config import DetailConfig, TrainedDetail
 from reference_models.detail.loading import load_detail
 from reference_models.detail.network import DetailDecoder, DetailFlow
 from reference_models.detail.training import DetailTraining
 from reference_models.training.devices import Compute
-from reference_models.training.recipe import Recipe
 from reference_models.trident.model import Trident
 from reference_models.trident.network import TridentNetwork
-
-TINY_DETAIL = TrainedDetail(
-    "tiny", AUTOENCODER.autoencoder, DetailConfig(width=16, deep_width=16, time_width=16),
-    Recipe(steps=150, batch=4, learning_rate=5e-3, warmup=10, decay=0.5, clip=1.0, ema=0.98),
-)  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -85,6 +85,28 @@ def test_both_models_train_one_after_the_other(tmp_path: Path, autoencoder: Path
     assert [path.name for path in sorted((folder / "checkpoints").iterdir())] == ["step-00000008", "step-00000012"]
 
 
+def test_a_flow_of_detail_trains_as_the_others_do_and_lies_beside_trident(tmp_path: Path, autoencoder: Path) -> None:
+    tier, widths = tiny_tier(tmp_path), ("recipe.ema_widths=[0.05, 0.2]", "recipe.snapshots=2")
+    asked = {"autoencoder": autoencoder, "settings": ("recipe.steps=8", *widths), "sample_every": 4}
+    straight = trained("detail", tmp_path / "straight", **asked)
+    trained("detail", tmp_path, stop_after=4, **asked)
+    made = trained("detail", tmp_path, resume=True, **asked)
+    assert made.read_bytes() == straight.read_bytes()
+    assert {path.name for path in (made.parent / "samples").iterdir()} == {"step-00000004.png", "step-00000008.png"}
+    assert len(list((made.parent / "averages").iterdir())) == 4
+    with pytest.raises(BadInput, match="--compile: the step of the flow of detail is not compiled; leave it out"):
+        trained("detail", tmp_path / "other", compiled=True, **asked)
+
+    detailed = ("name=detailed", "sampler.detail_steps=2", *widths)
+    folder = trained("trident", tmp_path, autoencoder=autoencoder, settings=detailed).parent
+    with pytest.raises(Unavailable, match=r"draws with a detail, and none ships for tier 'tiny'; put yours beside it"):
+        load(tier, "cpu", folder)
+    (folder / "detail.safetensors").write_bytes(made.read_bytes())
+    averaged = snapshots.put_together(folder, 0.1, tmp_path / "averaged").parent
+    for place in (folder, averaged):
+        assert load(tier, "cpu", place).generate(tier.conditions("id").take([0]), 0).shape == (1, 32, 32, 3)
+
+
 def test_accumulation_recomputation_and_compilation_are_the_same_step(
     tmp_path: Path, autoencoder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -353,7 +375,9 @@ def test_any_width_of_the_average_is_read_off_afterwards(tmp_path: Path, autoenc
         assert load(tiny_tier(tmp_path), "cpu", made.parent).network.config.recipe.ema_widths == (0.05, 0.2)
     with pytest.raises(BadInput, match=r"width 0\.5: give one between 0 and 0\.28"):
         snapshots.put_together(run, 0.5, tmp_path / "other")
-    with pytest.raises(BadInput, match="holds weights; choose another folder"):
-        snapshots.put_together(run, 0.1, run)
+    for held in ("weights.safetensors", "run.json"):
+        with pytest.raises(BadInput, match="holds weights, or is the run itself; choose another folder"):
+            snapshots.put_together(run, 0.1, run)
+        (run / held).unlink()
     with pytest.raises(BadInput, match=r"has no averages; train with --set 'recipe\.ema_widths="):
         snapshots.put_together(tmp_path, 0.1, tmp_path / "other")

@@ -117,7 +117,11 @@ def test_one_plate_cannot_be_held_apart(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(trainer, "load_tier", load_tiny(tmp_path))
     with pytest.raises(BadInput, match="--score-every: tier tiny has 1 plate of training images"):
         trained("autoencoder", tmp_path, score_every=2)
-    assert held_plate(two_plates(tmp_path)) == "T02"
+    tier = two_plates(tmp_path)
+    assert held_plate(tier) == "T02"
+    rows = tier.samples.index[(tier.samples["split"] == "train") & (tier.samples["plate"] == "T02")]
+    with pytest.raises(BadInput, match="--score-every: plate T02 of tier tiny has a single training image"):
+        held_plate(replace(tier, samples=tier.samples.drop(rows[1:])))
 
 
 def test_the_default_configuration_scores_by_the_tier_s_embedding() -> None:
@@ -149,6 +153,30 @@ def test_progress_says_rate_and_time_left() -> None:
     assert "3.0 h left" in progress_line(line, 500 + 95_040, "")
     assert "10 s left" in progress_line(line, 588, "")
     assert progress_line({"step": 5, "kd": 1.0}, 10, "kd 1") == "step 5 of 10: kd 1"
+
+
+def test_a_log_that_cannot_be_read_ends_no_run(tmp_path: Path) -> None:
+    """The checkpoint holds the log; the file of a run that goes on is read for the plot alone."""
+    folder = trained("autoencoder", tmp_path, stop_after=4).parent
+    (folder / "log.jsonl").write_bytes(b'{"step": 2, "kl": \xff')
+    trained("autoencoder", tmp_path, resume=True)
+    assert [line["step"] for line in log_of(folder)] == [2, 4, 6, 8, 10, 12]
+    plot([{"step": 2, "steps_per_second": 1.0}], tmp_path / "nothing.png")
+    assert not (tmp_path / "nothing.png").exists()
+
+
+def test_what_went_wrong_is_said_and_not_that_the_plot_failed_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise Unavailable("losses.png: the disk is full")
+
+    monkeypatch.setattr(reporting, "plot", full)
+    with pytest.raises(Unavailable, match="the checkpoint"), reporting.Reporter(tmp_path, 10) as report:
+        report({"step": 1, "a": 1.0})
+        raise Unavailable("the checkpoint: the disk is full")
+    with pytest.raises(Unavailable, match=r"losses\.png"), reporting.Reporter(tmp_path, 10) as report:
+        report({"step": 1, "a": 1.0})
 
 
 def test_a_plot_has_a_panel_for_every_term(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,17 +14,19 @@ from pathlib import Path
 from typing import Any
 
 from tiny_tier import tiny_tier
-from tiny_trident import AUTOENCODER, TINY_GENES
+from tiny_trident import AUTOENCODER, TINY_DETAIL, TINY_GENES
 
 from morphobench.datasets.tier import Tier
 from morphobench.errors import BadInput, MorphoBenchError
 from morphobench.trainers import TrainingRequest
 from reference_models.autoencoder.trainer import TRAINER as AUTOENCODER_TRAINER
+from reference_models.detail.trainer import TRAINER as DETAIL_TRAINER
 from reference_models.training import trainer
 from reference_models.trident.trainer import TRAINER as TRIDENT_TRAINER
 
 TRAINERS: dict[str, trainer.Trainer[Any]] = {
     "autoencoder": replace(AUTOENCODER_TRAINER, configurations={"tiny": AUTOENCODER}),
+    "detail": replace(DETAIL_TRAINER, configurations={"tiny": TINY_DETAIL}),
     "trident": replace(TRIDENT_TRAINER, configurations={"tiny": TINY_GENES}),
 }
 

@@ -8,6 +8,7 @@ import torch
 
 from morphobench.schema import Condition
 from reference_models.autoencoder.config import AutoencoderConfig, AutoencoderRecipe, TrainedAutoencoder
+from reference_models.detail.config import DetailConfig, TrainedDetail
 from reference_models.training.recipe import Recipe
 from reference_models.trident.condition import featurise
 from reference_models.trident.config import SIM, ConditionConfig, DiffusionConfig, TransformerConfig, TridentConfig
@@ -30,6 +31,11 @@ TINY = TridentConfig(
 )
 TINY_GENES = replace(TINY, condition=replace(TINY.condition, genes=978))
 """For `tiny_tier`, whose expression has all landmark genes."""
+
+TINY_DETAIL = TrainedDetail(
+    "tiny", AUTOENCODER.autoencoder, DetailConfig(width=16, deep_width=16, time_width=16),
+    Recipe(steps=150, batch=4, learning_rate=5e-3, warmup=10, decay=0.5, clip=1.0, ema=0.98),
+)  # fmt: skip
 
 
 def tiny_training_set() -> TrainingSet:

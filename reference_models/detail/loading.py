@@ -22,7 +22,8 @@ def load_detail(path: Path, autoencoder_sha256: str, tier: Tier) -> DetailFlow:
     if completes != autoencoder_sha256:
         raise BadInput(
             f"{path}: completes the images of the autoencoder with sha256 {completes[:12]}..., not of "
-            f"{autoencoder_sha256[:12]}...; train it on that one (morphobench train detail --autoencoder)"
+            f"{autoencoder_sha256[:12]}...; train one on that (morphobench train detail --autoencoder) and put its "
+            "weights beside TRIDENT's, detail.safetensors"
         )
     config = weight_file.configuration(file, TrainedDetail)
     return weight_file.filled(lambda: DetailFlow(config), file).eval().requires_grad_(False)

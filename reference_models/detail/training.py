@@ -8,22 +8,27 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from reference_models.autoencoder.network import ConvolutionalAutoencoder
 from reference_models.autoencoder.training import draw_images
+from reference_models.core.pixels import to_tensor, to_uint8
 from reference_models.detail.config import TrainedDetail
-from reference_models.detail.network import DetailFlow
-from reference_models.training.average import new_average, update_average
+from reference_models.detail.network import DetailDecoder, DetailFlow
+from reference_models.training.average import Averages
 from reference_models.training.devices import Compute, mean_of
-from reference_models.training.recipe import rate_at
+from reference_models.training.recipe import rate_at, snapshot_every
+from reference_models.training.watching import BATCH, Part
 
 Network = TypeVar("Network", bound=nn.Module)
 LIKELIHOOD_WEIGHT = 0.1
 LARGEST = 5.0
 """Differences are cut at so many deviations for the flow, so that a pixel whose deviation is not learnt yet does not
 drown the others."""
+DRAWN_STEPS = 8
+"""Of Euler's method, for pictures on the way."""
 
 
 class DetailTraining:
@@ -37,11 +42,16 @@ class DetailTraining:
         self.autoencoder = _on(autoencoder, self.device)
         torch.manual_seed(config.recipe.seed)
         self.flow = _on(DetailFlow(config), self.device)
-        self.average = new_average(self.flow)
+        self.snapshot_every = snapshot_every(self.recipe)
+        self.kept = Averages(self.flow, self.recipe.ema, self.recipe.ema_widths)
+        self.averages, self.average = self.kept.by_width, self.kept.result
         self.optimizer = torch.optim.AdamW(
-            self.flow.parameters(), lr=self.recipe.learning_rate, betas=(0.9, 0.99), weight_decay=0.0
+            self.flow.parameters(),
+            lr=self.recipe.learning_rate,
+            betas=(0.9, 0.99),
+            weight_decay=self.recipe.weight_decay,
         )
-        self.modules: dict[str, nn.Module] = {"flow": self.flow, "average": self.average}
+        self.modules: dict[str, nn.Module] = {"flow": self.flow, **self.kept.modules}
         self.optimizers: dict[str, torch.optim.Optimizer] = {"adamw": self.optimizer}
 
     def update(self, step: int, generator: torch.Generator) -> Mapping[str, Tensor]:
@@ -87,8 +97,19 @@ class DetailTraining:
         norm = self.compute.join_gradients(self.flow.parameters(), self.recipe.clip)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        update_average(self.average, self.flow, self.recipe.ema)
+        self.kept.update(self.flow, step)
         return norm
+
+    def draw(self, part: Part) -> np.ndarray:
+        """The images of a part, sent once through the autoencoder and completed (a `training.watching.Draws`)."""
+        decoder = DetailDecoder(self.autoencoder, self.average, DRAWN_STEPS, self.compute.bfloat16)
+        drawn = []
+        for at in range(0, len(part.images), BATCH):
+            images = to_tensor(part.images[at : at + BATCH], self.device)
+            generators = [torch.Generator().manual_seed(at + row) for row in range(len(images))]
+            with torch.no_grad():
+                drawn.append(to_uint8(decoder.draw(self.autoencoder.encode(images), generators)))
+        return np.concatenate(drawn)
 
     def finish(self) -> nn.Module:
         """The average is the result."""

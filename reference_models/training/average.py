@@ -11,7 +11,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 import numpy as np
 import torch
@@ -34,6 +34,29 @@ def update_average(average: nn.Module, module: nn.Module, decay: float) -> None:
         kept.lerp_(new, 1 - decay)
     for buffer, newest in zip(average.buffers(), module.buffers(), strict=True):
         buffer.copy_(newest)
+
+
+class Averages(Generic[Network]):
+    """The averages that a recipe asks for: of a fixed decay, or of several power-function profiles.
+
+    by_width: those of profiles. result: the first of them, or that of the fixed decay. modules: all, under names that a
+    checkpoint keeps them by.
+    """
+
+    def __init__(self, module: Network, decay: float, widths: Sequence[float]) -> None:
+        """decay: of the fixed average, where there are no widths."""
+        self.decay = decay
+        self.by_width = {width: new_average(module) for width in widths}
+        self.result: Network = self.by_width[widths[0]] if widths else new_average(module)
+        others = list(self.by_width.items())[1:]
+        self.modules = {"average": self.result} | {f"average {width}": average for width, average in others}
+
+    def update(self, module: nn.Module, step: int) -> None:
+        """Take in the weights after step 0, 1, ..."""
+        if not self.by_width:
+            update_average(self.result, module, self.decay)
+        for width, average in self.by_width.items():
+            update_average(average, module, power_decay(width, step + 1))
 
 
 @cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated
 
 from pydantic import ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
@@ -38,6 +39,11 @@ class Recipe:
     snapshots: PositiveInt = 20
     """How often, evenly over the steps, the averages of `ema_widths` are kept, to put any width together afterwards."""
     seed: Seed = 0
+
+
+def snapshot_every(recipe: Recipe) -> int:
+    """Steps between two snapshots of the averages of `ema_widths`."""
+    return math.ceil(recipe.steps / recipe.snapshots)
 
 
 def rate_at(recipe: Recipe, step: int) -> float:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
 from pathlib import Path
 
 from morphobench.errors import BadInput
-from morphobench.storage import atomic_path, atomic_write_text, read_sums, sha256_file
+from morphobench.storage import atomic_write_text, copy_whole, read_sums, sha256_file
 from reference_models.core import weight_file
 from reference_models.shipped import FOLDER, given_path
 
@@ -38,8 +37,7 @@ def release(run: Path, name: str, folder: Path = FOLDER, unfinished: bool = Fals
             f"{run}: its autoencoder (sha256 {companion[:12]}...) is not in {folder}; release that run first"
         )
     path = folder / f"{name}.safetensors"
-    with atomic_path(path) as temporary:
-        shutil.copyfile(source, temporary)
+    copy_whole(source, path)
     _write_log(run, path.with_suffix(".log.jsonl"))
     if folder == FOLDER or sums:
         sums[path.name] = sha256_file(path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -12,7 +13,7 @@ from typing import Any, Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from morphobench.errors import Unavailable
+from morphobench.errors import MorphoBenchError, Unavailable
 from morphobench.storage import atomic_path
 
 PLOT = "losses.png"
@@ -49,8 +50,10 @@ class Reporter:
         self.progress.stop()
         if self.events is not None:
             self.events.close()
-        if self.lines:
-            self._plot()
+        # A plot that cannot be written must not take the place of what went wrong before.
+        with suppress(MorphoBenchError) if error is not None else nullcontext():
+            if self.lines:
+                self._plot()
 
     def __call__(self, line: Mapping[str, Any]) -> None:
         """Show a line, and write it for TensorBoard."""
@@ -94,19 +97,28 @@ def progress_line(line: Mapping[str, Any], steps: int, terms: str) -> str:
 
 
 def earlier(folder: Path, step: int) -> list[dict[str, Any]]:
-    """The lines of the log of a run before a step, without that on the machine."""
+    """The lines of the log of a run before a step, without that on the machine.
+
+    They are for the plot alone: a log that cannot be read is written anew from the checkpoint.
+    """
     path = folder / "log.jsonl"
-    if not path.is_file():
+    try:
+        lines = [json.loads(text) for text in path.read_text(encoding="utf-8").splitlines()]
+        return [line for line in lines if 0 < line["step"] < step]
+    except (OSError, ValueError, LookupError, TypeError):
         return []
-    lines = [json.loads(text) for text in path.read_text(encoding="utf-8").splitlines()]
-    return [line for line in lines if 0 < line["step"] < step]
 
 
 def plot(lines: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Every term of a log over its steps, one panel each, as PNG; logarithmic where all its values are positive."""
+    """Every term of a log over its steps, one panel each, as PNG; logarithmic where all its values are positive.
+
+    Nothing is drawn where there is no term.
+    """
     from matplotlib.figure import Figure  # half a second, which a short run does not pay at its start
 
     terms = [name for name in dict.fromkeys(name for line in lines for name in line) if name not in NOT_CURVES]
+    if not terms:
+        return
     across = min(3, len(terms))
     down = -(-len(terms) // across)
     figure = Figure(figsize=(4 * across, 2.6 * down), layout="constrained")

@@ -6,7 +6,6 @@ One is a file of weights, `averages/step-00000500__0.1.safetensors`: step and re
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +14,9 @@ from safetensors.torch import load_file
 from torch import nn
 
 from morphobench.errors import BadInput
+from morphobench.storage import copy_whole
 from reference_models.core import weight_file
-from reference_models.shipped import RUN_WEIGHTS
+from reference_models.shipped import BESIDE_WEIGHTS, RUN_WEIGHTS
 from reference_models.training.average import WIDEST, combined, reconstruction
 from reference_models.training.run_folder import RunFolder
 
@@ -43,13 +43,13 @@ class Snapshots:
 def put_together(run: Path, width: float, out: Path) -> Path:
     """The weights of a run's last snapshot, averaged by the profile of another width, in a folder of their own.
 
-    out: what `evaluate --checkpoint` takes: weights, and the autoencoder that lies beside them in the run.
-    BadInput for a width that no profile has, a run without snapshots, and a folder that holds weights.
+    out: what `evaluate --checkpoint` takes: weights, and the models that lie beside them in the run.
+    BadInput for a width that no profile has, a run without snapshots, and a folder that is the run or holds weights.
     """
     if not 0 < width < WIDEST:
         raise BadInput(f"width {width}: give one between 0 and {WIDEST}")
-    if (out / RUN_WEIGHTS).exists():
-        raise BadInput(f"{out}: holds weights; choose another folder")
+    if (out / RUN_WEIGHTS).exists() or (out.exists() and out.samefile(run)):
+        raise BadInput(f"{out}: holds weights, or is the run itself; choose another folder")
     paths = sorted((run / FOLDER).glob("step-*.safetensors"))
     if not paths:
         raise BadInput(f"{run}: has no {FOLDER}; train with --set 'recipe.ema_widths=[0.05, 0.1]'")
@@ -63,8 +63,7 @@ def put_together(run: Path, width: float, out: Path) -> Path:
         "average": json.dumps({"step": last, "width": width}),
         "training": json.dumps({"step": last, "steps": steps}),
     }
+    for beside in (place for name in BESIDE_WEIGHTS if (place := run / name).exists()):
+        copy_whole(beside, out / beside.name)
     weight_file.write_tensors(out / RUN_WEIGHTS, tensors, metadata[0] | about)
-    for beside in sorted(run.glob("autoencoder*")):
-        copy = shutil.copytree if beside.is_dir() else shutil.copyfile
-        copy(beside, out / beside.name)
     return out / RUN_WEIGHTS

@@ -55,15 +55,21 @@ class Draws(Protocol):
 def held_plate(tier: Tier) -> str:
     """The last plate of the training images: the one that a run which scores itself holds apart.
 
-    BadInput where there is only one. Plates of tests are never used.
+    BadInput where there is only one, or where it has a single image. Plates of tests are never used.
     """
-    plates = sorted(set(tier.rows("train")["plate"]))
-    if len(plates) < 2:
+    counts = tier.rows("train")["plate"].value_counts()
+    last = max(counts.index)
+    if len(counts) < 2:
         raise BadInput(
-            f"--score-every: tier {tier.spec.name} has {len(plates)} plate of training images, and one is held apart "
+            f"--score-every: tier {tier.spec.name} has {len(counts)} plate of training images, and one is held apart "
             "to score on; leave it out"
         )
-    return plates[-1]
+    if counts[last] < 2:
+        raise BadInput(
+            f"--score-every: plate {last} of tier {tier.spec.name} has a single training image, which is held apart "
+            "to score on; leave it out"
+        )
+    return str(last)
 
 
 def parted(tier: Tier, plate: str | None) -> tuple[Tier, pd.DataFrame]:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 from morphobench.errors import BadInput
-from morphobench.storage import atomic_dir, atomic_path, folder_sha256, sha256_file
+from morphobench.storage import copy_whole, folder_sha256, sha256_file
 from morphobench.training_data import TierDataset
 from reference_models.autoencoder import loading
 from reference_models.autoencoder.network import ConvolutionalAutoencoder, StableDiffusionAutoencoder
@@ -82,12 +81,7 @@ def _copy(place: Path, folder: Path) -> None:
     """A copy beside the weights, where `autoencoder.loading.load_companion` looks for it."""
     if place.parent == folder:
         return
-    if place.is_dir():
-        with atomic_dir(folder / STABLE_DIFFUSION) as temporary:
-            shutil.copytree(place, temporary, dirs_exist_ok=True)
-        return
-    with atomic_path(folder / loading.BESIDE) as temporary:
-        shutil.copyfile(place, temporary)
+    copy_whole(place, folder / (STABLE_DIFFUSION if place.is_dir() else loading.BESIDE))
 
 
 TRAINER = Trainer("trident", {"sim": SIM, "paper": PAPER}, describe, build)

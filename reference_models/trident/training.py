@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -15,10 +14,10 @@ from torch.utils.checkpoint import checkpoint
 
 from morphobench.training_data import TierDataset
 from reference_models.autoencoder.network import ImageAutoencoder
-from reference_models.training.average import new_average, power_decay, update_average
+from reference_models.training.average import Averages
 from reference_models.training.devices import Compute, attention_kernels, mean_of
 from reference_models.training.latents import CachedLatents
-from reference_models.training.recipe import rate_at
+from reference_models.training.recipe import rate_at, snapshot_every
 from reference_models.training.watching import Part
 from reference_models.trident.condition import Drugs, feature_count, featurise
 from reference_models.trident.config import TridentConfig
@@ -73,18 +72,16 @@ class TridentTraining:
         self.network.fit_standardisation(data.g_pre.cpu(), data.g_post.cpu())
         self.network.condition.fit_features(data.drugs)
         self.network.to(self.device)
-        widths = config.recipe.ema_widths
-        self.snapshot_every = math.ceil(config.recipe.steps / config.recipe.snapshots)
-        self.averages = {width: new_average(self.network) for width in widths}
-        self.average = self.averages[widths[0]] if widths else new_average(self.network)
+        self.snapshot_every = snapshot_every(config.recipe)
+        self.kept = Averages(self.network, config.recipe.ema, config.recipe.ema_widths)
+        self.averages, self.average = self.kept.by_width, self.kept.result
         self.optimizer = torch.optim.AdamW(
             self.network.parameters(),
             lr=config.recipe.learning_rate,
             weight_decay=config.recipe.weight_decay,
             fused=True,
         )
-        self.modules: dict[str, nn.Module] = {"network": self.network, "average": self.average}
-        self.modules |= {f"average {width}": self.averages[width] for width in widths[1:]}
+        self.modules: dict[str, nn.Module] = {"network": self.network, **self.kept.modules}
         self.optimizers: dict[str, torch.optim.Optimizer] = {"adamw": self.optimizer}
         self.losses = self._losses()
 
@@ -98,10 +95,7 @@ class TridentTraining:
         terms = mean_of([self._backward(rows, views, noise, part, len(parts)) for part in parts])
         norm = self.compute.join_gradients(self.network.parameters(), recipe.clip)
         self.optimizer.step()
-        if not self.averages:
-            update_average(self.average, self.network, recipe.ema)
-        for width, average in self.averages.items():
-            update_average(average, self.network, power_decay(width, step + 1))
+        self.kept.update(self.network, step)
         return {**terms, "gradient_norm": norm}
 
     def _backward(self, rows: Tensor, views: Tensor, noise: Noise, part: slice, parts: int) -> dict[str, Tensor]:
