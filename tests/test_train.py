@@ -354,6 +354,12 @@ def test_the_command_s_bad_input_is_one_line(words: list[str], says: str, tmp_pa
     assert not (tmp_path / "run").exists()
 
 
+def test_a_precision_that_is_none_is_one_line(tmp_path: Path) -> None:
+    """From Python, where no parser refuses it: it would be float32 without a word."""
+    with pytest.raises(BadInput, match="--precision 'bf16': choose float32 or bfloat16"):
+        trained("autoencoder", tmp_path, precision="bf16")
+
+
 def test_any_width_of_the_average_is_read_off_afterwards(tmp_path: Path, autoencoder: Path) -> None:
     """Kept widths 0.05 and 0.2; put together at 0.05 it is the result, and at 0.1 what a run of that width keeps."""
     kept = {
