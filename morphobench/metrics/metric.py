@@ -45,7 +45,8 @@ class Metric:
     key: what it is printed under, before the brackets. part: of several rows of one key, what this one looks at, a
     compartment for example; `part_words` say it in a title. title, family: see FAMILIES.
     inputs: the bundle of arrays that it takes. compute, resample: the score and its replicates, see `replicates`.
-    count: the N of the smaller side. undefined: how many items have no value (left out, never counted as 0).
+    count: its N, of two sides the smaller one's; smallest_n: the least that it is computed of.
+    undefined: how many items have no value (left out, never counted as 0).
     named_after: whose name a score bears. "extractor": there is one for each extractor; "embedding", "engine": there
     is one, which bears the name of an embedding or engine that is not the tier's own.
     genuine: key and title that it has with the genuine Inception's features instead.
@@ -57,6 +58,7 @@ class Metric:
     sees: what it claims to see, each of which `benchmarks/metric_validation.py` and `tests/test_metric_validation.py`
     hold it to.
     chance: what blind guesses would score, where that depends on the labels of the track; NaN where it is not defined.
+    answers: among how many it chooses, where that depends on them and one answer for all scores at most 1 / answers.
     """
 
     key: str
@@ -83,6 +85,7 @@ class Metric:
     compound_intervals: Callable[[Any, int, int], Mapping[str, tuple[float, float] | None]] | None = None
     sees: tuple[Seen, ...] = ()
     chance: Callable[[Any], float] | None = None
+    answers: Callable[[Any], int] | None = None
 
     def printed_key(self, features: str = "", engine: str = "") -> str:
         """The key of a score: `fid`, `fd[name]`, `nsc`, `area_occupied_shift[cells][engine]`.

@@ -13,19 +13,18 @@ from morphobench.report.drawing import STAMP, Picture, encode_image
 
 FIELD = 256
 """Pixels of a drawn field: twice its size on the page."""
-FIELDS_SHOWN = 3
 GAP = 6
 ROWS = (("real", "Real"), ("generated", "Generated"), ("vehicle", "Vehicle"))
 
 
 def panel_pictures(evaluation: Evaluation, track: TrackContents) -> list[Picture]:
-    """One picture per panel compound: rows real, generated, vehicle; up to FIELDS_SHOWN fields across."""
+    """One picture per panel compound: rows real, generated, vehicle; its fields across."""
     return [_column(evaluation, column) for column in track.panel]
 
 
 def _column(evaluation: Evaluation, column: PanelColumn) -> Picture:
     simulated = evaluation.report.simulated
-    shown = min(FIELDS_SHOWN, *(len(getattr(column, key)) for key, _ in ROWS))
+    shown = min(len(getattr(column, key)) for key, _ in ROWS)
     width = shown * FIELD + (shown - 1) * GAP
     canvas = Image.new("RGB", (width, len(ROWS) * FIELD + (len(ROWS) - 1) * GAP), "white")
     draw = ImageDraw.Draw(canvas)

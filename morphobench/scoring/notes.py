@@ -50,8 +50,8 @@ def floor_note(scores: Iterable[Score], intervals: Intervals) -> tuple[str, ...]
 def track_notes(measured: Measurements, track_tasks: Sequence[Task]) -> tuple[str, ...]:
     """What a reader must know of a track beside the numbers; track_tasks: its `tasks`.
 
-    Scores with too few clusters for an interval, chance levels, copies of real images, images the
-    segmentation mistrusts.
+    Scores with too few clusters for an interval, chance levels, what rows of areas leave out, copies of real images,
+    images that the segmentation mistrusts; of a submission without images that it has none.
     """
     filled = [task for task in track_tasks if task.inputs is not None]
     lines = [*_too_few_clusters(filled), *_chance_levels(filled)]
@@ -84,11 +84,10 @@ def _chance_levels(filled: Sequence[Task]) -> list[str]:
     shown = [f"{key} {level:.3f}" for key, level in levels.items() if np.isfinite(level)]
     lines = [f"neighbours drawn blindly score {', '.join(shown)}"] if shown else []
     for task in filled:
-        if task.metric.key == "lda_separability":
-            classes = len(np.unique(task.inputs.generated_y))
-            lines.append(
-                f"lda_separability asks for {classes} mechanisms; one answer for all scores at most {1 / classes:.3f}"
-            )
+        if task.metric.answers is not None:
+            several = task.metric.answers(task.inputs)
+            one = 1 / several
+            lines.append(f"{task.key} asks for {several} mechanisms; one answer for all scores at most {one:.3f}")
     return lines
 
 

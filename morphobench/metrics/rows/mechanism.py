@@ -81,6 +81,7 @@ ROWS = (
         compute=lambda inputs: lda_separability(inputs.train_x, inputs.train_y, inputs.generated_x, inputs.generated_y),
         resample=_separability_replicates,
         count=lambda inputs: len(inputs.generated_x),
+        answers=lambda inputs: len(np.unique(inputs.generated_y)),
     ),
     Metric(
         key="nsc",
