@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from morphobench import provenance
-from morphobench.errors import BadInput
+from morphobench.errors import BadInput, Unavailable
 from reference_models.training import checkpoint
 from reference_models.training.average import new_average, update_average
 from reference_models.training.checkpoint import checkpoints
@@ -244,6 +244,20 @@ def test_rates_and_devices() -> None:
     for name in ("abacus", "cuda:99", "meta"):
         with pytest.raises(BadInput, match=f"device '{name}': not on this machine"):
             chosen_device(name)
+
+
+def test_a_process_whose_peer_has_ended_does_so_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What gloo raises: the one that ended has said why, a traceback of the other would bury it."""
+
+    def closed(*_: object, **__: object) -> None:
+        raise RuntimeError("[pair.cc:553] Connection closed by peer [127.0.0.1]:45758.\nCheck the logs.")
+
+    for name in ("barrier", "all_reduce", "all_gather_object"):
+        monkeypatch.setattr(torch.distributed, name, closed)
+    one = Compute(rank=1, processes=2)
+    for exchange in (one.wait, lambda: one.any(True), lambda: one.gather(1), lambda: one.average([torch.ones(1)])):
+        with pytest.raises(Unavailable, match="another process of this training ended .*Connection closed by peer"):
+            exchange()
 
 
 def test_every_row_of_a_batch_is_one_part_of_one_process() -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn.attention import SDPBackend
 
-from morphobench.errors import BadInput
+from morphobench.errors import BadInput, Unavailable
 from morphobench.features.registry import check_device
 from morphobench.trainers import TrainingRequest
 
@@ -108,7 +109,8 @@ class Compute:
             return
         own = list(tensors)
         flat = torch.cat([tensor.reshape(-1) for tensor in own])
-        distributed.all_reduce(flat)
+        with _exchange():
+            distributed.all_reduce(flat)
         flat /= self.processes
         for tensor, mean in zip(own, flat.split([tensor.numel() for tensor in own]), strict=True):
             tensor.copy_(mean.view_as(tensor))
@@ -124,7 +126,8 @@ class Compute:
         if self.processes == 1:
             return flag
         told = torch.tensor(float(flag), device=self.device)
-        distributed.all_reduce(told, distributed.ReduceOp.MAX)
+        with _exchange():
+            distributed.all_reduce(told, distributed.ReduceOp.MAX)
         return bool(told)
 
     def gather(self, own: object) -> list[object]:
@@ -132,13 +135,24 @@ class Compute:
         if self.processes == 1:
             return [own]
         everyone: list[object] = [None] * self.processes
-        distributed.all_gather_object(everyone, own)
+        with _exchange():
+            distributed.all_gather_object(everyone, own)
         return everyone
 
     def wait(self) -> None:
         """Until every process is here."""
         if self.processes > 1:
-            distributed.barrier()
+            with _exchange():
+                distributed.barrier()
+
+
+@contextmanager
+def _exchange() -> Iterator[None]:
+    """Unavailable where an exchange fails because one of the others has ended: that one says why."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise Unavailable(f"another process of this training ended ({' '.join(str(error).split())[:80]})") from error
 
 
 def joined(request: TrainingRequest) -> Compute:
