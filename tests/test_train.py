@@ -271,6 +271,19 @@ def test_a_run_of_before_a_field_was_there_goes_on(tmp_path: Path) -> None:
         ("autoencoder", {"settings": ["name=../x"]}, r"'\.\./x': nothing can be submitted as 'autoencoder-"),
         ("autoencoder", {"settings": ["name="]}, "name '': nothing can be submitted as 'autoencoder-'"),
         ("autoencoder", {"settings": [f"name={'x' * 60}"]}, "xxx': at most 64 letters"),
+        (
+            "autoencoder",
+            {"settings": ["name=x", "autoencoder.downsampling=4"]},
+            "a convolutional one has 8; correct",
+        ),
+        ("autoencoder", {"settings": ["name=x", "autoencoder.widths=[9,16,8]"]}, "must be multiples of 8, the groups"),
+        ("trident", {"settings": ["name=x", "condition.genes=5"]}, "condition.genes 5: tier tiny has 978; set it to"),
+        (
+            "trident",
+            {"settings": ["name=x", "transformer.heads=1", "transformer.width=33", "condition.z_width=33"]},
+            "configuration 'x': sizes do not fit together",
+        ),
+        ("trident", {"settings": ["name=x", "transformer.stem_width=9"]}, "sizes do not fit together .*divisible"),
         ("trident", {"settings": ["name=x", "sampler.solver=ddpm"]}, "steps=20: ddpm takes all 1000 steps; --set"),
         ("trident", {"settings": ["name=x", "sampler.steps=1001"]}, r"steps=1001: dpmsolver\+\+ takes 1 to 1000 steps"),
         ("trident", {"autoencoder": "absent"}, "absent: no such file of weights"),
@@ -352,6 +365,13 @@ def test_the_command_s_bad_input_is_one_line(words: list[str], says: str, tmp_pa
     assert isinstance(done.exception, BadInput)
     assert says in str(done.exception)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_batch_that_no_memory_holds_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(
+        Unavailable, match="autoencoder: too little memory on cpu; in another folder take each batch in"
+    ):
+        trained("autoencoder", tmp_path, settings=("recipe.batch=1000000000000000",))
 
 
 def test_a_precision_that_is_none_is_one_line(tmp_path: Path) -> None:

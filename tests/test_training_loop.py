@@ -256,7 +256,7 @@ def test_a_process_whose_peer_has_ended_does_so_in_one_line(monkeypatch: pytest.
         monkeypatch.setattr(torch.distributed, name, closed)
     one = Compute(rank=1, processes=2)
     for exchange in (one.wait, lambda: one.any(True), lambda: one.gather(1), lambda: one.average([torch.ones(1)])):
-        with pytest.raises(Unavailable, match="another process of this training ended .*Connection closed by peer"):
+        with pytest.raises(Unavailable, match=r"another process of this training ended .*Connection closed by peer"):
             exchange()
 
 

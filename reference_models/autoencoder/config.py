@@ -24,6 +24,14 @@ class AutoencoderConfig:
     """Latents are multiplied by this for the diffusion (stable diffusion: 0.18215); ours are standardised per
     channel."""
 
+    def __post_init__(self) -> None:
+        if self.kind != "convolutional":
+            return
+        if self.downsampling != 8:
+            raise ValueError(f"{self.downsampling=}: a convolutional one has 8")
+        if any(width % 8 for width in self.widths):
+            raise ValueError(f"{self.widths=}: must be multiples of 8, the groups of its norms")
+
 
 @dataclass(frozen=True, config=STRICT)
 class AutoencoderRecipe:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 
 import torch
 from torch import Tensor, distributed, nn
@@ -19,6 +20,8 @@ from morphobench.trainers import TrainingRequest
 CPU = torch.device("cpu")
 LAUNCHED = "WORLD_SIZE"
 """What a launcher (`accelerate launch`, torchrun) sets in each of the processes that it starts."""
+NO_MEMORY = "can't allocate memory"
+"""In what torch says where a processor has none left; a GPU's has an error of its own."""
 LONGEST_WAIT = timedelta(hours=2)
 """That processes wait for the first, which encodes images and draws samples."""
 
@@ -153,6 +156,20 @@ def _exchange() -> Iterator[None]:
         yield
     except RuntimeError as error:
         raise Unavailable(f"another process of this training ended ({' '.join(str(error).split())[:80]})") from error
+
+
+@contextmanager
+def memory_errors(place: Path, device: str) -> Iterator[None]:
+    """Unavailable where the block asks for more memory than a device has."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and NO_MEMORY not in str(error):
+            raise
+        raise Unavailable(
+            f"{place}: too little memory on {device}; in another folder take each batch in parts (--accumulate N, the "
+            "same step), or smaller ones (--set recipe.batch=N)"
+        ) from error
 
 
 def joined(request: TrainingRequest) -> Compute:

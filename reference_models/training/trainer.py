@@ -22,7 +22,7 @@ from morphobench.schema import Name, first_fault
 from morphobench.trainers import TrainingRequest
 from reference_models.core import weight_file
 from reference_models.shipped import RUN_WEIGHTS
-from reference_models.training.devices import Compute, joined
+from reference_models.training.devices import Compute, joined, memory_errors
 from reference_models.training.loop import Observer, Trainee, ended_by_sigterm, train
 from reference_models.training.reporting import Reporter
 from reference_models.training.run_folder import ABOUT, RunFolder
@@ -95,12 +95,13 @@ class Trainer(Generic[Configuration]):
     def train(self, request: TrainingRequest) -> Path:
         """Train what is asked for, or go on with it; returns the file of weights.
 
-        BadInput for a device, tier, configuration, field or folder that will not do; Unavailable for a full disk and
-        for SIGTERM. Of several processes the first alone says so.
+        BadInput for a device, tier, configuration, field or folder that will not do; Unavailable for a full disk, for
+        too little memory and for SIGTERM. Of several processes the first alone says so.
         """
         compute = joined(request)
         try:
-            return self._train(request, compute)
+            with memory_errors(request.out, request.device):
+                return self._train(request, compute)
         except MorphoBenchError as error:
             if compute.main:
                 raise

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import torch
+
 from morphobench.errors import BadInput
 from morphobench.storage import copy_whole, folder_sha256, sha256_file
 from morphobench.training_data import TierDataset
@@ -17,12 +19,14 @@ from reference_models.training.trainer import Job, Trainer
 from reference_models.trident.config import PAPER, SIM, TridentConfig
 from reference_models.trident.diffusion import Schedule
 from reference_models.trident.training import TridentTraining, training_set
+from reference_models.trident.transformer import DenoisingTransformer
 
 
 def describe(job: Job[TridentConfig]) -> dict[str, str]:
     """The hash of the autoencoder.
 
-    BadInput for one that is not there, another image size than the tier's, and a sampler that could not draw.
+    BadInput for one that is not there, another image size or other genes than the tier's, sizes that do not fit
+    together, and a sampler that could not draw.
     """
     config, size = job.config, job.tier.spec.image_size
     if config.image_size != size:
@@ -30,6 +34,12 @@ def describe(job: Job[TridentConfig]) -> dict[str, str]:
             f"configuration {config.name!r}: draws {config.image_size} pixels, tier {job.tier.spec.name} has {size}; "
             "choose another --config or --tier"
         )
+    genes = len(job.tier.genes)
+    if config.condition.genes != genes:
+        raise BadInput(
+            f"condition.genes {config.condition.genes}: tier {job.tier.spec.name} has {genes}; set it to that"
+        )
+    _check_sizes(config)
     try:
         solvers.check(Diffusion(Schedule(config.diffusion).beta), config.sampler.solver, config.sampler.steps)
     except ValueError as error:
@@ -42,6 +52,19 @@ def describe(job: Job[TridentConfig]) -> dict[str, str]:
     if config.autoencoder.kind == "stable-diffusion":
         return {"vae_sha256": folder_sha256(place)}
     return {"autoencoder_sha256": sha256_file(place)}
+
+
+def _check_sizes(config: TridentConfig) -> None:
+    """BadInput where layers do not fit together, known from a network without memory before any image is encoded."""
+    sizes = config.transformer
+    latents = (1, sizes.latent_channels, sizes.latent_size, sizes.latent_size)
+    try:
+        with torch.device("meta"):
+            transformer = DenoisingTransformer(sizes)
+            transformer(torch.zeros(latents), torch.zeros(1, 1, sizes.width), torch.zeros(1, dtype=torch.long))
+    except (RuntimeError, ValueError) as error:
+        detail = " ".join(str(error).split())[:120]
+        raise BadInput(f"configuration {config.name!r}: sizes do not fit together ({detail}); correct them") from error
 
 
 def build(job: Job[TridentConfig]) -> TridentTraining:
