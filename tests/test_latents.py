@@ -70,6 +70,16 @@ def test_the_same_images_and_autoencoder_are_encoded_once() -> None:
         assert sum(other.seen) == 70 * VIEWS
 
 
+def test_large_images_are_encoded_a_few_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    together, few = Encoder(), Encoder()
+    whole = cached_latents(pictures(), together, "a", CPU)
+    monkeypatch.setattr(latents, "PIXELS", 5 * 16 * 16 + 3)
+    parted = cached_latents(pictures(), few, "b", CPU)
+    assert (max(together.seen), max(few.seen)) == (64, 5)
+    for one, other in zip(whole.views, parted.views, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 def test_only_what_is_missing_or_cut_short_is_made_again(cache: Path) -> None:
     made = cached_latents(pictures(), Encoder(), "a", CPU)
     everything = np.stack(made.views)

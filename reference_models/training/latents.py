@@ -30,6 +30,9 @@ FOLDER = "latents"
 FORMAT = "1"
 """Part of the key: raised when what is written for the same images changes."""
 BATCH = 64
+"""Images that are read at once."""
+PIXELS = 64 * 128 * 128
+"""Of the images that are encoded at once: 64 of `sim`, 4 at the paper's size, where each takes gigabytes."""
 
 log = logging.getLogger(__name__)
 
@@ -123,9 +126,10 @@ def _encode(
         silent = not console.is_terminal
         batches = track(images.batches(BATCH), "latents", parts, console=console, transient=True, disable=silent)
         for number, batch in enumerate(batches):
-            pixels = to_tensor(batch, device)
+            pixels = to_tensor(batch, device).split(max(1, PIXELS // math.prod(batch.shape[1:3])))
             for view, file in files.items():
-                latents = encode(dihedral(pixels, view)).half().cpu().numpy()
+                encoded = [encode(dihedral(part, view)).half().cpu() for part in pixels]
+                latents = torch.cat(encoded).numpy()
                 if number == 0:
                     _write_header(file, (len(images), *latents.shape[1:]))
                 # Appended, not written through a map: on a full disk a write fails, a map ends the process.
