@@ -24,7 +24,7 @@ def parts(data: Path | None, cellprofiler: str | None) -> tuple[list[list[str]],
         ["evaluate.py"], ["frechet.py", "--all"], ["frechet_compounds.py"], ["interval_coverage.py"],
         ["small_samples.py"], ["features.py"], ["memory.py"], ["costs.py"], ["sim.py"], ["export.py"],
         ["metric_validation.py"], ["reliance.py"], ["enrichment_recovery.py"], ["profiles.py"], ["build.py"],
-        ["l1000.py"], ["paper_size.py"], ["training.py"],
+        ["l1000.py"], ["paper_size.py"], ["training.py"], ["trident_steps.py"],
     ]  # fmt: skip
     with_data = [
         ["ljosa.py", "--data", f"{data}/bbbc021"],

@@ -20,14 +20,19 @@ SMALL = TransformerConfig(latent_channels=3, latent_size=8, patch=2, width=32, d
 
 def parameter_count(config: TransformerConfig) -> int:
     """Trained weights of the transformer in closed form (biases included, the frozen position table not)."""
-    width, patch_values = config.width, config.latent_channels * config.patch**2
+    width, channels, latent = config.width, config.stem_width or config.latent_channels, config.latent_channels
+    patch_values = channels * config.patch**2
     attention = 4 * width**2 + 4 * width
     mlp = 2 * config.mlp_ratio * width**2 + (config.mlp_ratio + 1) * width
     block = 2 * attention + mlp + 3 * 2 * width
     time = config.time_features * width + width + width**2 + width
-    return (
-        (patch_values * width + width) + time + config.depth * block + 2 * width + (width * patch_values + patch_values)
-    )
+    stem = 0
+    if config.stem_width is not None:
+        convolutions = 2 * (9 * channels**2 + channels) + 2 * 2 * channels + width * 2 * channels + 2 * channels
+        ends = 9 * latent * channels + channels + 9 * channels * latent + latent
+        stem = 4 * convolutions + ends + (2 * channels**2 + channels) + 2 * channels
+    ends_of_tokens = (patch_values * width + width) + 2 * width + (width * patch_values + patch_values)
+    return stem + ends_of_tokens + time + config.depth * block
 
 
 @pytest.mark.parametrize("config", [PAPER.transformer, SIM.transformer, SMALL])
@@ -43,7 +48,7 @@ def test_paper_and_sim_sizes() -> None:
     assert parameter_count(PAPER.transformer) == pytest.approx(depth * 16 * width**2, rel=0.01)
     assert (PAPER.transformer.latent_size // PAPER.transformer.patch) ** 2 == 1024
     with torch.device("meta"):
-        assert count_parameters(TridentNetwork(SIM)) == pytest.approx(2.5e6, rel=0.1)
+        assert count_parameters(TridentNetwork(SIM)) == pytest.approx(7.5e6, rel=0.1)
     assert (SIM.transformer.latent_size // SIM.transformer.patch) ** 2 == 64
 
 

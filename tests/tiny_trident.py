@@ -11,7 +11,13 @@ from reference_models.autoencoder.config import AutoencoderConfig, AutoencoderRe
 from reference_models.detail.config import DetailConfig, TrainedDetail
 from reference_models.training.recipe import Recipe
 from reference_models.trident.condition import featurise
-from reference_models.trident.config import SIM, ConditionConfig, DiffusionConfig, TransformerConfig, TridentConfig
+from reference_models.trident.config import (
+    ConditionConfig,
+    DiffusionConfig,
+    SamplerConfig,
+    TransformerConfig,
+    TridentConfig,
+)
 from reference_models.trident.training import TrainingSet
 
 AUTOENCODER = TrainedAutoencoder(
@@ -26,7 +32,7 @@ TINY = TridentConfig(
     condition=ConditionConfig(z_width=32, genes=12, hidden=16),
     transformer=TransformerConfig(latent_channels=2, latent_size=4, patch=2, width=32, depth=2, heads=4),
     diffusion=DiffusionConfig(),
-    sampler=SIM.sampler,
+    sampler=SamplerConfig("dpmsolver++", 20),
     recipe=Recipe(steps=12, batch=8, learning_rate=3e-3, warmup=4, clip=1.0, ema=0.9),
 )
 TINY_GENES = replace(TINY, condition=replace(TINY.condition, genes=978))

@@ -15,7 +15,7 @@ from morphobench.storage import sha256_text
 from reference_models.autoencoder.network import ConvolutionalAutoencoder, ImageAutoencoder
 from reference_models.core.pixels import to_uint8
 from reference_models.detail.network import DetailDecoder, DetailFlow
-from reference_models.training.devices import has_bfloat16
+from reference_models.training.devices import has_bfloat16, mixed_precision
 from reference_models.trident.condition import Drugs, featurise
 from reference_models.trident.config import SamplerConfig
 from reference_models.trident.network import TridentNetwork, count_parameters
@@ -34,7 +34,8 @@ class Trident:
 
     The noise of an image comes from (seed, track, compound, index) alone, so that neither the batch size nor which
     other images are asked for changes it, beyond float rounding. A swapped condition keeps the noise of the one it was
-    made from: what then differs is the condition's.
+    made from: what then differs is the condition's. Where the device has bfloat16, matrix products of the images are
+    taken in it, which is part of that rounding; expression is predicted in float32.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class Trident:
         self.device = torch.device(device)
         self.network = network.to(self.device).eval().requires_grad_(False)
         self.autoencoder = autoencoder
+        self.in_bfloat16 = has_bfloat16(self.device)
         self.sampler = sampler or network.config.sampler
         self.completed: DetailDecoder | None = None
         if self.sampler.detail_steps:
@@ -61,9 +63,9 @@ class Trident:
                 raise ValueError(
                     f"{self.sampler.detail_steps=}: needs the flow of detail of a convolutional autoencoder"
                 )
-            self.completed = DetailDecoder(
-                autoencoder, detail, self.sampler.detail_steps, has_bfloat16(self.device)
-            ).to(self.device)
+            self.completed = DetailDecoder(autoencoder, detail, self.sampler.detail_steps, self.in_bfloat16).to(
+                self.device
+            )
         self.manifest: dict[str, Any] = {
             "method": "latent diffusion transformer conditioned on drug structure and pre-treatment expression",
             "parameters": count_parameters(network),
@@ -94,7 +96,8 @@ class Trident:
     def _generate(self, conditions: Conditions, seed: int) -> np.ndarray:
         generators = [torch.Generator().manual_seed(noise_seed(seed, record)) for record in conditions]
         g_pre, drugs = self._inputs(conditions)
-        latents = self.network.sample(g_pre, drugs, self.sampler, generators)
+        with mixed_precision(self.device, self.in_bfloat16):
+            latents = self.network.sample(g_pre, drugs, self.sampler, generators).float()
         with torch.no_grad():
             if self.completed is not None:
                 return to_uint8(self.completed.draw(latents, generators))
