@@ -48,8 +48,8 @@ class Given:
 class Block(nn.Module):
     """Two 3 x 3 convolutions beside the identity, scaled and shifted between by the time, if there is one.
 
-    No norm: the statistics of a whole image would differ between a crowded one and an empty one, and cost a third of
-    the time.
+    No norm: the statistics of a whole image would differ between a crowded one and an empty one, and cost a fifth
+    of the time.
     """
 
     def __init__(self, channels: int, time_width: int | None = None) -> None:

@@ -33,7 +33,7 @@ def chosen_device(name: str) -> torch.device:
 
 
 def has_bfloat16(device: torch.device) -> bool:
-    """Whether a device multiplies in bfloat16 by itself; elsewhere it would be imitated, ten times slower."""
+    """Whether a device multiplies in bfloat16 by itself; elsewhere it would be imitated."""
     if device.type == "cpu":
         return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
     return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
